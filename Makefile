@@ -1,0 +1,38 @@
+# `make demo` and `make test` set up all that they need, in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGING := setup.cfg pyproject.toml
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/demo.stamp  ## train the quickstart recipe on generated pictures
+	$(BIN)/hieraseg run recipes/quickstart.yaml
+
+test: $(VENV)/test.stamp  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp  ## check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "hieraseg needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(BIN)/python $(PACKAGING)
+	$(BIN)/python -m pip install --editable '.[weights]'
+	touch $@
+
+$(VENV)/test.stamp: $(BIN)/python $(PACKAGING)
+	$(BIN)/python -m pip install --editable '.[dev,weights]'
+	touch $@
