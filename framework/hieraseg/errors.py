@@ -1,0 +1,37 @@
+"""What can go wrong through no fault of the program, each kind with its exit code.
+
+The message of each is one clear sentence that names the place and the fix; the command line
+prints it without a traceback.
+"""
+
+from collections.abc import Sequence
+
+
+class HierasegError(Exception):
+    """Base of every mistake that the user can mend."""
+
+    exit_code = 2
+
+
+class RecipeError(HierasegError):
+    """A recipe, a command line, a checkpoint or a weights file that cannot be used (exit 2)."""
+
+
+class DataError(HierasegError):
+    """Images, masks or lists of a data set that cannot be used (exit 3)."""
+
+    exit_code = 3
+
+
+class DivergedError(HierasegError):
+    """The loss is no longer a finite number (exit 4)."""
+
+    exit_code = 4
+
+
+def first_few(problems: Sequence[str], what: str, shown: int = 5) -> str:
+    """One message for many bad files: how many there are, and the first few of them."""
+    if len(problems) == 1:
+        return problems[0]
+    rest = f"\n  ... and {len(problems) - shown} more" if len(problems) > shown else ""
+    return f"{len(problems)} {what}:\n  " + "\n  ".join(problems[:shown]) + rest
