@@ -1,0 +1,183 @@
+"""The drawn people: what they promise about pictures, masks, splits and settings."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hieraseg_plugins.datasets.mannequins import Mannequins
+
+PARTS = range(1, 7)
+
+
+@lru_cache
+def sample(count: int = 60) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images [n, H, W, 3] and masks [n, H, W] of the first training pictures."""
+    data = Mannequins()
+    ids = data.ids("train")[:count]
+    return np.stack([data.image(id) for id in ids]), np.stack([data.mask(id) for id in ids])
+
+
+def test_the_same_settings_draw_the_same_pictures_in_any_order() -> None:
+    first, second = Mannequins(size=(48, 64)), Mannequins(size=(48, 64))
+    ids = first.ids("val")[:6]
+    drawn = {id: (first.image(id), first.mask(id)) for id in ids}
+    for id in first.ids("train")[:30]:
+        first.image(id)  # more pictures than are kept, so that those of `ids` are drawn anew
+    for id in reversed(ids):
+        np.testing.assert_array_equal(second.image(id), drawn[id][0])
+        np.testing.assert_array_equal(second.mask(id), drawn[id][1])
+
+
+def test_changing_a_returned_array_does_not_change_the_picture() -> None:
+    data = Mannequins(size=(32, 32))
+    for read in (data.image, data.mask):
+        before = read("train-00001").copy()
+        read("train-00001")[:] = 99
+        np.testing.assert_array_equal(read("train-00001"), before)
+
+
+def test_another_seed_draws_other_people() -> None:
+    one, other = Mannequins(size=(64, 64)), Mannequins(size=(64, 64), seed=1)
+    for id in one.ids("train")[:5]:
+        assert (one.mask(id) != other.mask(id)).mean() > 0.02
+        assert np.abs(one.image(id).astype(int) - other.image(id)).mean() > 5
+
+
+def test_splits_share_neither_ids_nor_pictures() -> None:
+    data = Mannequins(size=(32, 32), train_images=12, val_images=8, holdout_images=5)
+    ids = [id for split in data.splits for id in data.ids(split)]
+    assert [len(data.ids(split)) for split in ("train", "val", "holdout")] == [12, 8, 5]
+    assert len(set(ids)) == 25
+    assert len({data.image(id).tobytes() for id in ids}) == 25
+    assert len({data.mask(id).tobytes() for id in ids}) == 25
+
+
+def test_a_longer_split_starts_with_the_pictures_of_the_shorter_one() -> None:
+    short, long = Mannequins((32, 32), val_images=3), Mannequins((32, 32), val_images=30)
+    assert long.ids("val")[:3] == short.ids("val")
+    np.testing.assert_array_equal(short.image("val-00002"), long.image("val-00002"))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 57), (128, 128), (101, 67), (384, 512), (300, 32)])
+def test_pictures_have_the_size_and_type_asked_for(size: tuple[int, int]) -> None:
+    data = Mannequins(size=size)
+    assert data.size == size
+    for id in data.ids("train")[:2]:
+        image, mask = data.image(id), data.mask(id)
+        assert (image.shape, image.dtype) == ((*size, 3), np.uint8)
+        assert (mask.shape, mask.dtype) == (size, np.uint8)
+        assert mask.max() <= 6
+        assert image.std() > 8
+
+
+def test_every_picture_shows_a_person_and_the_parts_are_balanced_as_in_photographs() -> None:
+    _, masks = sample()
+    assert set(np.unique(masks)) == set(range(7))
+    share = np.array([(masks == label).mean() for label in range(7)])
+    assert 0.6 < share[0] < 0.85
+    assert set(np.argsort(share)[-3:]) <= {0, 2, 4, 5}
+    assert share[2] == share[1:].max()
+    assert share[1:].min() > 0.01
+    assert (masks > 0).any((1, 2)).all()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_is_seen_in_many_pictures_but_not_always_wholly(part: int) -> None:
+    _, masks = sample()
+    area = (masks == part).sum((1, 2))
+    assert (area >= 20).mean() > 0.5
+    assert area.std() > 0.4 * area.mean()
+
+
+def test_people_stand_in_many_places_and_sizes() -> None:
+    _, masks = sample()
+    # A constant guess, the commonest label at each place, must not find the people.
+    common = np.argmax([(masks == label).sum(0) for label in range(7)], axis=0)
+    assert (common > 0).mean() < 0.2
+    fill = (masks > 0).mean((1, 2))
+    assert fill.min() < 0.15
+    assert fill.max() > 0.45
+
+
+def test_a_larger_size_shows_the_same_scene() -> None:
+    small, large = Mannequins(size=(64, 48)), Mannequins(size=(256, 192))
+    for id in small.ids("train")[:6]:
+        a, b = small.mask(id), large.mask(id)[2::4, 2::4]
+        assert (a == b).mean() > 0.96
+        other = large.mask("holdout-00000")[2::4, 2::4]
+        assert (a == other).mean() < 0.93
+        block = large.image(id).reshape(64, 4, 48, 4, 3).mean((1, 3))
+        assert np.abs(small.image(id) - block).mean() < 14
+
+
+def test_colour_does_not_give_the_part_away() -> None:
+    images, masks = sample()
+    pixels, labels = images[masks > 0].astype(float), masks[masks > 0]
+    half = len(labels) // 2
+    means = np.stack([pixels[:half][labels[:half] == part].mean(0) for part in PARTS])
+    nearest = ((pixels[half:, None] - means) ** 2).sum(2).argmin(1) + 1
+    recalls = [(nearest[labels[half:] == part] == part).mean() for part in PARTS]
+    assert np.mean(recalls) < 0.25  # chance is 1/6
+    person = images[masks > 0].mean(0) - images[masks == 0].mean(0)
+    assert np.abs(person).max() < 30
+
+
+def test_mask_edges_lie_on_image_edges() -> None:
+    images, masks = sample()
+    grey = images.mean(3)
+    contrast = np.abs(np.diff(grey, axis=2)), np.abs(np.diff(grey, axis=1))
+
+    def strength(shift: int) -> float:
+        """Mean contrast across the outlines of people in masks shifted by some pixels."""
+        people = np.roll(masks, (shift, shift), (1, 2)) > 0
+        edges = people[:, :, 1:] != people[:, :, :-1], people[:, 1:] != people[:, :-1]
+        return float(np.mean([c[e].mean() for c, e in zip(contrast, edges, strict=True)]))
+
+    aligned = strength(0)
+    assert all(aligned > strength(shift) for shift in (-1, 1))
+    assert all(aligned > 1.4 * strength(shift) for shift in (-4, 4))
+
+
+def test_the_fingerprint_changes_with_all_that_changes_the_pictures() -> None:
+    assert Mannequins().fingerprint("train") == Mannequins().fingerprint("train")
+    prints = [
+        Mannequins().fingerprint("train"),
+        Mannequins().fingerprint("val"),
+        Mannequins().fingerprint("holdout"),
+        Mannequins(seed=1).fingerprint("train"),
+        Mannequins(size=(128, 64)).fingerprint("train"),
+        Mannequins(size=(64, 128)).fingerprint("train"),
+        Mannequins(train_images=601).fingerprint("train"),
+        Mannequins(val_images=121).fingerprint("val"),
+        Mannequins(holdout_images=121).fingerprint("holdout"),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert Mannequins(val_images=7).fingerprint("train") == prints[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": (16, 128)}, "at least 32"),
+        ({"size": (128, 31)}, "at least 32"),
+        ({"train_images": 0}, "train_images is 0"),
+        ({"val_images": -1}, "val_images is -1"),
+        ({"holdout_images": 0}, "holdout_images is 0"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_settings_are_refused_with_the_fix(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Mannequins(**settings)  # type: ignore[arg-type]
+
+
+def test_unknown_splits_and_ids_are_refused_with_the_fix() -> None:
+    data = Mannequins(train_images=5)
+    for ask in (data.ids, data.fingerprint):
+        with pytest.raises(ValueError, match="train, val, holdout"):
+            ask("test")
+    for id in ("train-00005", "test-00000", "train-1", "train", ""):
+        with pytest.raises(ValueError, match=r"ids\(split\)"):
+            data.image(id)
