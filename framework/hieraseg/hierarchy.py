@@ -153,7 +153,8 @@ class Hierarchy:
         return table[:, values].movedim(0, -3)
 
     def _label_table(self) -> Int[Tensor, "levels values"]:
-        values = max((*self.labels, *self.void), default=0) + 2
+        # Void needs no column of its own: it is ignored as any value without a label is.
+        values = max(self.labels, default=0) + 2
         table = torch.full((self.num_levels, values), IGNORE_INDEX)
         for value, name in self.labels.items():
             level = max(i for i, names in enumerate(self.level_names) if name in names)

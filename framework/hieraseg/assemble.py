@@ -1,0 +1,136 @@
+"""From a recipe to all the parts that train together."""
+
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hieraseg.components import build, build_model, factory_of
+from hieraseg.contracts import Dataset, Loss, asks_for
+from hieraseg.data.augment import Augmentation
+from hieraseg.data.store import Store, open_store
+from hieraseg.device import start_fabric
+from hieraseg.errors import RecipeError
+from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
+from hieraseg.inference import Segmenter
+from hieraseg.metrics import Counts
+from hieraseg.recipe import Recipe
+
+
+@dataclass
+class Parts:
+    """The parts of a run, the same objects from its first to its last step."""
+
+    recipe: Recipe
+    fabric: Fabric
+    hierarchy: Hierarchy
+    dataset: Dataset
+    train_store: Store
+    val_store: Store
+    model: _FabricModule
+    segmenter: Segmenter
+    loss: Loss
+    optimizer: Optimizer
+    schedule: LRScheduler
+    augment: Augmentation
+    num_classes: list[int]
+    steps_per_epoch: int
+    total_steps: int
+
+
+@dataclass
+class State:
+    """What changes while a run trains, beside the weights."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_score: float = -1.0
+    best_counts: Counts | None = None
+
+
+def assemble(recipe: Recipe) -> Parts:
+    """Build everything that a recipe names; images are decoded here if they never were.
+
+    Raises:
+        HierasegError: a component refuses its arguments, data cannot be used, no CUDA.
+    """
+    settings = recipe.training
+    fabric = start_fabric(settings.device, settings.precision, settings.devices, settings.num_nodes)
+    torch.manual_seed(settings.seed)
+    hierarchy: Hierarchy = build(recipe["hierarchy"])
+    dataset: Dataset = build(recipe["data"], hierarchy=hierarchy)
+    missing = {"train", "val"} - set(dataset.splits)
+    if missing:
+        raise RecipeError(
+            f"data: the data set has no split {missing.pop()!r}, which training needs"
+        )
+    train_store = open_store(dataset, "train", hierarchy)
+    loss = build_loss(recipe, hierarchy, train_store).to(fabric.device)
+    num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
+    model = build_model(recipe, num_classes).to(memory_format=torch.channels_last)
+
+    steps_per_epoch = max(len(train_store) // settings.batch_size, 1)
+    total_steps = settings.epochs * steps_per_epoch
+    if settings.max_steps is not None:
+        total_steps = min(total_steps, settings.max_steps)
+    parameters = {
+        "backbone": list(model.backbone.parameters()),
+        "head": [*model.decoder.parameters(), *loss.parameters()],
+    }
+    optimizer = build(recipe["optimizer"], parameters=parameters)
+    schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    rule = build(recipe["inference"], hierarchy=hierarchy)
+    return Parts(
+        recipe=recipe,
+        fabric=fabric,
+        hierarchy=hierarchy,
+        dataset=dataset,
+        train_store=train_store,
+        val_store=open_store(dataset, "val", hierarchy),
+        model=wrapped,
+        segmenter=Segmenter(model, loss.activation, rule, hierarchy),
+        loss=loss,
+        optimizer=optimizer,
+        schedule=schedule,
+        augment=build_augmentation(recipe),
+        num_classes=num_classes,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+    )
+
+
+def build_augmentation(recipe: Recipe) -> Augmentation:
+    """The recipe's augmentation. Raises RecipeError for a value out of range."""
+    try:
+        return Augmentation(**recipe.augmentation)
+    except ValueError as error:
+        raise RecipeError(f"augmentation: {error}") from error
+
+
+def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss:
+    """The recipe's loss; the classes' training pixels are counted if it asks for them."""
+    component = recipe["loss"]
+    if asks_for(factory_of(component), "class_pixels"):
+        pixels = count_class_pixels(train_store, hierarchy)
+        return build(component, hierarchy=hierarchy, class_pixels=pixels)
+    return build(component, hierarchy=hierarchy)
+
+
+def count_class_pixels(store: Store, hierarchy: Hierarchy) -> list[Tensor]:
+    """Pixels of each class in a store's masks: float64 `[C_l]` per level."""
+    values = torch.zeros(256, dtype=torch.float64)
+    for mask in store.masks:
+        values += torch.from_numpy(mask.copy()).flatten().bincount(minlength=256)
+    classes = hierarchy.encode(torch.arange(256).view(1, 1, 256))[0, :, 0]
+    counts = []
+    for level, size in enumerate(hierarchy.num_classes):
+        known = classes[level] != IGNORE_INDEX
+        count = torch.zeros(size, dtype=torch.float64)
+        counts.append(count.index_add(0, classes[level][known], values[known]))
+    return counts

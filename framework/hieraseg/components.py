@@ -1,0 +1,53 @@
+"""Building the components that a recipe names."""
+
+from dataclasses import replace
+from typing import Any
+
+from hieraseg.contracts import asks_for
+from hieraseg.errors import RecipeError
+from hieraseg.model import SegmentationModel
+from hieraseg.recipe import Component, Recipe
+from hieraseg.registry import BY_SECTION
+
+
+def factory_of(component: Component) -> Any:
+    """The class or function that the recipe's section names."""
+    return BY_SECTION[component.section].get(component.name)
+
+
+def build(component: Component, **supplied: Any) -> Any:
+    """The component with the recipe's arguments and those of the supplied ones it asks for.
+
+    Raises:
+        RecipeError: it refuses an argument's value.
+    """
+    factory = factory_of(component)
+    wanted = {key: value for key, value in supplied.items() if asks_for(factory, key)}
+    try:
+        return factory(**wanted, **component.arguments)
+    except ValueError as error:
+        raise RecipeError(f"{component.section}: {component.name}: {error}") from error
+
+
+def build_model(
+    recipe: Recipe, num_classes: list[int], pretrained: bool = True
+) -> SegmentationModel:
+    """Backbone and decoder of a recipe.
+
+    Args:
+        recipe: names them.
+        num_classes: classes of each level to answer, coarsest first.
+        pretrained: False where a checkpoint follows: the backbone's `weights`, if it has that
+            argument, are then left out.
+    """
+    component = recipe["backbone"]
+    if not pretrained and "weights" in component.arguments:
+        component = replace(component, arguments={**component.arguments, "weights": None})
+    backbone = build(component)
+    decoder = build(
+        recipe["decoder"],
+        channels=list(backbone.channels),
+        strides=list(backbone.strides),
+        num_classes=num_classes,
+    )
+    return SegmentationModel(backbone, decoder)

@@ -1,0 +1,126 @@
+"""The third job: answer for images of the user's own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hieraseg.checkpoint import read_about
+from hieraseg.data.store import resize
+from hieraseg.device import start_fabric
+from hieraseg.errors import DataError, RecipeError, first_few
+from hieraseg.evaluate import answer, load_segmenter
+from hieraseg.hierarchy import Hierarchy
+from hieraseg.model import resize_logits
+from hieraseg.progress import progress
+from hieraseg.recipe import load as load_recipe
+from hieraseg.run_folder import RunFolder, write_json
+from hieraseg.visualize import draw, palette
+
+
+def predict(
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
+    checkpoint: str = "best",
+    device: str = "auto",
+) -> list[Path]:
+    """Write what a run's model answers for some images, at their own size.
+
+    For each image: `<stem>_level<l>.png`, class indices of level l as a palette PNG, and
+    `<stem>.png`, a picture with a legend. `classes.json` lists the classes of each level.
+
+    Args:
+        run: the run folder.
+        images: files, or folders whose images are all taken.
+        out: folder to write to.
+        checkpoint: `best` or `last`.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        The pictures written.
+
+    Raises:
+        RecipeError: no such run or checkpoint, or two images of one name.
+        DataError: images that cannot be read; the others are answered first.
+    """
+    files = _image_files(images)
+    folder = RunFolder.open(run)
+    recipe = load_recipe(folder.recipe)
+    fabric = start_fabric(device, recipe.training.precision)
+    segmenter = load_segmenter(folder, recipe, checkpoint, fabric)
+    height, width = read_about(folder.checkpoint(checkpoint))["size"]
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    names = dict(enumerate(segmenter.hierarchy.level_names, 1))
+    write_json(out / "classes.json", {f"level{level}": names[level] for level in names})
+    written, problems = [], []
+    for file in progress(files, "predicting", len(files)):
+        try:
+            image = read_image(file)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        pixels = resize(image, (height, width), Image.Resampling.BILINEAR)
+        batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(fabric.device)
+        prediction = resize_logits(answer(fabric, segmenter, batch), image.shape[:2])
+        classes = segmenter.classes(prediction)[0].cpu().numpy()
+        written.append(_write(out, file.stem, image, classes, segmenter.hierarchy))
+    if problems:
+        raise DataError(first_few(problems, f"of {len(files)} images cannot be read"))
+    return written
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB pixels, turned upright as the camera noted.
+
+    Raises:
+        DataError: no such file, or no image.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such image") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _image_files(given: Sequence[str | Path]) -> list[Path]:
+    known = set(Image.registered_extensions())
+    files: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+            if not found:
+                raise DataError(f"{path}: has no images; name image files or a folder of them")
+            files += found
+        else:
+            files.append(path)
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        twin = by_stem.setdefault(file.stem, file)
+        if twin is not file:
+            raise RecipeError(
+                f"{file} and {twin} would write the same files; predict them into two folders"
+            )
+    return files
+
+
+def _write(
+    out: Path, stem: str, image: np.ndarray, classes: np.ndarray, hierarchy: Hierarchy
+) -> Path:
+    for level, colours in enumerate(palette(hierarchy)):
+        # A palette PNG holds 256 classes; 16 bits hold more, without colours.
+        if len(colours) <= 256:
+            mask = Image.fromarray(classes[level].astype(np.uint8))
+            mask.putpalette(np.array(colours, np.uint8).tobytes())
+        else:
+            mask = Image.fromarray(classes[level].astype(np.uint16))
+        mask.save(out / f"{stem}_level{level + 1}.png")
+    picture = out / f"{stem}.png"
+    draw(image, classes, hierarchy).save(picture)
+    return picture

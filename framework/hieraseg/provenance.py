@@ -1,0 +1,85 @@
+"""What a run was made with, so that another can be made like it."""
+
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hieraseg
+from hieraseg.components import factory_of
+from hieraseg.recipe import Recipe
+
+_PACKAGES = (
+    *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
+    *("jsonargparse", "catalogue", "safetensors"),
+)
+
+
+def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
+    """Content of `provenance.json`.
+
+    Args:
+        recipe: the resolved recipe.
+        data: fingerprint of each split that was read.
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "seed": recipe.training.seed,
+        "code": {"version": hieraseg.__version__, **_revision()},
+        "packages": {"python": platform.python_version(), **_versions()},
+        "hardware": {
+            "platform": platform.platform(),
+            "cpu_cores": os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())],
+        },
+        "data": data,
+        "plugins": {
+            section: _plugin(factory_of(component), component.name)
+            for section, component in recipe.components.items()
+        },
+    }
+
+
+def _plugin(factory: Any, name: str) -> dict[str, str | None]:
+    file = inspect.getsourcefile(factory)
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+    return {
+        "name": name,
+        "object": f"{factory.__module__}:{factory.__qualname__}",
+        "sha256": digest,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> dict[str, str | None]:
+    """Revision of the checkout that the program runs from, and what was changed since."""
+    root = Path(__file__).parent
+    return {"revision": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

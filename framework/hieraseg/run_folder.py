@@ -1,0 +1,134 @@
+"""The folder that holds everything a run leaves behind."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hieraseg.errors import RecipeError
+from hieraseg.metrics import Counts
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`runs/<recipe>/<name>-seed<N>/`, and the names of the files in it.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, recipe: str, name: str, seed: int) -> "RunFolder":
+        """A new folder; a name that is taken gets a number, so that no run is overwritten."""
+        attempt = 1
+        while True:
+            numbered = name if attempt == 1 else f"{name}.{attempt}"
+            path = root / recipe / f"{numbered}-seed{seed}"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+            except OSError as error:
+                # Not any FileExistsError: `root` may be a link to a disk that is not there.
+                if os.path.lexists(path):
+                    attempt += 1
+                    continue
+                raise RecipeError(
+                    f"{path}: the run folder cannot be made ({error.strerror}); "
+                    "choose another place with --out"
+                ) from error
+            return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """The folder of an earlier run.
+
+        Raises:
+            RecipeError: it is none.
+        """
+        folder = cls(Path(path))
+        if not folder.recipe.is_file():
+            raise RecipeError(
+                f"{path}: is not a run folder (it has no recipe.yaml); "
+                "name one that `hieraseg run` made, such as runs/<recipe>/<name>-seed0"
+            )
+        return folder
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, which can be run again."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """Code, packages, hardware and data that the run was made with."""
+        return self.path / "provenance.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per epoch and line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """Scores per split, and cost."""
+        return self.path / "result.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures."""
+        return self.path / "figures"
+
+    def checkpoint(self, which: str) -> Path:
+        """Folder of the `best` or the `last` checkpoint."""
+        return self.path / "checkpoints" / which
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Add an epoch's record to `metrics.jsonl`."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_result(self) -> dict[str, Any]:
+        """`result.json`. Raises RecipeError where the run is not finished."""
+        try:
+            return json.loads(self.result.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError(
+                f"{self.path}: has no result.json, so its run did not finish; run it again"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"{self.result}: is damaged ({error}); evaluate it again") from error
+
+    def write_scores(
+        self, split: str, scores: dict[str, Any], counts: Counts, ids: list[str]
+    ) -> None:
+        """Add a split's scores to `result.json`, and its counts per image as `.npz`."""
+        counts_file = self.path / "evaluation" / f"{split}.npz"
+        counts_file.parent.mkdir(exist_ok=True)
+        unfinished = counts_file.with_suffix(".unfinished")
+        with unfinished.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, ids=np.array(ids), **counts)
+        os.replace(unfinished, counts_file)
+        result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
+        result["splits"][split] = scores
+        write_json(self.result, result)
+
+    def write_cost(self, cost: dict[str, Any]) -> None:
+        """Put the cost of training into `result.json`."""
+        write_json(self.result, {**self.read_result(), "cost": cost})
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file in one step: a reader sees the old one or the new one, whole."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
