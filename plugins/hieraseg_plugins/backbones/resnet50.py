@@ -1,0 +1,61 @@
+"""ResNet-50 of torchvision."""
+
+from typing import ClassVar
+from urllib.error import URLError
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights, resnet50
+
+from hieraseg.checkpoint import Weights, load_weights, read_weights
+from hieraseg.errors import RecipeError
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 (He et al. 2015, arXiv:1512.03385), feature maps at strides 4, 8, 16 and 32.
+
+    Args:
+        weights: `imagenet` for torchvision's IMAGENET1K_V2, which it downloads once; or the path
+            of a state dict with torchvision's names (.pth or .safetensors); or null for random.
+
+    Raises:
+        RecipeError: the weights cannot be had, or are another model's.
+    """
+
+    channels: ClassVar[list[int]] = [256, 512, 1024, 2048]
+    strides: ClassVar[list[int]] = [4, 8, 16, 32]
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
+    def __init__(self, weights: str | None = None) -> None:
+        super().__init__()
+        network = resnet50()
+        del network.fc
+        if weights is not None:
+            state = _download() if weights == "imagenet" else read_weights(weights)
+            body = {key: value for key, value in state.items() if not key.startswith("fc.")}
+            load_weights(network, body, weights)
+        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+        self.stages = nn.ModuleList(
+            [network.layer1, network.layer2, network.layer3, network.layer4]
+        )
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        features = self.stem(image)
+        pyramid = []
+        for stage in self.stages:
+            features = stage(features)
+            pyramid.append(features)
+        return pyramid
+
+
+def _download() -> Weights:
+    try:
+        return dict(
+            ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True, weights_only=True)
+        )
+    except (URLError, OSError) as error:
+        raise RecipeError(
+            f"backbone.weights: the ImageNet weights of resnet50 cannot be downloaded ({error}); "
+            "go online once, or set backbone.weights to a file with its state dict, or to null"
+        ) from error

@@ -1,0 +1,74 @@
+"""The skip decoder: one branch per level, which ends the finer the finer the level is."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hieraseg import Prediction
+
+
+class SkipDecoder(nn.Module):
+    """One branch of upsampling blocks with skip connections per level.
+
+    The finest level's branch ends at the backbone's finest stage, each coarser level's one stage
+    earlier, though never before the last. A block is two 3x3 convolutions, each with batch
+    normalisation and ReLU; the first block reads the last stage, each next one the upsampled
+    output of the one before it beside the next finer stage. A 1x1 convolution classifies.
+
+    Args:
+        channels: channels of the backbone's feature maps, finest first.
+        num_classes: classes of each level, coarsest first.
+        width: channels of a branch's first blocks; its third last block is the last of this
+            width, the two after it have a half and a quarter of it. A shorter branch leaves out
+            the narrow ends.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], num_classes: Sequence[int], width: int = 256
+    ) -> None:
+        super().__init__()
+        if width < 4:
+            raise ValueError(f"width is {width}, but must be at least 4")
+        earlier = range(len(num_classes) - 1, -1, -1)
+        self.branches = nn.ModuleList(
+            _Branch(channels, max(len(channels) - stages, 1), classes, width)
+            for stages, classes in zip(earlier, num_classes, strict=True)
+        )
+
+    def forward(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Prediction:
+        """Logits of each level, at the stride where its branch ends."""
+        return Prediction(tuple(branch(pyramid) for branch in self.branches))
+
+
+class _Branch(nn.Module):
+    def __init__(self, channels: Sequence[int], blocks: int, classes: int, width: int) -> None:
+        super().__init__()
+        widths = ([width] * (blocks - 3) + [width, width // 2, width // 4])[:blocks]
+        deepest_first = list(channels)[::-1]
+        inputs = [deepest_first[0]]
+        inputs += [
+            own + skip for own, skip in zip(widths[:-1], deepest_first[1:blocks], strict=True)
+        ]
+        self.blocks = nn.ModuleList(map(_block, inputs, widths))
+        self.classifier = nn.Conv2d(widths[-1], classes, 1)
+
+    def forward(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B C _ _"]:
+        features = self.blocks[0](pyramid[-1])
+        for block, skip in zip(self.blocks[1:], pyramid[-2::-1], strict=False):
+            features = F.interpolate(features, skip.shape[-2:], mode="bilinear", align_corners=True)
+            features = block(torch.cat((features, skip), dim=1))
+        return self.classifier(features)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
