@@ -46,6 +46,8 @@ class Training:
             max_steps=self.max_steps,
         )
         _at_least(0, seed=self.seed)
+        if self.seed >= 2**32:
+            raise ValueError(f"seed is {self.seed}, but must be below 2**32")
         processes = self.devices * self.num_nodes
         if self.batch_size % processes:
             raise ValueError(

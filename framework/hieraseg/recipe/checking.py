@@ -1,0 +1,170 @@
+"""Check the composed sections against the signatures of the components that they name."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from hieraseg.contracts import SUPPLIED
+from hieraseg.data.augment import Augmentation
+from hieraseg.errors import RecipeError
+from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Mistake, Place
+from hieraseg.recipe.resolved import Component, Recipe
+from hieraseg.recipe.suggesting import did_you_mean
+from hieraseg.registry import BY_SECTION, Registry
+from hieraseg.settings import Evaluation, Logging, Training
+
+CORE_SECTIONS: dict[str, type] = {
+    "augmentation": Augmentation,
+    "training": Training,
+    "evaluation": Evaluation,
+    "logging": Logging,
+}
+"""Sections that configure the core itself, and the class whose signature each is checked by."""
+
+SECTIONS = (*BY_SECTION, *CORE_SECTIONS)
+"""All sections that a recipe can have, in the order in which it is printed."""
+
+
+def check(path: Path, layer: Layer) -> tuple[Recipe | None, list[Mistake]]:
+    """The resolved recipe, or None and everything that is wrong with it."""
+    checker = _Checker(Place(str(path), 1))
+    for section in layer:
+        if section not in SECTIONS:
+            hint = did_you_mean(section, SECTIONS)
+            checker.note(layer[section].place, section, f"unknown section, {hint}")
+    components = {
+        section: checker.component(section, registry, layer.get(section))
+        for section, registry in BY_SECTION.items()
+    }
+    core = {
+        section: checker.core(section, settings, layer.get(section))
+        for section, settings in CORE_SECTIONS.items()
+    }
+    if checker.mistakes:
+        return None, checker.mistakes
+    recipe = Recipe(
+        path=path,
+        components={section: one for section, one in components.items() if one is not None},
+        augmentation=core["augmentation"],
+        training=Training(**core["training"]),
+        evaluation=Evaluation(**core["evaluation"]),
+        logging=Logging(**core["logging"]),
+        origin=checker.origin,
+    )
+    return recipe, []
+
+
+class _Checker:
+    """Reads one section after the other; collects the mistakes and the origin of each value."""
+
+    def __init__(self, start: Place) -> None:
+        self.start = start
+        self.mistakes: list[Mistake] = []
+        self.origin: dict[str, str] = {}
+
+    def note(self, place: Place, key: str, text: str) -> None:
+        self.mistakes.append(Mistake(place, key, " ".join(text.split())))
+
+    def component(self, section: str, registry: Registry, entry: Entry | None) -> Component | None:
+        if entry is None:
+            known = ", ".join(registry.names())
+            self.note(self.start, section, f"missing; choose one of {known}")
+            return None
+        if not isinstance(entry.value, dict) or "name" not in entry.value:
+            what = "names no component; choose one of " + ", ".join(registry.names())
+            if not isinstance(entry.value, dict):
+                what = f"expected a name or a mapping with a name, got {_kind(entry.value)}"
+            self.note(entry.place, section, what)
+            return None
+        settings = dict(entry.value)
+        name = settings.pop("name")
+        if not isinstance(name.value, str):
+            self.note(name.place, f"{section}.name", f"expected a name, got {_kind(name.value)}")
+            return None
+        supplied = SUPPLIED[registry.kind]
+        try:
+            factory = registry.get(name.value)
+        except RecipeError as error:
+            self.note(name.place, section, str(error))
+            return None
+        try:
+            known_arguments = arguments_of(factory, supplied)
+        except RecipeError as error:
+            origin = registry.origins()[name.value]
+            self.note(name.place, section, f"{section} {name.value!r} of {origin}: {error}")
+            return None
+        self.origin[f"{section}.name"] = str(name.place)
+        owner = f"{section} {name.value!r}"
+        where = Entry(settings, entry.place)
+        return Component(
+            section, name.value, self.arguments(section, owner, where, known_arguments, supplied)
+        )
+
+    def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
+        entry = entry or Entry({}, DEFAULT)
+        if not isinstance(entry.value, dict):
+            self.note(entry.place, section, f"expected a mapping, got {_kind(entry.value)}")
+            return {}
+        arguments = self.arguments(section, section, entry, arguments_of(settings), frozenset())
+        self._check_values(section, settings, entry, dict(arguments))
+        return arguments
+
+    def arguments(
+        self,
+        section: str,
+        owner: str,
+        entry: Entry,
+        known: dict[str, Argument],
+        supplied: Collection[str],
+    ) -> dict[str, Any]:
+        for key, given in entry.value.items():
+            if key in supplied:
+                self.note(given.place, f"{section}.{key}", "is supplied by the runner: remove it")
+            elif key not in known:
+                hint = did_you_mean(key, known)
+                text = f"{owner} has no such key, {hint}" if known else f"{owner} has no keys"
+                self.note(given.place, f"{section}.{key}", text)
+        arguments = {}
+        for key, argument in known.items():
+            dotted = f"{section}.{key}"
+            given = entry.value.get(key, Entry(argument.default, DEFAULT))
+            if argument.required and given.place is DEFAULT:
+                text = f"missing; {owner} needs it: {argument.meaning or 'no default'}"
+                self.note(entry.place, dotted, text)
+                continue
+            self.origin[dotted] = str(given.place)
+            try:
+                arguments[key] = argument.read(given.value)
+            except ValueError as error:
+                self.note(given.place, dotted, str(error))
+        return arguments
+
+    def _check_values(
+        self, section: str, settings: type, entry: Entry, arguments: dict[str, Any]
+    ) -> None:
+        """Note what the class itself refuses, one key after the other.
+
+        A refusal is noted at the first of the given keys that its message names, which is then
+        left to its default, so that others come to light; else at the section.
+        """
+        while True:
+            try:
+                settings(**arguments)
+            except ValueError as error:
+                named = [key for key in str(error).split() if key in arguments.keys() & entry.value]
+                if not named:
+                    self.note(entry.place, section, str(error))
+                    return
+                self.note(entry.value[named[0]].place, f"{section}.{named[0]}", str(error))
+                del arguments[named[0]]
+            else:
+                return
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else repr(value)

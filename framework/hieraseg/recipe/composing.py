@@ -1,0 +1,103 @@
+"""Put the layers of a recipe on top of each other: base recipes, the recipe, the command line."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hieraseg.errors import RecipeError
+from hieraseg.recipe.reading import (
+    COMMAND_LINE,
+    Entry,
+    Layer,
+    Mistake,
+    read_file,
+    read_override,
+)
+from hieraseg.registry import BY_SECTION
+
+
+def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
+    """All sections of a recipe, its base recipes and overrides merged in.
+
+    Raises:
+        RecipeError: a file is missing, or no YAML; a base that leads back to itself.
+    """
+    layers, mistakes = _files(path)
+    typed, typing_mistakes = _override_layer(overrides)
+    composed: Layer = {}
+    for layer in (*layers, typed):
+        composed = merge(composed, layer)
+    return composed, mistakes + typing_mistakes
+
+
+def merge(below: Layer, above: Layer) -> Layer:
+    """Two layers as one; where both say something, the one above is right."""
+    merged = dict(below)
+    for section, entry in above.items():
+        merged[section] = _merge_section(merged[section], entry) if section in merged else entry
+    return merged
+
+
+def _merge_section(below: Entry, above: Entry) -> Entry:
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
+        return above
+    names = [entry.value["name"].value for entry in (below, above) if "name" in entry.value]
+    if len(names) == 2 and names[0] != names[1]:
+        return above
+    # A single key from the command line leaves the section where it was written.
+    place = below.place if above.place == COMMAND_LINE and len(names) < 2 else above.place
+    return Entry({**below.value, **above.value}, place)
+
+
+def _files(path: Path) -> tuple[list[Layer], list[Mistake]]:
+    """The layers of a recipe file, its deepest base first."""
+    layers: list[Layer] = []
+    mistakes: list[Mistake] = []
+    seen: list[Path] = []
+    base: Entry | None = None
+    while True:
+        if base is not None and not path.is_file():
+            raise RecipeError(f"{base.place}: base: no such recipe file {str(path)!r}")
+        if base is not None and any(path.samefile(one) for one in seen):
+            chain = " -> ".join(str(one) for one in (*seen, path))
+            raise RecipeError(f"{base.place}: base: leads back to itself: {chain}")
+        layer, found = read_file(path)
+        mistakes += found
+        seen.append(path)
+        base = layer.pop("base", None)
+        layers.insert(0, {section: _long_form(section, entry) for section, entry in layer.items()})
+        if base is None:
+            return layers, mistakes
+        path = _base_path(path, base)
+
+
+def _base_path(recipe: Path, base: Entry) -> Path:
+    if not isinstance(base.value, str) or not base.value:
+        raise RecipeError(f"{base.place}: base: expected the path of a recipe, as in ../base.yaml")
+    return Path(os.path.normpath(recipe.parent / base.value))
+
+
+def _override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
+    """The command line as one layer: whole sections first, then keys, whatever their order."""
+    layer: Layer = {}
+    mistakes: list[Mistake] = []
+    for dotted, text in sorted(overrides, key=lambda override: "." in override[0]):
+        entry, found = read_override(dotted, text)
+        mistakes += found
+        section, dot, key = dotted.partition(".")
+        if section == "base":
+            mistakes.append(Mistake(COMMAND_LINE, dotted, "can only be given in a recipe file"))
+        elif not dot:
+            layer[section] = _long_form(section, entry)
+        else:
+            current = layer.get(section, Entry({}, COMMAND_LINE))
+            if isinstance(current.value, dict):
+                layer[section] = Entry({**current.value, key: entry}, COMMAND_LINE)
+    return layer, mistakes
+
+
+def _long_form(section: str, entry: Entry) -> Entry:
+    """`loss: tree_min` is short for `loss: {name: tree_min}`."""
+    if section in BY_SECTION and isinstance(entry.value, str):
+        return Entry({"name": Entry(entry.value, entry.place)}, entry.place)
+    return entry

@@ -1,0 +1,93 @@
+"""A recipe with every section and every argument filled in, and how it is printed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hieraseg.errors import RecipeError
+from hieraseg.recipe.reading import COMMAND_LINE, inline
+from hieraseg.recipe.values import plain
+from hieraseg.settings import Evaluation, Logging, Training
+
+
+@dataclass(frozen=True)
+class Component:
+    """What a section names.
+
+    Attributes:
+        section: of the recipe, as in `loss`.
+        name: in the section's registry.
+        arguments: by name, defaults filled in, in the types of the signature.
+    """
+
+    section: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do, complete. Two recipes are equal if they say the same, wherever they stand.
+
+    Attributes:
+        path: of the file it was read from.
+        components: by section.
+        augmentation: arguments of `hieraseg.data.augment.Augmentation`.
+        training: how long, how fast and where to train.
+        evaluation: the protocol of the scores.
+        logging: what a run leaves behind.
+        origin: of each dotted key, as `file:line`, `command line` or `default`.
+    """
+
+    path: Path = field(compare=False)
+    components: dict[str, Component]
+    augmentation: dict[str, Any]
+    training: Training
+    evaluation: Evaluation
+    logging: Logging
+    origin: Mapping[str, str] = field(compare=False, repr=False)
+
+    def __getitem__(self, section: str) -> Component:
+        """The component that a section names."""
+        return self.components[section]
+
+    def with_seed(self, seed: int) -> "Recipe":
+        """The same recipe for another seed.
+
+        Raises:
+            RecipeError: the seed is none.
+        """
+        try:
+            training = replace(self.training, seed=seed)
+        except ValueError as error:
+            raise RecipeError(f"{COMMAND_LINE}: training.seed: {error}") from error
+        origin = {**self.origin, "training.seed": str(COMMAND_LINE)}
+        return replace(self, training=training, origin=origin)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Sections with their keys, all values plain as in YAML or JSON."""
+        sections = {
+            section: {"name": component.name, **component.arguments}
+            for section, component in self.components.items()
+        }
+        sections["augmentation"] = self.augmentation
+        sections["training"] = asdict(self.training)
+        sections["evaluation"] = asdict(self.evaluation)
+        sections["logging"] = asdict(self.logging)
+        return {section: plain(settings) for section, settings in sections.items()}
+
+    def to_yaml(self, origins: bool = False) -> str:
+        """The recipe as a YAML file that needs no other file.
+
+        Args:
+            origins: follow each value by a comment that says where it comes from.
+        """
+        return "\n".join(self._lines(origins)) + "\n"
+
+    def _lines(self, origins: bool) -> Iterator[str]:
+        for section, settings in self.to_dict().items():
+            yield f"{section}:"
+            for key, value in settings.items():
+                comment = f"  # {self.origin[f'{section}.{key}']}" if origins else ""
+                yield f"  {key}: {inline(value)}{comment}"

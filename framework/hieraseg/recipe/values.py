@@ -1,0 +1,192 @@
+"""The types that a recipe can give, and whether a value of YAML is of one of them.
+
+jsonargparse converts; this module is stricter before it. For jsonargparse takes null for any type
+and quoted numbers for numbers, reads text a second time as YAML, and turns some types' values into
+imports of code. A recipe is data, so such types are no types of a recipe's argument.
+"""
+
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from jsonargparse import ArgumentParser
+
+from hieraseg.recipe.reading import inline, unquoted
+
+_LONGEST = 60
+
+
+def is_readable(hint: Any) -> bool:
+    """Whether values of this type can be written in a recipe."""
+    kind, inner = _kind_of(hint)
+    if kind in (Literal, None):
+        return kind is Literal or hint is NoneType
+    if kind in (Union, list, tuple, dict):
+        return bool(inner) and all(one is Ellipsis or is_readable(one) for one in inner)
+    return True
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value, as YAML gives it, is of this type."""
+    kind, inner = _kind_of(hint)
+    if kind is Union:
+        return any(fits(value, one) for one in inner)
+    if kind is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if kind is list:
+        return isinstance(value, list) and all(fits(item, inner[0]) for item in value)
+    if kind is tuple:
+        if not isinstance(value, list):
+            return False
+        items = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(items) == len(value) and all(map(fits, value, items))
+    if kind is dict:
+        return isinstance(value, dict) and all(
+            fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items()
+        )
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return isinstance(value, str) and value in hint.__members__
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is (kind or NoneType)
+
+
+def parser_for(hint: Any) -> ArgumentParser:
+    """jsonargparse's parser of one type."""
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    parser.add_argument("--value", type=hint)
+    return parser
+
+
+def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
+    """A plain value of YAML in the type of a signature.
+
+    Args:
+        value: plain, as YAML gives it.
+        hint: the type.
+        parser: `parser_for(hint)`.
+
+    Raises:
+        ValueError: the value is of another type; the message says what was expected.
+    """
+    if not fits(value, hint):
+        raise ValueError(_expectation(value, hint))
+    if value is None:
+        return None
+    try:
+        parsed = parser.parse_object({"value": deepcopy(value)})["value"]
+    except (ArgumentError, OverflowError) as error:
+        # Types with a restriction, such as jsonargparse's PositiveInt, and numbers beyond floats.
+        reason = str(error).partition(":\n")[2] or str(error)
+        raise ValueError(" ".join(reason.split())) from error
+    return _texts_kept(value, parsed)
+
+
+def plain(value: Any) -> Any:
+    """A value of a signature's type as it would stand in YAML."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def type_name(hint: Any) -> str:
+    """A type in the words of a recipe: `int or null`, `list of float`, `list [int, int]`."""
+    kind, inner = _kind_of(hint)
+    if kind is Union:
+        return " or ".join(type_name(one) for one in inner)
+    if kind is Literal:
+        values = ", ".join(map(_shown, inner))
+        return values if len(inner) == 1 else f"one of {values}"
+    if kind is list or (kind is tuple and inner[-1] is Ellipsis):
+        return f"list of {type_name(inner[0])}"
+    if kind is tuple:
+        return f"list [{', '.join(map(type_name, inner))}]"
+    if kind is dict:
+        return f"mapping of {type_name(inner[0])} to {type_name(inner[1])}"
+    if kind is None:
+        return "null"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of {', '.join(map(_shown, hint.__members__))}"
+    return hint.__name__ if issubclass(hint, kind) else "path"
+
+
+def _kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What YAML gives for a type, and the types inside; None for null and for unknown types."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return Union, inner
+    if origin in (Union, Literal, list, tuple, dict):
+        return origin, inner
+    if origin is Sequence:
+        return list, inner
+    if origin is Mapping:
+        return dict, inner
+    if hint in (list, tuple, dict):
+        return hint, ()
+    if isinstance(hint, type):
+        if issubclass(hint, Enum | PurePath):
+            return str, ()
+        for kind in (bool, int, float, str):
+            if issubclass(hint, kind):
+                return kind, ()
+    return None, ()
+
+
+def _expectation(value: Any, hint: Any) -> str:
+    name = type_name(hint)
+    article = "" if name.startswith(("one of", "null", "'")) else "a "
+    article = "an " if name.startswith("int") else article
+    expected = f"expected {article}{name}, got {_shown(value)}"
+    if not isinstance(value, str):
+        return expected
+    close = get_close_matches(value, _choices(hint), n=1)
+    if close:
+        return f"{expected}, did you mean {close[0]!r}?"
+    if len(value) <= _LONGEST and fits(unquoted(value), hint):
+        return f"{expected}, which is a text: remove the quotes"
+    return expected
+
+
+def _choices(hint: Any) -> list[str]:
+    kind, inner = _kind_of(hint)
+    if kind is Literal:
+        return [one for one in inner if isinstance(one, str)]
+    if kind is Union:
+        return [choice for one in inner for choice in _choices(one)]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return list(hint.__members__)
+    return []
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else inline(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+
+
+def _texts_kept(given: Any, parsed: Any) -> Any:
+    """jsonargparse reads a text such as "5" or "null" once more as YAML: undo that."""
+    if isinstance(given, str):
+        return parsed if isinstance(parsed, str | PurePath | Enum) else given
+    if isinstance(given, list):
+        return type(parsed)(map(_texts_kept, given, parsed))
+    if isinstance(given, dict):
+        items = zip(given.items(), parsed.items(), strict=True)
+        return {
+            _texts_kept(key, as_key): _texts_kept(item, as_item)
+            for (key, item), (as_key, as_item) in items
+        }
+    return parsed
