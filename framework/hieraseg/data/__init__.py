@@ -1,0 +1,1 @@
+"""Images and masks: decoded once into a store, ordered and augmented deterministically."""
