@@ -1,0 +1,100 @@
+"""What `hieraseg list` tells about components, from their docstrings and signatures."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from hieraseg.contracts import SUPPLIED
+from hieraseg.errors import RecipeError
+from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.reading import inline
+from hieraseg.recipe.values import type_name
+from hieraseg.registry import Registry
+
+
+def summaries(registry: Registry) -> list[dict[str, str]]:
+    """Name, origin and first line of the docstring of each component, or why it is broken."""
+    found = []
+    for name, origin in sorted(registry.origins().items()):
+        one = {"name": name, "origin": origin}
+        try:
+            one["summary"] = _docstring(registry.get(name)).partition("\n")[0]
+        except RecipeError as error:
+            one["broken"] = " ".join(str(error).split())
+        found.append(one)
+    return found
+
+
+def as_dict(registry: Registry, name: str) -> dict[str, Any]:
+    """All about one component.
+
+    Raises:
+        RecipeError: no component has this name, or it breaks the rules for plugins.
+    """
+    component = registry.get(name)
+    origin = registry.origins()[name]
+    try:
+        arguments = arguments_of(component, SUPPLIED[registry.kind])
+    except RecipeError as error:
+        raise RecipeError(f"{registry.section} {name!r} of {origin}: {error}") from error
+    return {
+        "name": name,
+        "section": registry.section,
+        "origin": origin,
+        "source": _source(component),
+        "docstring": _docstring(component),
+        "arguments": [
+            {
+                "name": argument.name,
+                "type": type_name(argument.type),
+                "required": argument.required,
+                "default": argument.default,
+                "meaning": argument.meaning,
+            }
+            for argument in arguments.values()
+        ],
+        "recipe": _recipe_section(registry.section, name, arguments),
+    }
+
+
+def as_text(about: dict[str, Any]) -> str:
+    """What `as_dict` tells, to be read by people."""
+    lines = [
+        f"{about['section']}: {about['name']}",
+        f"from    {about['origin']}",
+        f"source  {about['source']}",
+        "",
+        about["docstring"],
+        "",
+        "Arguments in a recipe:" if about["arguments"] else "No arguments in a recipe.",
+    ]
+    for argument in about["arguments"]:
+        default = "required" if argument["required"] else f"default {inline(argument['default'])}"
+        lines.append(f"    {argument['name']} ({argument['type']}, {default})")
+        if argument["meaning"]:
+            lines.append(f"        {argument['meaning']}")
+    return "\n".join([*lines, "", "In a recipe:", "", about["recipe"]])
+
+
+def _recipe_section(section: str, name: str, arguments: dict[str, Argument]) -> str:
+    lines = [f"{section}:", f"  name: {inline(name)}"]
+    for key, argument in arguments.items():
+        value = f" {inline(argument.default)}" if not argument.required else "  # required"
+        lines.append(f"  {key}:{value}")
+    return "\n".join(lines)
+
+
+def _docstring(component: Any) -> str:
+    """Its own docstring; that of a base class would describe something else."""
+    doc = vars(component).get("__doc__") if inspect.isclass(component) else component.__doc__
+    return inspect.cleandoc(doc or "(no description)")
+
+
+def _source(component: Any) -> str:
+    try:
+        file = Path(inspect.getsourcefile(component) or "")
+        line = inspect.getsourcelines(component)[1]
+    except (OSError, TypeError):
+        return "unknown"
+    here = Path.cwd()
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{line}"
