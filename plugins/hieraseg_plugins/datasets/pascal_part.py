@@ -187,5 +187,6 @@ def _open(path: Path) -> Image.Image:
         picture = Image.open(io.BytesIO(path.read_bytes()))
         picture.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: is damaged ({error}); copy the file again") from error
+        reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{path}: is damaged ({reason}); copy the file again") from error
     return picture
