@@ -1,0 +1,24 @@
+"""Set-up of all tests: shapes are checked at run time, caches lie in a temporary folder."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Before anything imports the packages: the hook changes modules while they are loaded.
+install_import_hook(["hieraseg", "hieraseg_plugins"], "shape_checks.checked")
+
+# The first example pays for imports, so no single one has a time limit.
+settings.register_profile("hieraseg", deadline=None, max_examples=40)
+settings.load_profile("hieraseg")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of its own, and one thread, so that tests can run side by side."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIERASEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -1,0 +1,102 @@
+"""Random class trees with what they mean, worked out from the nested mapping alone."""
+
+from itertools import count
+
+import pytest
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hieraseg import IGNORE_INDEX, Hierarchy
+
+Tree = dict[str, "Tree"]
+Node = tuple[int, str]
+"""Level (0 is level 1) and name; a chain is a node of its own on each level."""
+Size = tuple[int, int, int]
+"""Batch, height, width."""
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+cuda = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+"""Marks of a test that needs a CUDA device."""
+
+
+@st.composite
+def nested_trees(draw: st.DrawFn, max_levels: int = 4) -> Tree:
+    """Class trees of 1 to `max_levels` levels: several roots, uneven depth, single children."""
+    names = (f"class{number}" for number in count())
+
+    def branch(levels: int) -> Tree:
+        return {
+            next(names): branch(levels - 1) if levels > 1 and draw(st.booleans()) else {}
+            for _ in range(draw(st.integers(1, 3)))
+        }
+
+    return branch(draw(st.integers(1, max_levels)))
+
+
+def leaf_paths(tree: Tree) -> list[tuple[str, ...]]:
+    """The name on each level of every leaf's path, a chain's repeated down to the last level."""
+
+    def walk(branch: Tree) -> list[tuple[str, ...]]:
+        paths: list[tuple[str, ...]] = []
+        for name, children in branch.items():
+            paths += [(name, *rest) for rest in walk(children)] if children else [(name,)]
+        return paths
+
+    paths = walk(tree)
+    levels = max(map(len, paths))
+    return [path + (levels - len(path)) * (path[-1],) for path in paths]
+
+
+def ancestors_of(tree: Tree) -> dict[Node, set[Node]]:
+    """Each node with all nodes above it, and itself."""
+    return {
+        (level, path[level]): set(enumerate(path[: level + 1]))
+        for path in leaf_paths(tree)
+        for level in range(len(path))
+    }
+
+
+def descendants_of(tree: Tree) -> dict[Node, set[Node]]:
+    """Each node with all nodes below it, and itself."""
+    ancestors = ancestors_of(tree)
+    return {node: {below for below in ancestors if node in ancestors[below]} for node in ancestors}
+
+
+def nodes_of(hierarchy: Hierarchy) -> list[Node]:
+    """The nodes in the order in which a hierarchy counts them."""
+    return [(level, name) for level, names in enumerate(hierarchy.level_names) for name in names]
+
+
+def random_logits(
+    hierarchy: Hierarchy, size: Size, generator: torch.Generator, spread: float = 3.0
+) -> list[Tensor]:
+    """Normal logits per level that ask for gradients."""
+    batch, height, width = size
+    return [
+        (spread * torch.randn(batch, classes, height, width, generator=generator)).requires_grad_()
+        for classes in hierarchy.num_classes
+    ]
+
+
+def random_targets(hierarchy: Hierarchy, size: Size, generator: torch.Generator) -> Tensor:
+    """Targets `[B, L, H, W]` of random leaves, all levels known."""
+    leaves = torch.randint(len(hierarchy.paths), size, generator=generator)
+    return hierarchy.paths[leaves].movedim(-1, 1)
+
+
+def forget_anywhere(targets: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor:
+    """Targets with a share ignored, each level by itself: a leaf may be known and its root not."""
+    gone = torch.rand(targets.shape, generator=generator) < share
+    return targets.masked_fill(gone, IGNORE_INDEX)
+
+
+def forget_below(targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Targets as labels give them: known down to some level of each pixel, or void."""
+    levels = targets.shape[1]
+    known = torch.randint(levels + 1, targets[:, :1].shape, generator=generator)
+    return targets.masked_fill(torch.arange(levels)[:, None, None] >= known, IGNORE_INDEX)
