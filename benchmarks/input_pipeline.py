@@ -1,0 +1,116 @@
+"""Images per second of the store and batch augmentation, against a loader per image.
+
+The loader decodes, resizes and augments one image after the other with torchvision, as a data
+set's `__getitem__` usually does, and stacks them; the probabilities and magnitudes are the same.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rounds import median_seconds
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+from hieraseg.data.augment import Augmentation
+from hieraseg.data.batches import generator, load, training_order
+from hieraseg.data.store import Store, open_store
+from hieraseg_plugins.datasets.pascal_part import PascalPart
+from hieraseg_plugins.hierarchies.pascal_part import pascal_part
+
+Batches = Callable[[list[Tensor]], None]
+
+
+def ours(store: Store, augment: Augmentation) -> Batches:
+    """Read each step from the store, and augment the batch."""
+    epochs = iter(range(1_000_000))
+
+    def run(steps: list[Tensor]) -> None:
+        epoch = next(epochs)
+        for step, batch in enumerate(load(store, steps, pin_memory=False), 1):
+            augment(batch.images, batch.masks, generator(0, epoch, step))
+
+    return run
+
+
+def per_image(root: Path, ids: list[str], side: int) -> Batches:
+    """Decode, resize and augment image by image, then stack."""
+    bilinear = InterpolationMode.BILINEAR
+    geometry = v2.Compose(
+        [
+            v2.RandomApply([v2.RandomResizedCrop(side, (0.8, 1.0))], 0.5),
+            v2.RandomHorizontalFlip(0.5),
+            v2.RandomApply([v2.RandomAffine(30, (0.1, 0.1), (0.85, 1.15), None, bilinear)], 0.5),
+        ]
+    )
+    colour = v2.ColorJitter(0.2, 0.2, 0.2, 0.05)
+    to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
+    noise = v2.GaussianNoise(sigma=0.025)
+    blur = v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.5))], 0.5)
+
+    def item(id: str) -> tuple[Tensor, Tensor]:
+        picture = Image.open(root / "JPEGImages" / f"{id}.jpg").convert("RGB")
+        labels = Image.fromarray(np.load(root / "gt_masks" / f"{id}.npy"))
+        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+        labels = labels.resize((side, side), Image.Resampling.NEAREST)
+        image = tv_tensors.Image(v2.functional.pil_to_tensor(picture))
+        mask = tv_tensors.Mask(np.array(labels))
+        image, mask = geometry(image, mask)
+        photometric, noisy = torch.rand(2).lt(0.5).tolist()
+        if photometric and not noisy:  # on uint8, where torchvision is fastest
+            image = colour(image)
+        image, mask = to_float(image, mask)
+        if photometric and noisy:
+            image = noise(image)
+        return blur(image), mask
+
+    def run(steps: list[Tensor]) -> None:
+        for rows in steps:
+            images, masks = zip(*(item(ids[row]) for row in rows.tolist()), strict=True)
+            torch.stack(images), torch.stack(masks)
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=6, help="batches in each round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu", action="store_true", help="CPU time instead of wall time")
+    args = parser.parse_args()
+    if args.root is None:
+        parser.error("name the folder of Pascal-Part: --root, or HIERASEG_PASCAL_PART")
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    hierarchy = pascal_part()
+    dataset = PascalPart(hierarchy, str(args.root), (args.size, args.size))
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ.setdefault("HIERASEG_CACHE", cache)
+        store = open_store(dataset, "val", hierarchy)
+        steps = training_order(len(store), args.batch_size, seed=0, epoch=0)[: args.steps]
+        jobs = {
+            "per-image loader": per_image(args.root, store.ids, args.size),
+            "store only": ours(store, Augmentation(0, 0, 0, 0, 0)),
+            "store and augmentation": ours(store, Augmentation()),
+        }
+        seconds = median_seconds(
+            {name: lambda job=job: job(steps) for name, job in jobs.items()}, args.rounds, args.cpu
+        )
+    images = sum(len(rows) for rows in steps)
+    slowest = seconds["per-image loader"]
+    for name, value in seconds.items():
+        print(f"{name:24} {images / value:8.0f} images/s  {slowest / value:6.2f}x")
+
+
+if __name__ == "__main__":
+    main()
