@@ -254,7 +254,7 @@ def test_list_of_one_component_as_json(capsys: Captured) -> None:
     ("arguments", "expected"),
     [
         (["losse"], "no kind of component is called 'losse', did you mean 'losses'?"),
-        (["losses", "fake_los"], "no loss is called 'fake_los'; did you mean 'fake_loss'?"),
+        (["losses", "fake_los"], "no loss is called 'fake_los', did you mean 'fake_loss'?"),
         (["losses", "open_loss"], "its signature has **settings: int: name each argument"),
     ],
 )

@@ -113,7 +113,7 @@ def test_training_learns(tmp_path: Path) -> None:
         *("--backbone.weights", "imagenet"),
         *("--augmentation.crop", "0", "--augmentation.affine", "0"),
         *("--augmentation.photometric", "0", "--augmentation.blur", "0"),
-        *("--logging.tensorboard", "false", "--optimizer.lr", "3e-3"),
+        *("--logging.tensorboard", "false", "--optimizer.lr", "1e-2"),
     )
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert epochs[-1]["loss"] < 0.5 * epochs[0]["loss"]

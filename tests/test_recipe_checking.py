@@ -93,8 +93,8 @@ def test_mistakes_in_a_component(path: Path, line: str, expected: str) -> None:
 
 
 OF_SECTIONS = [
-    ("loss: fake_los", "1: loss: no loss is called 'fake_los'; did you mean 'fake_loss'?"),
-    ("loss: {name: fake_los}", "1: loss: no loss is called 'fake_los'; did you mean 'fake_loss'?"),
+    ("loss: fake_los", "1: loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
+    ("loss: {name: fake_los}", "1: loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
     ("loss: null", "1: loss: expected a name or a mapping with a name, got null"),
     ("loss:", "1: loss: expected a name or a mapping with a name, got null"),
     ("loss: [fake_loss]", "1: loss: expected a name or a mapping with a name, got a list"),
@@ -158,7 +158,7 @@ def test_a_fault_of_a_plugin_names_it(path: Path) -> None:
         (("loss.gamma.x", "1"), "loss.gamma.x: loss 'fake_loss' has no such key"),
         (("loss.", "1"), "loss.: loss 'fake_loss' has no such key"),
         (("los.gamma", "1"), "los: unknown section, did you mean 'loss'?"),
-        (("loss", "fake_los"), "loss: no loss is called 'fake_los'; did you mean 'fake_loss'?"),
+        (("loss", "fake_los"), "loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
         (("loss", "[1]"), "loss: expected a name or a mapping with a name, got a list"),
         (("base", "x.yaml"), "base: can only be given in a recipe file"),
         (("training.epochs", "0"), "training.epochs: epochs is 0, but must be at least 1"),

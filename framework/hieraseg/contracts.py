@@ -84,7 +84,9 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images and label masks by id. The runner supplies `hierarchy` if its `__init__` asks.
+    """Images and label masks by id, read by several threads at once.
+
+    The runner supplies `hierarchy` if its `__init__` asks for it.
 
     Attributes:
         size: height and width in pixels that images are resized to.

@@ -4,7 +4,8 @@ The message of each is one clear sentence that names the place and the fix; the 
 prints it without a traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 
 class HierasegError(Exception):
@@ -35,3 +36,11 @@ def first_few(problems: Sequence[str], what: str, shown: int = 5) -> str:
         return problems[0]
     rest = f"\n  ... and {len(problems) - shown} more" if len(problems) > shown else ""
     return f"{len(problems)} {what}:\n  " + "\n  ".join(problems[:shown]) + rest
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """A hint for an unknown word: the closest known one, or all of them."""
+    close = get_close_matches(word, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(known)}" if known else "there are none"

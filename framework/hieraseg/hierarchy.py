@@ -177,8 +177,11 @@ class Hierarchy:
         both = sorted(set(self.void) & set(self.labels))
         if both:
             raise ValueError(f"label {both[0]} is void and names a class: choose one")
-        if self.background is not None and self.background not in nodes:
-            raise ValueError(f"the background class {self.background!r} is not in the tree")
+        if self.background is not None and self.background not in self.level_names[-1]:
+            raise ValueError(
+                f"the background class {self.background!r} is no leaf of the tree; "
+                f"its leaves are {', '.join(self.level_names[-1])}"
+            )
 
     def __repr__(self) -> str:
         return f"Hierarchy(num_classes={self.num_classes}, labels={len(self.labels)})"

@@ -106,7 +106,8 @@ def summarize(counts: Counts, hierarchy: Hierarchy) -> dict[str, Any]:
     * `miou_per_image`: IoU per image and class, mean over the pairs that exist, background left
       out. Only for comparing with results that were published that way.
     * `coherence`: share of the pixels whose answers form a path of the tree.
-    * `mistake_distance`: mean tree distance of wrong leaves in edges.
+    * `mistake_distance`: mean tree distance of wrong leaves in edges, where every leaf has a node
+      on each level (so mistaking a leaf for one that shares no ancestor is 2 L edges).
     """
     levels = []
     for level, names in enumerate(hierarchy.level_names):

@@ -6,13 +6,12 @@ that was imported. A plugin that cannot be imported hurts only a recipe that nam
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 import catalogue
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, did_you_mean
 
 Component = TypeVar("Component")
 
@@ -73,9 +72,8 @@ class Registry:
         """
         origins = self.origins()
         if name not in origins:
-            close = get_close_matches(str(name), origins, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(self.names())
-            raise RecipeError(f"no {self.section} is called {name!r}; {hint}")
+            hint = did_you_mean(name, self.names())
+            raise RecipeError(f"no {self.section} is called {name!r}, {hint}")
         try:
             return self._catalogue.get(name)
         except Exception as error:  # a plugin's import may fail in any way

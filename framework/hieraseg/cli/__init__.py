@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from hieraseg import __version__
 from hieraseg.cli import compare, evaluate, list, predict, run, show, validate
 from hieraseg.cli.overrides import Overrides, split_overrides, unknown_option
-from hieraseg.errors import HierasegError
-from hieraseg.recipe.suggesting import did_you_mean
+from hieraseg.errors import HierasegError, did_you_mean
 
 _COMMANDS = (run, list, show, validate, evaluate, predict, compare)
 

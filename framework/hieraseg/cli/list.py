@@ -5,8 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from hieraseg.cli.parsing import add_command, add_json
-from hieraseg.errors import RecipeError
-from hieraseg.recipe.suggesting import did_you_mean
+from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.registry import BY_KIND, BY_SECTION, Registry
 
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from hieraseg.recipe.suggesting import did_you_mean
+from hieraseg.errors import did_you_mean
 from hieraseg.registry import BY_SECTION
 
 Overrides = list[tuple[str, str]]

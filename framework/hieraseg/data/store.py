@@ -116,6 +116,8 @@ def _write(
             image, mask = read_pair(dataset, ids[index], known)
         except DataError as error:
             return "", error
+        except OSError as error:  # of a data set that does not say it better
+            return "", DataError(f"{ids[index]}: cannot be read ({error})")
         images[index] = resize(image, size, Image.Resampling.BILINEAR)
         masks[index] = resize(mask, size, Image.Resampling.NEAREST)
         pixels = repr(mask.shape).encode() + image.tobytes() + mask.tobytes()

@@ -6,11 +6,10 @@ from typing import Any
 
 from hieraseg.contracts import SUPPLIED
 from hieraseg.data.augment import Augmentation
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.recipe.arguments import Argument, arguments_of
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Mistake, Place
 from hieraseg.recipe.resolved import Component, Recipe
-from hieraseg.recipe.suggesting import did_you_mean
 from hieraseg.registry import BY_SECTION, Registry
 from hieraseg.settings import Evaluation, Logging, Training
 

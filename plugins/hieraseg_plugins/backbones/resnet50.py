@@ -1,7 +1,6 @@
 """ResNet-50 of torchvision."""
 
 from typing import ClassVar
-from urllib.error import URLError
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -51,10 +50,9 @@ class ResNet50(nn.Module):
 
 def _download() -> Weights:
     try:
-        return dict(
-            ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True, weights_only=True)
-        )
-    except (URLError, OSError) as error:
+        weights = ResNet50_Weights.IMAGENET1K_V2
+        return dict(weights.get_state_dict(check_hash=True, weights_only=True))
+    except (OSError, RuntimeError) as error:  # RuntimeError: a wrong hash
         raise RecipeError(
             f"backbone.weights: the ImageNet weights of resnet50 cannot be downloaded ({error}); "
             "go online once, or set backbone.weights to a file with its state dict, or to null"

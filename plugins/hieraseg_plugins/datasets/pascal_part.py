@@ -5,6 +5,7 @@ import io
 import os
 from collections import Counter
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,6 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from hieraseg import Hierarchy
 from hieraseg.errors import DataError, first_few
+
+# NumPy parses headers with `ast`, which in Python 3.11 fails at random when threads use it at
+# once (python/cpython#106905).
+_HEADERS = Lock()
 
 
 class PascalPart:
@@ -94,7 +99,8 @@ class PascalPart:
             return np.asarray(picture).astype(np.uint8)
         try:
             data = io.BytesIO(path.read_bytes())
-            mask = np.lib.format.read_array(data, allow_pickle=False)
+            with _HEADERS:
+                mask = np.lib.format.read_array(data, allow_pickle=False)
         except Exception as error:  # numpy parses a damaged header until anything goes wrong
             reason = "it needs pickle" if "pickle" in str(error) else str(error)
             raise DataError(

@@ -36,14 +36,13 @@ class TreeMin(Loss):
             raise ValueError(f"gamma is {gamma}, but must not be negative")
         self.gamma = gamma
         self.num_classes = hierarchy.num_classes
+        self.num_children: list[list[int]] = []
         for level in range(1, hierarchy.num_levels):
-            self.register_buffer(f"parents_{level}", hierarchy.parents[level], persistent=False)
-        self.child_groups = [
-            [(parents == parent).nonzero()[:, 0].tolist() for parent in range(classes)]
-            for classes, parents in zip(
-                hierarchy.num_classes[:-1], hierarchy.parents[1:], strict=True
-            )
-        ]
+            parents = hierarchy.parents[level]
+            self.register_buffer(f"parents_{level}", parents, persistent=False)
+            # Siblings side by side, and how many there are of each parent.
+            self.register_buffer(f"siblings_{level}", parents.argsort(), persistent=False)
+            self.num_children.append(parents.bincount().tolist())
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
@@ -92,7 +91,8 @@ class TreeMin(Loss):
     def _most_below(self, logits: list[Float[Tensor, "B _ H W"]]) -> list[Float[Tensor, "B _ H W"]]:
         """Per level and class: the highest logit of the class and its descendants."""
         most = [logits[-1]]
-        for scores, children in zip(logits[-2::-1], self.child_groups[::-1], strict=True):
-            below = [most[0][:, group].amax(1) for group in children]
-            most.insert(0, torch.maximum(scores, torch.stack(below, dim=1)))
+        for level in range(len(logits) - 1, 0, -1):
+            siblings = most[0].index_select(1, getattr(self, f"siblings_{level}"))
+            below = [group.amax(1) for group in siblings.split(self.num_children[level - 1], 1)]
+            most.insert(0, torch.maximum(logits[level - 1], torch.stack(below, dim=1)))
         return most
