@@ -112,6 +112,11 @@ def score_split(
             own = Prediction(tuple(level[image : image + 1] for level in prediction.logits))
             classes = segmenter.classes(resize_logits(own, (truth.shape[1], truth.shape[2])))
             counts.add(batch.rows[image : image + 1], classes, hierarchy.encode(truth))
+    return all_counts(fabric, counts)
+
+
+def all_counts(fabric: Fabric, counts: PixelCounts) -> Counts:
+    """The counts of all processes, added up."""
     if fabric.world_size > 1:
         for key, value in counts.counts.items():
             counts.counts[key] = cast(Tensor, fabric.all_reduce(value, reduce_op="sum"))

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ import torch
 from hieraseg.assemble import Parts, State, assemble
 from hieraseg.checkpoint import save_checkpoint
 from hieraseg.contracts import asks_for
-from hieraseg.data.batches import generator, load, own_share, training_order
+from hieraseg.data.batches import Batch, generator, load, own_share, training_order
 from hieraseg.errors import DivergedError
-from hieraseg.evaluate import draw_rows, protocol, score_split, spread_rows
+from hieraseg.evaluate import all_counts, draw_rows, protocol, score_split, spread_rows
 from hieraseg.logs import TensorBoard
 from hieraseg.metrics import PixelCounts, summarize
 from hieraseg.progress import log, training_bar
@@ -78,20 +78,23 @@ def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]
     on_cuda = fabric.device.type == "cuda"
     counts = PixelCounts(parts.hierarchy, 1, fabric.device)
     terms: dict[str, torch.Tensor] = {}
-    started = time.monotonic()
+    waited = 0.0
+    started = ready = time.monotonic()
     parts.model.train()
     with training_bar() as bar:
         task = bar.add_task(f"epoch {state.epoch}/{settings.epochs}", total=len(mine), text="")
         for step, batch in enumerate(load(parts.train_store, mine, on_cuda), 1):
+            waited += time.monotonic() - ready
             for term, value in train_step(parts, state, batch.to(fabric.device), counts).items():
                 terms[term] = terms.get(term, 0) + value.detach()
             if step % _REPORT_EVERY == 0 or step == len(mine):
-                mean = {term: float(total) / step for term, total in terms.items()}
+                mean = mean_terms(parts, terms, step)
                 loss = sum(mean.values())
                 speed = step * settings.batch_size / (time.monotonic() - started)
                 bar.update(task, completed=step, text=f"loss {loss:.4f}, {speed:.0f} images/s")
                 if not math.isfinite(loss):
                     raise DivergedError(diverged(state, folder))
+            ready = time.monotonic()
     return {
         "epoch": state.epoch,
         "step": state.step,
@@ -99,11 +102,22 @@ def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]
         "terms": mean,
         "learning_rate": parts.optimizer.param_groups[-1]["lr"],
         "images_per_second": speed,
-        "train": summarize(counts.arrays(), parts.hierarchy),
+        "waiting_for_data": waited / (ready - started),
+        "train": summarize(all_counts(fabric, counts), parts.hierarchy),
     }
 
 
-def train_step(parts: Parts, state: State, batch: Any, counts: PixelCounts) -> dict[str, Any]:
+def mean_terms(parts: Parts, terms: dict[str, torch.Tensor], steps: int) -> dict[str, float]:
+    """Each term's mean over steps and processes, so that all of them see a divergence at once."""
+    total = torch.stack(list(terms.values()))
+    if parts.fabric.world_size > 1:
+        total = cast(torch.Tensor, parts.fabric.all_reduce(total, reduce_op="mean"))
+    return dict(zip(terms, (total / steps).tolist(), strict=True))
+
+
+def train_step(
+    parts: Parts, state: State, batch: Batch, counts: PixelCounts
+) -> dict[str, torch.Tensor]:
     """One optimizer step on a batch of this process; returns the terms of the loss."""
     fabric, seed = parts.fabric, parts.recipe.training.seed
     # Step 0 of an epoch draws its order, so augmentation counts from 1.
@@ -175,14 +189,18 @@ def keep_epoch(
         save_checkpoint(folder.checkpoint("last"), model, about, training)
         if improved:
             save_checkpoint(folder.checkpoint("best"), model, about)
-    scores = " ".join(
-        "-" if level["miou"] is None else f"{level['miou']:.3f}"
-        for level in record["val"]["levels"]
-    )
     log(
         f"epoch {state.epoch}/{parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
-        f"val mIoU per level {scores}, {record['images_per_second']:.0f} images/s"
-        f"{', best so far' if improved else ''}"
+        f"mIoU per level: train {level_scores(record['train'])}, "
+        f"val {level_scores(record['val'])}, "
+        f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
+    )
+
+
+def level_scores(scores: dict[str, Any]) -> str:
+    """The mIoU of each level, in a few words."""
+    return " ".join(
+        "-" if level["miou"] is None else f"{level['miou']:.3f}" for level in scores["levels"]
     )
 
 
