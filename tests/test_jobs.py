@@ -180,6 +180,24 @@ def test_predict_answers_at_the_image_size(finished: Path, tmp_path: Path) -> No
     assert (out / "photo.png").is_file()
 
 
+def test_predict_overwrites_no_image(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pictures may not land on the images, nor on each other."""
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (20, 30)).save(photo)
+    before = photo.read_bytes()
+    assert main(["predict", str(finished), str(photo), "--out", str(tmp_path)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    (tmp_path / "other").mkdir()
+    twin = tmp_path / "other/photo.jpg"
+    Image.new("RGB", (20, 30)).save(twin)
+    words = [str(photo), str(twin), "--out", str(tmp_path / "out")]
+    assert main(["predict", str(finished), *words]) == 2
+    assert "would both write" in capsys.readouterr().err
+
+
 def test_predict_goes_on_after_a_bad_image(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +225,24 @@ def test_compare_prints_every_form(
     assert (str(score) if form == "json" else f"{score:.3f}") in output
 
 
+def test_compare_of_an_interrupted_run(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that was stopped, then evaluated, has scores but no cost."""
+    (copied / "result.json").unlink()
+    assert main(["evaluate", str(copied), "--checkpoint", "last"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(copied), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["minutes"] == [None]
+    assert len(row["mIoU L3"]) == 1
+
+
+def test_one_value_per_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A batch of one image at the backbone's stride cannot be normalised; one sentence."""
+    words = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--data.size", "[32, 32]"]
+    assert main([*words, "--training.batch_size", "1"]) == 2
+    assert "raise training.batch_size" in capsys.readouterr().err
+
+
 def test_compare_warns_of_another_protocol(
     finished: Path, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,18 +256,40 @@ def test_compare_warns_of_another_protocol(
 
 def test_processes_share_the_work(tmp_path: Path) -> None:
     """Two processes train one model, and score each image once, an uneven split included."""
-    command = [sys.executable, "-c", "import sys; from hieraseg.cli import main; sys.exit(main())"]
     script = tmp_path / "hieraseg"  # the launcher starts sys.argv[0] again
     script.write_text("import sys\nfrom hieraseg.cli import main\nsys.exit(main())\n")
     command = [sys.executable, str(script)]
     words = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL]
     words += ["--training.max_steps", "2", "--training.devices", "2", "--training.device", "cpu"]
-    done = subprocess.run([*command, *words, "--json"], capture_output=True, text=True)
+    words += ["--seeds", "0", "1", "--json"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (result,) = json.loads(done.stdout)
-    assert result["cost"]["processes"] == 2
-    with np.load(Path(result["run"]) / "evaluation/val.npz", allow_pickle=False) as counts:
-        assert counts["pixels"].tolist() == [64 * 64] * 5
+    results = json.loads(done.stdout)
+    assert [Path(result["run"]).name[-5:] for result in results] == ["seed0", "seed1"]
+    for result in results:
+        assert result["cost"]["processes"] == 2
+        with np.load(Path(result["run"]) / "evaluation/val.npz", allow_pickle=False) as counts:
+            assert counts["pixels"].tolist() == [64 * 64] * 5
+    # The weights that were saved are those that were scored, though each process has its own
+    # batch statistics while it trains.
+    assert main(["evaluate", results[0]["run"]]) == 0
+    scored = read(Path(results[0]["run"]) / "result.json")["splits"]["val"]
+    for one, other in zip(scored["levels"], results[0]["splits"]["val"]["levels"], strict=True):
+        assert one["iou"] == pytest.approx(other["iou"], abs=1e-3)
+
+
+def test_mistake_of_one_process_ends_all(tmp_path: Path) -> None:
+    """A folder that only the first process fails to make: one sentence, one exit code."""
+    script = tmp_path / "hieraseg"
+    script.write_text("import sys\nfrom hieraseg.cli import main\nsys.exit(main())\n")
+    taken = tmp_path / "taken"
+    taken.write_text("a file, no folder")
+    words = ["run", QUICKSTART, "--out", str(taken), *SMALL, "--training.devices", "2"]
+    words += ["--training.device", "cpu"]
+    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("hieraseg: error:") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_divergence_has_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

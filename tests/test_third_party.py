@@ -31,9 +31,10 @@ class LeafOnly(Loss):
 
     def forward(self, prediction, targets, progress):
         assert 0 <= progress < 1
-        loss = F.cross_entropy(prediction.logits[-1], targets[:, -1],
-                               ignore_index=IGNORE_INDEX, label_smoothing=self.smoothing)
-        return {"leaf_ce": loss}
+        leaves = targets[:, -1]
+        total = F.cross_entropy(prediction.logits[-1], leaves, reduction="sum",
+                                ignore_index=IGNORE_INDEX, label_smoothing=self.smoothing)
+        return {"leaf_ce": total / (leaves != IGNORE_INDEX).sum().clamp(min=1)}
 '''
 
 

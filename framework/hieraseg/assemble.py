@@ -1,6 +1,8 @@
 """From a recipe to all the parts that train together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -9,16 +11,19 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hieraseg.components import build, build_model, factory_of
+from hieraseg.components import build, build_backbone, build_model, factory_of
 from hieraseg.contracts import Dataset, Loss, asks_for
 from hieraseg.data.augment import Augmentation
+from hieraseg.data.batches import steps_per_epoch
 from hieraseg.data.store import Store, open_store
 from hieraseg.device import start_fabric
-from hieraseg.errors import RecipeError
+from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference import Segmenter
 from hieraseg.metrics import Counts
 from hieraseg.recipe import Recipe
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -38,7 +43,6 @@ class Parts:
     schedule: LRScheduler
     augment: Augmentation
     num_classes: list[int]
-    steps_per_epoch: int
     total_steps: int
 
 
@@ -64,45 +68,66 @@ def assemble(recipe: Recipe) -> Parts:
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     dataset: Dataset = build(recipe["data"], hierarchy=hierarchy)
-    missing = {"train", "val"} - set(dataset.splits)
-    if missing:
-        raise RecipeError(
-            f"data: the data set has no split {missing.pop()!r}, which training needs"
-        )
-    train_store = open_store(dataset, "train", hierarchy)
+    for split in ("train", "val"):
+        if split not in dataset.splits:
+            raise RecipeError(f"data: the data set has no split {split!r}, which training needs")
+    augment = build_augmentation(recipe)
+    rule = build(recipe["inference"], hierarchy=hierarchy)
+    backbone = build_backbone(recipe)
+    # Decoding may take minutes: what can be wrong without it is found before.
+    train_store, val_store = in_agreement(
+        fabric, lambda: [open_store(dataset, split, hierarchy) for split in ("train", "val")]
+    )
     loss = build_loss(recipe, hierarchy, train_store).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
-    model = build_model(recipe, num_classes).to(memory_format=torch.channels_last)
+    model = build_model(recipe, backbone, num_classes).to(memory_format=torch.channels_last)
 
-    steps_per_epoch = max(len(train_store) // settings.batch_size, 1)
-    total_steps = settings.epochs * steps_per_epoch
+    total_steps = settings.epochs * steps_per_epoch(len(train_store), settings.batch_size)
     if settings.max_steps is not None:
         total_steps = min(total_steps, settings.max_steps)
     parameters = {
         "backbone": list(model.backbone.parameters()),
-        "head": [*model.decoder.parameters(), *loss.parameters()],
+        "head": list(model.decoder.parameters()),
     }
     optimizer = build(recipe["optimizer"], parameters=parameters)
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    rule = build(recipe["inference"], hierarchy=hierarchy)
     return Parts(
         recipe=recipe,
         fabric=fabric,
         hierarchy=hierarchy,
         dataset=dataset,
         train_store=train_store,
-        val_store=open_store(dataset, "val", hierarchy),
+        val_store=val_store,
         model=wrapped,
         segmenter=Segmenter(model, loss.activation, rule, hierarchy),
         loss=loss,
         optimizer=optimizer,
         schedule=schedule,
-        augment=build_augmentation(recipe),
+        augment=augment,
         num_classes=num_classes,
-        steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
     )
+
+
+def in_agreement(fabric: Fabric, work: Callable[[], Result]) -> Result:
+    """What `work` returns; a mistake that one process finds is raised in all of them.
+
+    Else the others would wait for it for ever.
+    """
+    result, error = None, None
+    try:
+        result = work()
+    except (HierasegError, OSError) as caught:
+        error = caught
+    errors = [error]
+    if fabric.world_size > 1:
+        errors = [None] * fabric.world_size
+        torch.distributed.all_gather_object(errors, error)
+    for found in errors:
+        if found is not None:
+            raise found
+    return cast(Result, result)
 
 
 def build_augmentation(recipe: Recipe) -> Augmentation:

@@ -31,22 +31,25 @@ class Row:
     scores: list[dict[str, Any]]
     costs: list[dict[str, Any]]
 
-    def values(self) -> dict[str, list[float]]:
-        """Each column's values, one per run; scores that nothing defines are left out."""
+    def values(self) -> dict[str, list[float | None]]:
+        """Each column's values, one per run; None for what nothing defines."""
         columns: dict[str, list[float | None]] = {
             f"mIoU L{level['level']}": [s["levels"][index]["miou"] for s in self.scores]
             for index, level in enumerate(self.scores[0]["levels"])
         }
         columns["coherence"] = [s["coherence"] for s in self.scores]
         columns["mistake distance"] = [s["mistake_distance"] for s in self.scores]
-        columns["parameters (M)"] = [c["parameters"] / 1e6 for c in self.costs]
-        columns["minutes"] = [c["seconds"] / 60 for c in self.costs]
-        return {key: [v for v in values if v is not None] for key, values in columns.items()}
+        columns["parameters (M)"] = [_scaled(c.get("parameters"), 1e6) for c in self.costs]
+        columns["minutes"] = [_scaled(c.get("seconds"), 60) for c in self.costs]
+        return columns
 
     def protocol(self) -> set[tuple[str, ...]]:
-        """What scores must share to be comparable: data, resolution, and the levels' classes."""
+        """What scores must share to be comparable: data, resolution, checkpoint and classes."""
         return {
-            (s["data"], s["resolution"], *(",".join(level["iou"]) for level in s["levels"]))
+            (
+                *(s["data"], s["resolution"], s["checkpoint"]),
+                *(",".join(level["iou"]) for level in s["levels"]),
+            )
             for s in self.scores
         }
 
@@ -134,7 +137,12 @@ def as_latex(rows: Sequence[Row]) -> str:
     )
 
 
-def _cell(values: Sequence[float]) -> str:
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _cell(measured: Sequence[float | None]) -> str:
+    values = [value for value in measured if value is not None]
     if not values:
         return "-"
     mean = statistics.mean(values)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from hieraseg.contracts import asks_for
 from hieraseg.errors import RecipeError
 from hieraseg.model import SegmentationModel
@@ -29,21 +31,28 @@ def build(component: Component, **supplied: Any) -> Any:
         raise RecipeError(f"{component.section}: {component.name}: {error}") from error
 
 
-def build_model(
-    recipe: Recipe, num_classes: list[int], pretrained: bool = True
-) -> SegmentationModel:
-    """Backbone and decoder of a recipe.
+def build_backbone(recipe: Recipe, pretrained: bool = True) -> nn.Module:
+    """The backbone of a recipe.
 
     Args:
-        recipe: names them.
-        num_classes: classes of each level to answer, coarsest first.
-        pretrained: False where a checkpoint follows: the backbone's `weights`, if it has that
-            argument, are then left out.
+        recipe: names it.
+        pretrained: False where a checkpoint follows: its `weights`, if it has that argument, are
+            then left out.
     """
     component = recipe["backbone"]
     if not pretrained and "weights" in component.arguments:
         component = replace(component, arguments={**component.arguments, "weights": None})
-    backbone = build(component)
+    return build(component)
+
+
+def build_model(recipe: Recipe, backbone: Any, num_classes: list[int]) -> SegmentationModel:
+    """The backbone with the decoder of a recipe.
+
+    Args:
+        recipe: names the decoder.
+        backbone: as `build_backbone` gives it.
+        num_classes: classes of each level to answer, coarsest first.
+    """
     decoder = build(
         recipe["decoder"],
         channels=list(backbone.channels),

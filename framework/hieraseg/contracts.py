@@ -22,7 +22,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         logits: one float `[B, C_l, H, W]` per level, coarsest first; only the finest level's
-            for a loss that `needs` leaves only.
+            for a loss whose `levels` are the leaves.
         embedding: float `[B, D, h, w]`, or None where no loss asks for one.
     """
 
@@ -36,7 +36,8 @@ class Loss(nn.Module):
     A subclass gets `hierarchy` from the runner if its `__init__` asks for it, `class_pixels`
     (float64 `[C_l]` per level, how many training pixels each class has) likewise, and in
     `forward` a third argument `progress` (0..1, the share of the training that is done) if it
-    has one by that name. A batch with nothing to learn from gives a zero that has a graph.
+    has one by that name. It may have buffers, but no parameters: what is learnt is part of the
+    decoder. A batch with nothing to learn from gives a zero that has a graph.
 
     Attributes:
         levels: which logits it trains, of all levels or of the leaves only.

@@ -23,8 +23,8 @@ def start_fabric(
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError(
-            "CUDA is asked for, but torch sees no CUDA device here; set training.device to auto "
-            "or cpu, or install a driver and a CUDA build of torch"
+            "CUDA is asked for, but torch sees no CUDA device here; choose the device auto or cpu "
+            "(training.device in a recipe), or install a driver and a CUDA build of torch"
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from hieraseg.checkpoint import load_checkpoint, read_about
-from hieraseg.components import build, build_model
+from hieraseg.components import build, build_backbone, build_model
 from hieraseg.contracts import Dataset, Prediction
 from hieraseg.data.batches import load, own_share, read_ahead
 from hieraseg.data.store import Store, open_store
@@ -52,39 +52,41 @@ def evaluate(
     """
     folder = RunFolder.open(run)
     recipe = load_recipe(folder.recipe)
-    hierarchy = build(recipe["hierarchy"])
+    fabric = start_fabric(device, recipe.training.precision)
+    segmenter, about = load_segmenter(folder, recipe, checkpoint, fabric)
+    hierarchy = segmenter.hierarchy
     dataset = build(recipe["data"], hierarchy=hierarchy)
     if split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
-    fabric = start_fabric(device, recipe.training.precision)
-    segmenter = load_segmenter(folder, recipe, checkpoint, fabric)
+    if pictures is not None:
+        pictures[0].mkdir(parents=True, exist_ok=True)
     store = open_store(dataset, split, hierarchy)
     counts = score_split(fabric, segmenter, dataset, store, recipe.evaluation)
     scores = {
         **summarize(counts, hierarchy),
-        **protocol(store, recipe.evaluation),
-        "checkpoint": checkpoint,
+        **protocol(store, recipe.evaluation, checkpoint, about["epoch"]),
     }
     folder.write_scores(split, scores, counts, store.ids)
     if pictures is not None:
         target, wanted = pictures
-        target.mkdir(parents=True, exist_ok=True)
         rows = spread_rows(len(store), wanted)
         for row, picture in zip(rows, draw_rows(fabric, segmenter, store, rows), strict=True):
             picture.save(target / f"{store.ids[row]}.png")
     return scores
 
 
-def load_segmenter(folder: RunFolder, recipe: Recipe, which: str, fabric: Fabric) -> Segmenter:
-    """The model of a run's checkpoint, ready to answer on the device."""
+def load_segmenter(
+    folder: RunFolder, recipe: Recipe, which: str, fabric: Fabric
+) -> tuple[Segmenter, dict[str, Any]]:
+    """The model of a run's checkpoint, ready to answer, and what was saved about it."""
     path = folder.checkpoint(which)
     hierarchy = build(recipe["hierarchy"])
     about = read_about(path)
-    model = build_model(recipe, about["num_classes"], pretrained=False)
+    model = build_model(recipe, build_backbone(recipe, False), about["num_classes"])
     load_checkpoint(path, model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
     rule = build(recipe["inference"], hierarchy=hierarchy)
-    return Segmenter(model, about["activation"], rule, hierarchy)
+    return Segmenter(model, about["activation"], rule, hierarchy), about
 
 
 def score_split(
@@ -150,6 +152,13 @@ def spread_rows(images: int, wanted: int) -> list[int]:
     return np.linspace(0, images - 1, min(wanted, images)).round().astype(int).tolist()
 
 
-def protocol(store: Store, settings: Evaluation) -> dict[str, str]:
-    """What two scores must share to be comparable, beside the hierarchy."""
-    return {"resolution": settings.resolution, "data": store.fingerprint}
+def protocol(
+    store: Store, settings: Evaluation, checkpoint: str, epoch: int
+) -> dict[str, str | int]:
+    """How a split was scored, as `result.json` says it beside the scores."""
+    return {
+        "resolution": settings.resolution,
+        "data": store.fingerprint,
+        "checkpoint": checkpoint,
+        "epoch": epoch,
+    }

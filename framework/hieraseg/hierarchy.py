@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int, Integer
@@ -13,6 +13,20 @@ IGNORE_INDEX = -100
 
 Tree = Mapping[str, Any] | Sequence[Any] | None
 Path = tuple[str, ...]
+
+
+class Tables(NamedTuple):
+    """A hierarchy's tensors on one device (see `Hierarchy`).
+
+    Attributes:
+        labels: int64 `[L, values]`, class per level of each label value; void in the last column.
+        parents: as in `Hierarchy`.
+        paths: as in `Hierarchy`.
+    """
+
+    labels: Int[Tensor, "levels values"]
+    parents: list[Int[Tensor, " C"]]
+    paths: Int[Tensor, "leaves levels"]
 
 
 class Hierarchy:
@@ -62,7 +76,7 @@ class Hierarchy:
         self.void = tuple(sorted(set(void)))
         self.background = background
         self._check()
-        self._tables: dict[torch.device, Tensor] = {}
+        self._tables: dict[torch.device, Tables] = {}
 
     @classmethod
     def from_tree(
@@ -135,6 +149,16 @@ class Hierarchy:
         names = self.level_names[level]
         return names.index(self.background) if self.background in names else None
 
+    def on(self, device: torch.device) -> "Tables":
+        """The tree's tensors on a device; copied there once."""
+        if device not in self._tables:
+            self._tables[device] = Tables(
+                labels=self._label_table().to(device),
+                parents=[parents.to(device) for parents in self.parents],
+                paths=self.paths.to(device),
+            )
+        return self._tables[device]
+
     def encode(self, mask: Integer[Tensor, "*batch H W"]) -> Int[Tensor, "*batch levels H W"]:
         """Class index per level for each label value of a mask, by one table look-up.
 
@@ -145,9 +169,7 @@ class Hierarchy:
             int64 `[B, L, H, W]` (or `[L, H, W]`); -100 below an inner node that a label names,
             and on all levels for void and for values that the label table does not know.
         """
-        table = self._tables.get(mask.device)
-        if table is None:
-            table = self._tables[mask.device] = self._label_table().to(mask.device)
+        table = self.on(mask.device).labels
         # The last row is void; -1 means that row too, so one clamp catches both sides.
         values = mask.long().clamp(-1, table.shape[1] - 1)
         return table[:, values].movedim(0, -3)

@@ -29,7 +29,7 @@ def level_scores(
     scores = []
     for level, classes in enumerate(hierarchy.num_classes):
         shape = (leaves.shape[0], classes, *leaves.shape[2:])
-        ancestor = hierarchy.paths[:, level].to(leaves.device)
+        ancestor = hierarchy.on(leaves.device).paths[:, level]
         scores.append(torch.zeros(shape, device=leaves.device).index_add_(1, ancestor, leaves))
     return scores
 

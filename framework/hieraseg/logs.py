@@ -46,8 +46,8 @@ class TensorBoard:
             return
         settings = {
             f"{section}.{key}": value if isinstance(value, int | float | str) else str(value)
-            for section, component in recipe.components.items()
-            for key, value in {"name": component.name, **component.arguments}.items()
+            for section, values in recipe.to_dict().items()
+            for key, value in values.items()
         }
         best = {f"best/miou_{level['level']}": level["miou"] or 0.0 for level in scores["levels"]}
         self.writer.add_hparams(settings, best, run_name=".")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 
-Counts = Mapping[str, Shaped[np.ndarray, "N *classes"]]
+Counts = Mapping[str, Shaped[np.ndarray, "N ..."]]
 
 
 class PixelCounts:
@@ -35,7 +35,7 @@ class PixelCounts:
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
         self.num_classes = hierarchy.num_classes
-        self.parents = [parents.to(device) for parents in hierarchy.parents]
+        self.parents = hierarchy.on(device).parents
         leaves = slice(hierarchy.offsets[-1], None)
         self.leaf_distances = hierarchy.distances[leaves, leaves].to(device)
         shapes: dict[str, tuple[int, ...]] = {
@@ -81,7 +81,7 @@ class PixelCounts:
         ):
             self.counts[key].index_add_(0, rows, value.sum(dim=(1, 2)))
 
-    def arrays(self) -> dict[str, Shaped[np.ndarray, "N *classes"]]:
+    def arrays(self) -> dict[str, Shaped[np.ndarray, "N ..."]]:
         """The counts as arrays."""
         return {key: value.cpu().numpy() for key, value in self.counts.items()}
 

@@ -37,7 +37,10 @@ class SegmentationModel(nn.Module):
             image: RGB in 0..1.
         """
         prediction: Prediction = self.decoder(self.backbone((image - self.mean) / self.std))
-        return resize_logits(prediction, (image.shape[-2], image.shape[-1]))
+        # In float32: the gradient of upsampling adds up many pixels.
+        logits = tuple(level.float() for level in prediction.logits)
+        size = (image.shape[-2], image.shape[-1])
+        return resize_logits(prediction._replace(logits=logits), size)
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, int]) -> Prediction:

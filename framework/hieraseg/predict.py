@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from hieraseg.checkpoint import read_about
-from hieraseg.data.store import resize
+from hieraseg.data.store import UNREADABLE, resize
 from hieraseg.device import start_fabric
 from hieraseg.errors import DataError, RecipeError, first_few
 from hieraseg.evaluate import answer, load_segmenter
@@ -51,9 +50,10 @@ def predict(
     folder = RunFolder.open(run)
     recipe = load_recipe(folder.recipe)
     fabric = start_fabric(device, recipe.training.precision)
-    segmenter = load_segmenter(folder, recipe, checkpoint, fabric)
-    height, width = read_about(folder.checkpoint(checkpoint))["size"]
+    segmenter, about = load_segmenter(folder, recipe, checkpoint, fabric)
+    height, width = about["size"]
     out = Path(out)
+    _check_targets(files, out, segmenter.hierarchy.num_levels)
     out.mkdir(parents=True, exist_ok=True)
     names = dict(enumerate(segmenter.hierarchy.level_names, 1))
     write_json(out / "classes.json", {f"level{level}": names[level] for level in names})
@@ -68,7 +68,7 @@ def predict(
         batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(fabric.device)
         prediction = resize_logits(answer(fabric, segmenter, batch), image.shape[:2])
         classes = segmenter.classes(prediction)[0].cpu().numpy()
-        written.append(_write(out, file.stem, image, classes, segmenter.hierarchy))
+        written.append(_write(out, file, image, classes, segmenter.hierarchy))
     if problems:
         raise DataError(first_few(problems, f"of {len(files)} images cannot be read"))
     return written
@@ -85,7 +85,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 
@@ -100,19 +100,36 @@ def _image_files(given: Sequence[str | Path]) -> list[Path]:
             files += found
         else:
             files.append(path)
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        twin = by_stem.setdefault(file.stem, file)
-        if twin is not file:
-            raise RecipeError(
-                f"{file} and {twin} would write the same files; predict them into two folders"
-            )
     return files
 
 
+def _check_targets(files: Sequence[Path], out: Path, levels: int) -> None:
+    """No file is written twice, and no image is overwritten."""
+    sources: dict[Path, Path] = {}
+    given = {file.resolve() for file in files}
+    for file in files:
+        for target in (_picture(out, file), *_class_maps(out, file, levels)):
+            twin = sources.setdefault(target, file)
+            if twin is not file:
+                raise RecipeError(
+                    f"{file} and {twin} would both write {target}; predict into two folders"
+                )
+            if target.resolve() in given:
+                raise RecipeError(f"{target} is an image to predict; choose another --out")
+
+
+def _picture(out: Path, file: Path) -> Path:
+    return out / f"{file.stem}.png"
+
+
+def _class_maps(out: Path, file: Path, levels: int) -> list[Path]:
+    return [out / f"{file.stem}_level{level + 1}.png" for level in range(levels)]
+
+
 def _write(
-    out: Path, stem: str, image: np.ndarray, classes: np.ndarray, hierarchy: Hierarchy
+    out: Path, file: Path, image: np.ndarray, classes: np.ndarray, hierarchy: Hierarchy
 ) -> Path:
+    targets = _class_maps(out, file, hierarchy.num_levels)
     for level, colours in enumerate(palette(hierarchy)):
         # A palette PNG holds 256 classes; 16 bits hold more, without colours.
         if len(colours) <= 256:
@@ -120,7 +137,7 @@ def _write(
             mask.putpalette(np.array(colours, np.uint8).tobytes())
         else:
             mask = Image.fromarray(classes[level].astype(np.uint16))
-        mask.save(out / f"{stem}_level{level + 1}.png")
-    picture = out / f"{stem}.png"
+        mask.save(targets[level])
+    picture = _picture(out, file)
     draw(image, classes, hierarchy).save(picture)
     return picture

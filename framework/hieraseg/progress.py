@@ -1,6 +1,6 @@
 """Progress bars and log lines, on stderr."""
 
-import sys
+import os
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 Item = TypeVar("Item")
-console = Console(stderr=True)
+# Of several processes on one terminal, the first one speaks.
+console = Console(stderr=True, quiet=os.environ.get("LOCAL_RANK", "0") != "0")
 
 
 def log(message: str) -> None:
@@ -33,5 +34,5 @@ def training_bar() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not console.is_terminal,
     )

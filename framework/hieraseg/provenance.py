@@ -72,13 +72,19 @@ def _versions() -> dict[str, str]:
 def _revision() -> dict[str, str | None]:
     """Revision of the checkout that the program runs from, and what was changed since."""
     root = Path(__file__).parent
+    if _git(root, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return {"revision": None, "diff": None}  # installed, perhaps inside another repository
     return {"revision": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

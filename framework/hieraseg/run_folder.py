@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import Counts
@@ -116,11 +117,13 @@ class RunFolder:
         counts_file.parent.mkdir(exist_ok=True)
         unfinished = counts_file.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, ids=np.array(ids), **counts)
+            arrays: dict[str, Any] = {"ids": np.array(ids), **counts}
+            np.savez_compressed(file, **arrays)
         os.replace(unfinished, counts_file)
-        result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
-        result["splits"][split] = scores
-        write_json(self.result, result)
+        with FileLock(self.result.with_suffix(".lock")):
+            result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
+            result["splits"][split] = scores
+            write_json(self.result, result)
 
     def write_cost(self, cost: dict[str, Any]) -> None:
         """Put the cost of training into `result.json`."""

@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from hieraseg.assemble import Parts, State, assemble
+from hieraseg.assemble import Parts, State, assemble, in_agreement
 from hieraseg.checkpoint import save_checkpoint
-from hieraseg.contracts import asks_for
+from hieraseg.contracts import Prediction, asks_for
 from hieraseg.data.batches import Batch, generator, load, own_share, training_order
-from hieraseg.errors import DivergedError
+from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.evaluate import all_counts, draw_rows, protocol, score_split, spread_rows
 from hieraseg.logs import TensorBoard
 from hieraseg.metrics import PixelCounts, summarize
@@ -24,7 +24,7 @@ from hieraseg.run_folder import RunFolder, write_json
 _REPORT_EVERY = 10  # steps between looks at the loss; each look waits for the device
 
 
-def train(recipe: Recipe, out: Path, name: str) -> RunFolder:
+def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
     """Run a recipe.
 
     Args:
@@ -33,20 +33,33 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder:
         name: of this run, below its recipe's name.
 
     Returns:
-        The run folder, which has a `result.json` now.
+        The run folder, which has a `result.json` now; None in all processes but the first.
 
     Raises:
         HierasegError: see its subclasses; what was written until then stays.
     """
-    parts, state = assemble(recipe), State()
+    parts = assemble(recipe)
+    try:
+        return train_and_score(parts, out, name)
+    except BaseException:
+        # The other processes would wait for this one.
+        for process in getattr(parts.fabric.strategy.launcher, "procs", []):
+            process.terminate()
+        raise
+
+
+def train_and_score(parts: Parts, out: Path, name: str) -> RunFolder | None:
+    """All epochs, each with its evaluation; then the result."""
+    recipe, state = parts.recipe, State()
     main = parts.fabric.is_global_zero
-    made = start_folder(parts, out, name) if main else RunFolder(out)
-    folder = parts.fabric.broadcast(made)
+    made = in_agreement(parts.fabric, lambda: start_folder(parts, out, name))
+    folder = cast(RunFolder, parts.fabric.broadcast(made))
     tensorboard = main and recipe.logging.tensorboard
     board = TensorBoard(folder.tensorboard if tensorboard else None)
     started = time.monotonic()
     while state.step < parts.total_steps:
         record = train_epoch(parts, state, folder)
+        share_buffers(parts)
         counts = score_split(
             parts.fabric, parts.segmenter, parts.dataset, parts.val_store, recipe.evaluation
         )
@@ -60,7 +73,14 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder:
     if main:
         keep_result(parts, state, folder, board, time.monotonic() - started)
     parts.fabric.barrier()
-    return folder
+    return folder if main else None
+
+
+def share_buffers(parts: Parts) -> None:
+    """Give every process the first one's batch statistics, which are those that are saved."""
+    if parts.fabric.world_size > 1:
+        for buffer in parts.segmenter.model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
@@ -93,7 +113,7 @@ def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]
                 speed = step * settings.batch_size / (time.monotonic() - started)
                 bar.update(task, completed=step, text=f"loss {loss:.4f}, {speed:.0f} images/s")
                 if not math.isfinite(loss):
-                    raise DivergedError(diverged(state, folder))
+                    raise DivergedError(diverged(parts, state, folder))
             ready = time.monotonic()
     return {
         "epoch": state.epoch,
@@ -126,7 +146,7 @@ def train_step(
         batch.images, batch.masks, draw, fabric.global_rank, fabric.world_size
     )
     targets = parts.hierarchy.encode(masks)
-    prediction = parts.model(images)
+    prediction = forward(parts, images)
     if asks_for(parts.loss.forward, "progress"):
         terms = parts.loss(prediction, targets, progress=state.step / parts.total_steps)
     else:
@@ -142,9 +162,24 @@ def train_step(
     return terms
 
 
-def start_folder(parts: Parts, out: Path, name: str) -> RunFolder:
-    """A new run folder with the resolved recipe and the provenance."""
+def forward(parts: Parts, images: torch.Tensor) -> Prediction:
+    """The model's answer. Raises RecipeError for a feature map too small to be normalised."""
+    try:
+        return cast(Prediction, parts.model(images))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            "training: batch normalisation needs more than one value per channel, and the last "
+            "feature map has one; raise training.batch_size or data.size"
+        ) from error
+
+
+def start_folder(parts: Parts, out: Path, name: str) -> RunFolder | None:
+    """A new run folder with the resolved recipe and the provenance, from the first process."""
     recipe = parts.recipe
+    if not parts.fabric.is_global_zero:
+        return None
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
     folder.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
     stores = {"train": parts.train_store, "val": parts.val_store}
@@ -209,11 +244,10 @@ def keep_result(
 ) -> None:
     """The scores of the best epoch, and what the run cost."""
     assert state.best_counts is not None
-    settings, device = parts.recipe.training, parts.fabric.device
+    device = parts.fabric.device
     scores = {
         **summarize(state.best_counts, parts.hierarchy),
-        **protocol(parts.val_store, parts.recipe.evaluation),
-        "epoch": state.best_epoch,
+        **protocol(parts.val_store, parts.recipe.evaluation, "best", state.best_epoch),
     }
     folder.write_scores("val", scores, state.best_counts, parts.val_store.ids)
     on_cuda = device.type == "cuda"
@@ -223,7 +257,6 @@ def keep_result(
             "epochs": state.epoch,
             "steps": state.step,
             "seconds": seconds,
-            "images_per_second": state.step * settings.batch_size / seconds,
             "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
             "processes": parts.fabric.world_size,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
@@ -232,11 +265,11 @@ def keep_result(
     board.close(parts.recipe, scores)
 
 
-def diverged(state: State, folder: RunFolder) -> str:
+def diverged(parts: Parts, state: State, folder: RunFolder) -> str:
     """One sentence on a loss that is not finite."""
     kept = (
         f"; the best checkpoint, of epoch {state.best_epoch}, is kept in {folder.path}"
-        if state.best_epoch
+        if state.best_epoch and parts.recipe.logging.checkpoints
         else ""
     )
     return (

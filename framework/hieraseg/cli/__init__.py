@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse's way to end after --help or a usage mistake
         return stop.code if isinstance(stop.code, int) else 0
     except HierasegError as error:
-        message = str(error)
-        print("hieraseg: error:", message, sep="\n" if "\n" in message else " ", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         print("hieraseg: interrupted", file=sys.stderr)
@@ -46,6 +45,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has enough. What Python flushes at its exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that is a file, no permission
+        _complain(str(error))
+        return HierasegError.exit_code
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        _complain("the GPU's memory is too small for this; lower training.batch_size or data.size")
+        return HierasegError.exit_code
+
+
+def _complain(message: str) -> None:
+    """Say what is wrong; of several processes that found it, the first one does."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print("hieraseg: error:", message, sep="\n" if "\n" in message else " ", file=sys.stderr)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

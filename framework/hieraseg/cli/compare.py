@@ -61,11 +61,11 @@ def run(arguments: Namespace) -> int:
         print(forms[arguments.format](rows))
     else:
         header, *lines = compare.as_table(rows)
-        print_table(header, lines, f"split {arguments.split}, mean ± standard deviation of seeds")
+        print_table(header, lines, f"split {arguments.split}, mean ± standard deviation of runs")
     if not compare.comparable(rows):
         print(
-            "hieraseg: warning: these runs were scored on other data, at another resolution or "
-            "with other classes: their scores cannot be compared",
+            "hieraseg: warning: these runs were scored on other data, at another resolution, with "
+            "other classes or another checkpoint: their scores cannot be compared",
             file=sys.stderr,
         )
     return 0

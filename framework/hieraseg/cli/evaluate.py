@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_checkpoint, add_command, add_device, add_json
+from hieraseg.cli.parsing import add_checkpoint, add_command, add_device, add_json, count
 from hieraseg.cli.report import print_scores
 
 
@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
     add_checkpoint(parser)
     parser.add_argument("--visualize", action="store_true", help="draw predictions beside truth")
     parser.add_argument(
-        "--num_viz", metavar="N", type=int, default=10, help="how many images (default: 10)"
+        "--num_viz", metavar="N", type=count, default=10, help="how many images (default: 10)"
     )
     parser.add_argument(
         "--viz_dir",

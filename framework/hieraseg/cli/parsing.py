@@ -66,6 +66,14 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     )
 
 
+def count(text: str) -> int:
+    """A number of things, as an argparse type."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number
+
+
 _OVERRIDES = """
 
 Any value of the recipe can be set: --section.key VALUE, as in --training.epochs 3; or another

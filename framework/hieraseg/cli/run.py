@@ -1,7 +1,6 @@
 """`hieraseg run`: train by a recipe."""
 
 import json
-import os
 import re
 from argparse import Namespace
 from pathlib import Path
@@ -60,12 +59,14 @@ def run(arguments: Namespace) -> int:
     finished = []
     for recipe in recipes:
         folder = train(recipe, arguments.out, run_name(arguments.overrides))
-        if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))):
-            return 0  # another process of the same run answers
+        if folder is None:  # another process of the same run answers
+            continue
         result = folder.read_result()
         finished.append({"run": str(folder.path), **result})
         if not arguments.json:
             print_scores(result["splits"]["val"], f"{folder.path}, val")
+    if not finished:
+        return 0
     if arguments.json:
         print(json.dumps(finished, indent=2))
     else:

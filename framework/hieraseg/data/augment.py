@@ -1,7 +1,8 @@
 """Random changes of a whole batch, on the device that trains.
 
 What is drawn depends on the generator alone and is drawn for the batch of all processes, of which
-each takes its share: one process or eight, an image is changed in the same way.
+each takes its share: one process or eight, an image is changed in the same way. The noise is the
+exception: each process draws its own.
 """
 
 import math

@@ -50,8 +50,13 @@ def training_order(images: int, batch_size: int, seed: int, epoch: int) -> list[
     leaves out others); a store smaller than a batch is one batch.
     """
     order = torch.randperm(images, generator=generator(seed, epoch))
-    steps = max(images // batch_size, 1)
+    steps = steps_per_epoch(images, batch_size)
     return [order[step * batch_size : (step + 1) * batch_size] for step in range(steps)]
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Full batches in an epoch; one smaller batch where there is no full one."""
+    return max(images // batch_size, 1)
 
 
 def own_share(rows: Shaped[Tensor, "B ..."], rank: int, processes: int) -> Shaped[Tensor, "b ..."]:

@@ -13,13 +13,21 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hieraseg.contracts import Dataset
 from hieraseg.errors import DataError, first_few
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.progress import log, progress
 
+# What Pillow raises for a file that is damaged, no picture, or absurdly large.
+UNREADABLE = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    SyntaxError,
+    ValueError,
+)
 FORMAT = 1  # part of the key: raise it when what a store holds changes
 
 

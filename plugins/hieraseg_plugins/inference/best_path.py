@@ -23,10 +23,9 @@ class BestPath:
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
         """Class per level, from scores `[B, C_l, H, W]` per level."""
-        parents = self.hierarchy.parents
         total = scores[0]
+        tables = self.hierarchy.on(total.device)
         for level in range(1, len(scores)):
-            total = scores[level] + total[:, parents[level].to(total.device)]
-        paths = self.hierarchy.paths.to(total.device)
+            total = scores[level] + total[:, tables.parents[level]]
         # On a CPU, argmax over channels takes ten times as long as max.
-        return paths[total.max(1).indices].movedim(-1, 1)
+        return tables.paths[total.max(1).indices].movedim(-1, 1)

@@ -32,8 +32,8 @@ class TreeMin(Loss):
 
     def __init__(self, hierarchy: Hierarchy, gamma: float = 0.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f"gamma is {gamma}, but must not be negative")
+        if not 0 <= gamma < float("inf"):
+            raise ValueError(f"gamma is {gamma}, but must be a number from 0 up")
         self.gamma = gamma
         self.num_classes = hierarchy.num_classes
         self.num_children: list[list[int]] = []

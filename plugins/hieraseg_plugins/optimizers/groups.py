@@ -13,9 +13,9 @@ def parameter_groups(
     Raises:
         ValueError: a learning rate that is not positive, or a negative multiplier.
     """
-    if lr <= 0:
+    if not lr > 0:
         raise ValueError(f"lr is {lr}, but must be positive")
-    if backbone_lr_multiplier < 0:
+    if not backbone_lr_multiplier >= 0:
         raise ValueError(
             f"backbone_lr_multiplier is {backbone_lr_multiplier}, but must not be negative"
         )
