@@ -18,6 +18,7 @@ from hieraseg.recipe import load
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
+COMMAND = [sys.executable, "-m", "hieraseg"]
 SMALL = (
     *("--data.size", "[64, 64]", "--data.train_images", "12", "--data.val_images", "5"),
     *("--data.holdout_images", "3", "--training.batch_size", "4", "--decoder.width", "8"),
@@ -256,13 +257,10 @@ def test_compare_warns_of_another_protocol(
 
 def test_processes_share_the_work(tmp_path: Path) -> None:
     """Two processes train one model, and score each image once, an uneven split included."""
-    script = tmp_path / "hieraseg"  # the launcher starts sys.argv[0] again
-    script.write_text("import sys\nfrom hieraseg.cli import main\nsys.exit(main())\n")
-    command = [sys.executable, str(script)]
     words = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL]
     words += ["--training.max_steps", "2", "--training.devices", "2", "--training.device", "cpu"]
     words += ["--seeds", "0", "1", "--json"]
-    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert [Path(result["run"]).name[-5:] for result in results] == ["seed0", "seed1"]
@@ -280,13 +278,11 @@ def test_processes_share_the_work(tmp_path: Path) -> None:
 
 def test_mistake_of_one_process_ends_all(tmp_path: Path) -> None:
     """A folder that only the first process fails to make: one sentence, one exit code."""
-    script = tmp_path / "hieraseg"
-    script.write_text("import sys\nfrom hieraseg.cli import main\nsys.exit(main())\n")
     taken = tmp_path / "taken"
     taken.write_text("a file, no folder")
     words = ["run", QUICKSTART, "--out", str(taken), *SMALL, "--training.devices", "2"]
     words += ["--training.device", "cpu"]
-    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("hieraseg: error:") == 1
     assert "Traceback" not in done.stderr

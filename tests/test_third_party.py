@@ -57,7 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def hieraseg(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command in that environment."""
-    command = [sys.executable, "-c", "import sys; from hieraseg.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-m", "hieraseg"]
     return subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
 
 

@@ -1,0 +1,7 @@
+"""`python -m hieraseg`."""
+
+import sys
+
+from hieraseg.cli import main
+
+sys.exit(main())

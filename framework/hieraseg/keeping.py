@@ -1,0 +1,106 @@
+"""What a run writes into its folder: at its start, after each epoch, and at its end."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hieraseg.assemble import Parts, State
+from hieraseg.checkpoint import save_checkpoint
+from hieraseg.evaluate import draw_rows, protocol, spread_rows
+from hieraseg.logs import TensorBoard
+from hieraseg.metrics import summarize
+from hieraseg.progress import log
+from hieraseg.provenance import provenance
+from hieraseg.run_folder import RunFolder, write_json
+
+
+def start_folder(parts: Parts, out: Path, name: str) -> RunFolder | None:
+    """A new run folder with the resolved recipe and the provenance, from the first process."""
+    recipe = parts.recipe
+    if not parts.fabric.is_global_zero:
+        return None
+    folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
+    folder.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
+    stores = {"train": parts.train_store, "val": parts.val_store}
+    fingerprints = {split: store.fingerprint for split, store in stores.items()}
+    write_json(folder.provenance, provenance(recipe, fingerprints))
+    log(f"run folder {folder.path}, on {parts.fabric.device}")
+    return folder
+
+
+def keep_epoch(
+    parts: Parts,
+    state: State,
+    folder: RunFolder,
+    board: TensorBoard,
+    record: dict[str, Any],
+    improved: bool,
+) -> None:
+    """Record, curves, pictures and checkpoints of an epoch."""
+    logging = parts.recipe.logging
+    folder.append_metrics(record)
+    board.epoch(record)
+    if logging.tensorboard:
+        rows = spread_rows(len(parts.val_store), logging.images)
+        pictures = draw_rows(parts.fabric, parts.segmenter, parts.val_store, rows)
+        for row, picture in zip(rows, pictures, strict=True):
+            board.picture(f"val/{parts.val_store.ids[row]}", np.asarray(picture), state.epoch)
+    if logging.checkpoints:
+        about = {
+            "epoch": state.epoch,
+            "num_classes": parts.num_classes,
+            "activation": parts.loss.activation,
+            "size": parts.dataset.size,
+            "val": record["val"]["levels"],
+        }
+        training = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "optimizer": parts.optimizer.state_dict(),
+            "schedule": parts.schedule.state_dict(),
+        }
+        model = parts.segmenter.model
+        save_checkpoint(folder.checkpoint("last"), model, about, training)
+        if improved:
+            save_checkpoint(folder.checkpoint("best"), model, about)
+    log(
+        f"epoch {state.epoch}/{parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
+        f"mIoU per level: train {level_scores(record['train'])}, "
+        f"val {level_scores(record['val'])}, "
+        f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
+    )
+
+
+def keep_result(
+    parts: Parts, state: State, folder: RunFolder, board: TensorBoard, seconds: float
+) -> None:
+    """The scores of the best epoch, and what the run cost."""
+    assert state.best_counts is not None
+    device = parts.fabric.device
+    scores = {
+        **summarize(state.best_counts, parts.hierarchy),
+        **protocol(parts.val_store, parts.recipe.evaluation, "best", state.best_epoch),
+    }
+    folder.write_scores("val", scores, state.best_counts, parts.val_store.ids)
+    on_cuda = device.type == "cuda"
+    folder.write_cost(
+        {
+            "parameters": sum(p.numel() for p in parts.segmenter.model.parameters()),
+            "epochs": state.epoch,
+            "steps": state.step,
+            "seconds": seconds,
+            "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+            "processes": parts.fabric.world_size,
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
+        }
+    )
+    board.close(parts.recipe, scores)
+
+
+def level_scores(scores: dict[str, Any]) -> str:
+    """The mIoU of each level, in a few words."""
+    return " ".join(
+        "-" if level["miou"] is None else f"{level['miou']:.3f}" for level in scores["levels"]
+    )
