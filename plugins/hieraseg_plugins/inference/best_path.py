@@ -11,8 +11,8 @@ from hieraseg import Hierarchy
 class BestPath:
     """The root-to-leaf path with the highest sum of scores; its levels always agree.
 
-    Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335, section
-    3.1 (there over sigmoid scores).
+    Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335 (over
+    sigmoid scores).
 
     Args:
         hierarchy: the class tree.

@@ -17,8 +17,8 @@ class TreeMin(Loss):
     by their number and by the level's number of classes; summed over levels.
 
     Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335,
-    equations 3 to 6; `gamma` 0 is the plain, 2 the published focal form. The published code
-    multiplies the plain form by 5.
+    the tree-min loss (`gamma` 0) and its focal form (`gamma` 2). The published code multiplies
+    the plain form by 5.
 
     Args:
         hierarchy: the class tree.

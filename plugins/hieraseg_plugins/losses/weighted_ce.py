@@ -21,8 +21,9 @@ class WeightedCrossEntropy(Loss):
         class_pixels: training pixels of each class, one tensor per level.
         level_weights: weight of each level, coarsest first; 1 for all where null.
         class_weights: a list of weights per level, coarsest first; or `median_frequency`, the
-            median class frequency over the class's own (Eigen & Fergus 2015, arXiv:1411.4734,
-            section 6.3.2), from the training data; or null for none.
+            median class frequency over the class's own, from all training pixels (after Eigen &
+            Fergus 2015, arXiv:1411.4734, who count only images that have the class); or null
+            for none.
 
     Raises:
         ValueError: a list whose length is not the number of levels, or of a level's classes.
