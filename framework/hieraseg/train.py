@@ -15,11 +15,12 @@ from hieraseg.evaluate import all_counts, score_split
 from hieraseg.keeping import keep_epoch, keep_result, start_folder
 from hieraseg.logs import TensorBoard
 from hieraseg.metrics import PixelCounts, summarize
-from hieraseg.progress import training_bar
+from hieraseg.progress import console, log, training_bar
 from hieraseg.recipe import Recipe
 from hieraseg.run_folder import RunFolder
 
 _REPORT_EVERY = 10  # steps between looks at the loss; each look waits for the device
+_LOG_EVERY = 60  # seconds between lines in a log file, which shows no progress bar
 
 
 def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
@@ -97,7 +98,7 @@ def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]
     counts = PixelCounts(parts.hierarchy, 1, fabric.device)
     terms: dict[str, torch.Tensor] = {}
     waited = 0.0
-    started = ready = time.monotonic()
+    started = ready = logged = time.monotonic()
     parts.model.train()
     with training_bar() as bar:
         task = bar.add_task(f"epoch {state.epoch}/{settings.epochs}", total=len(mine), text="")
@@ -109,7 +110,11 @@ def train_epoch(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]
                 mean = mean_terms(parts, terms, step)
                 loss = sum(mean.values())
                 speed = step * settings.batch_size / (time.monotonic() - started)
-                bar.update(task, completed=step, text=f"loss {loss:.4f}, {speed:.0f} images/s")
+                text = f"loss {loss:.4f}, {speed:.0f} images/s"
+                bar.update(task, completed=step, text=text)
+                if not console.is_terminal and time.monotonic() - logged > _LOG_EVERY:
+                    logged = time.monotonic()
+                    log(f"epoch {state.epoch}/{settings.epochs}, step {step}/{len(mine)}: {text}")
                 if not math.isfinite(loss):
                     raise DivergedError(diverged(parts, state, folder))
             ready = time.monotonic()
