@@ -79,7 +79,7 @@ def save_checkpoint(
     Args:
         folder: of the checkpoint; made where it does not exist.
         module: the model.
-        about: epoch and scores, kept in the file's header as JSON.
+        about: its epoch and how to use it, kept in the file's header as JSON.
         state: what else training needs to go on (optimizer, schedule).
     """
     folder.mkdir(parents=True, exist_ok=True)

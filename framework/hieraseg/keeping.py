@@ -53,7 +53,6 @@ def keep_epoch(
             "num_classes": parts.num_classes,
             "activation": parts.loss.activation,
             "size": parts.dataset.size,
-            "val": record["val"]["levels"],
         }
         training = {
             "epoch": state.epoch,

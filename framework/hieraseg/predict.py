@@ -55,8 +55,8 @@ def predict(
     out = Path(out)
     _check_targets(files, out, segmenter.hierarchy.num_levels)
     out.mkdir(parents=True, exist_ok=True)
-    names = dict(enumerate(segmenter.hierarchy.level_names, 1))
-    write_json(out / "classes.json", {f"level{level}": names[level] for level in names})
+    levels = enumerate(segmenter.hierarchy.level_names, 1)
+    write_json(out / "classes.json", {f"level{level}": names for level, names in levels})
     written, problems = [], []
     for file in progress(files, "predicting", len(files)):
         try:
