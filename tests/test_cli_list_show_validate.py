@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -191,7 +192,8 @@ def test_list_of_all_kinds(capsys: Captured) -> None:
 def test_list_of_one_kind(kind: str, capsys: Captured) -> None:
     assert main(["list", kind]) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("fake_data"))
-    assert row.split(None, 2) == ["fake_data", "recipe_fakes:FakeData", "Data that need a root."]
+    expected = ["fake_data", "recipe_fakes:FakeData", "root, size", "Data that need a root."]
+    assert re.split("  +", row) == expected
 
 
 def test_a_broken_plugin_is_shown_as_broken(

@@ -313,7 +313,9 @@ def test_a_recipe_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = written(tmp_path, "tree.txt", "a\nb\n  c\n  d\n")
     hierarchy = registry.hierarchies.get("file")(path=Path("tree.txt"))
     assert hierarchy.num_classes == [2, 3]
-    component = Component("hierarchy", "file", {"path": Path("tree.txt")})
+    component = Component(
+        "hierarchy", "file", {"path": Path("tree.txt")}, registry.hierarchies.get("file")
+    )
     assert same(build(component), hierarchy)
     path.write_text("a\na\n")
     with pytest.raises(RecipeError, match=r"hierarchy: file: tree.txt:2: .*'a' stands twice"):

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hieraseg.components import build, build_backbone, build_model, factory_of
+from hieraseg.components import build, build_backbone, build_model
 from hieraseg.contracts import Dataset, Loss, asks_for
 from hieraseg.data.augment import Augmentation
 from hieraseg.data.batches import steps_per_epoch
+from hieraseg.data.first_images import FirstImages
 from hieraseg.data.store import Store, open_store
 from hieraseg.device import start_fabric
 from hieraseg.errors import HierasegError, RecipeError
@@ -58,8 +59,12 @@ class State:
     best_counts: Counts | None = None
 
 
-def assemble(recipe: Recipe) -> Parts:
+def assemble(recipe: Recipe, images: int | None = None) -> Parts:
     """Build everything that a recipe names; images are decoded here if they never were.
+
+    Args:
+        recipe: the resolved recipe.
+        images: only so many images of each split, for a trial; all of them if None.
 
     Raises:
         HierasegError: a component refuses its arguments, data cannot be used, no CUDA.
@@ -69,6 +74,8 @@ def assemble(recipe: Recipe) -> Parts:
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     dataset: Dataset = build(recipe["data"], hierarchy=hierarchy)
+    if images is not None:
+        dataset = cast(Dataset, FirstImages(dataset, images))
     for split in ("train", "val"):
         if split not in dataset.splits:
             raise RecipeError(f"data: the data set has no split {split!r}, which training needs")
@@ -148,7 +155,7 @@ def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss
     """
     component = recipe["loss"]
     supplied: dict[str, Any] = {"hierarchy": hierarchy}
-    if any(asks_for(factory_of(one), "class_pixels") for one in components_in(component)):
+    if any(asks_for(one.factory, "class_pixels") for one in components_in(component)):
         supplied["class_pixels"] = count_class_pixels(train_store, hierarchy)
     loss: Loss = build(component, **supplied)
     if loss.levels == "none":

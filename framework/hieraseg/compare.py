@@ -90,7 +90,8 @@ class Row:
 def compare(
     given: Sequence[str | Path], split: str = "val", runs: str | Path = "runs"
 ) -> list[Row]:
-    """Rows of runs, grouped by recipe: runs whose resolved recipes differ in the seed alone.
+    """Rows of runs, grouped by recipe: runs whose resolved recipes, and the plugin files
+    that these name, differ in the seed alone.
 
     Args:
         given: run folders, folders of run folders, or recipe files, whose finished runs are all
@@ -106,7 +107,8 @@ def compare(
     for folder in folders:
         recipe = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
         recipe["training"].pop("seed")
-        key = json.dumps([folder.path.parent.name, recipe], sort_keys=True)
+        code = [kept["sha256"] for kept in folder.kept_plugins()]
+        key = json.dumps([folder.path.parent.name, recipe, code], sort_keys=True)
         groups.setdefault(key, []).append(folder)
     return [_row(group, split) for group in groups.values()]
 

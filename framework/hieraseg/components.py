@@ -10,12 +10,6 @@ from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.model import SegmentationModel
 from hieraseg.recipe import Component, Recipe
-from hieraseg.registry import BY_SECTION
-
-
-def factory_of(component: Component) -> Any:
-    """The class or function that the recipe's section names."""
-    return BY_SECTION[component.section].get(component.name)
 
 
 def build(component: Component, **supplied: Any) -> Any:
@@ -35,7 +29,7 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
         return [_build(item, f"{key}[{index}]", supplied) for index, item in enumerate(value)]
     if not isinstance(value, Component):
         return value
-    factory = factory_of(value)
+    factory = value.factory
     wanted = {name: one for name, one in supplied.items() if asks_for(factory, name)}
     arguments = {
         name: _build(one, f"{key}.{name}", supplied) for name, one in value.arguments.items()
@@ -79,7 +73,7 @@ def build_model(
     Raises:
         RecipeError: the loss needs an embedding, and the decoder offers none.
     """
-    if embedding_channels and not asks_for(factory_of(recipe["decoder"]), "embedding_channels"):
+    if embedding_channels and not asks_for(recipe["decoder"].factory, "embedding_channels"):
         raise RecipeError(
             f"decoder: {recipe['decoder'].name} offers no embedding, which the loss "
             f"{recipe['loss'].name} trains; choose a decoder that asks for `embedding_channels`"

@@ -23,7 +23,6 @@ from hieraseg.inference import Segmenter
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.progress import progress
 from hieraseg.recipe import Recipe
-from hieraseg.recipe import load as load_recipe
 from hieraseg.run_folder import RunFolder
 from hieraseg.settings import Evaluation
 from hieraseg.visualize import draw
@@ -54,7 +53,7 @@ def evaluate(
         HierasegError: no such run, split or checkpoint; data that cannot be used; no CUDA.
     """
     folder = RunFolder.open(run)
-    recipe = with_views(load_recipe(folder.recipe), views or {})
+    recipe = with_views(folder.load_recipe(), views or {})
     fabric = start_fabric(device, recipe.training.precision)
     segmenter, about = load_segmenter(folder, recipe, checkpoint, fabric)
     hierarchy = segmenter.hierarchy

@@ -22,10 +22,12 @@ def start_folder(parts: Parts, out: Path, name: str) -> RunFolder | None:
     if not parts.fabric.is_global_zero:
         return None
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
-    folder.recipe.write_text(recipe.to_yaml(), encoding="utf-8")
+    kept = folder.keep_plugins(recipe.plugins)
+    text = recipe.to_yaml(plugins=[file["file"] for file in kept])
+    folder.recipe.write_text(text, encoding="utf-8")
     stores = {"train": parts.train_store, "val": parts.val_store}
     fingerprints = {split: store.fingerprint for split, store in stores.items()}
-    write_json(folder.provenance, provenance(recipe, fingerprints))
+    write_json(folder.provenance, {**provenance(recipe, fingerprints), "plugin_files": kept})
     log(f"run folder {folder.path}, on {parts.fabric.device}")
     return folder
 

@@ -15,7 +15,6 @@ from hieraseg.errors import DataError, RecipeError, first_few
 from hieraseg.evaluate import answer, load_segmenter, with_views
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.progress import progress
-from hieraseg.recipe import load as load_recipe
 from hieraseg.run_folder import RunFolder, write_json
 from hieraseg.visualize import draw, palette
 
@@ -50,7 +49,7 @@ def predict(
     """
     files = _image_files(images)
     folder = RunFolder.open(run)
-    recipe = with_views(load_recipe(folder.recipe), views or {})
+    recipe = with_views(folder.load_recipe(), views or {})
     fabric = start_fabric(device, recipe.training.precision)
     segmenter, about = load_segmenter(folder, recipe, checkpoint, fabric)
     height, width = about["size"]

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 import hieraseg
-from hieraseg.components import factory_of
 from hieraseg.recipe import Component, Recipe
 from hieraseg.recipe.component import components_in
 
@@ -52,13 +51,17 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
 
 def _plugin(component: Component) -> dict[str, Any]:
     """A component's code, and the files that its arguments name, such as weights or a tree."""
-    factory = factory_of(component)
-    code = inspect.getsourcefile(factory)
+    factory = component.factory
+    code = None if component.file else inspect.getsourcefile(factory)
     named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
     return {
         "name": component.name,
         "object": f"{factory.__module__}:{factory.__qualname__}",
-        "sha256": _digest(Path(code)) if code else None,
+        "sha256": component.file.sha256
+        if component.file
+        else _digest(Path(code))
+        if code
+        else None,
         "files": {name: _digest(Path(name)) for name in named if os.path.isfile(name)},
     }
 

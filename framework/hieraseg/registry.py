@@ -1,19 +1,50 @@
 """One registry per kind of component, on top of catalogue.
 
-A plugin is known from its package's entry points (group `hieraseg_<kind>`), so names and origins
-are listed without importing anything, or from `@registry.losses.register("my_loss")` in a file
-that was imported. A plugin that cannot be imported hurts only a recipe that names it.
+A component is known from its package's entry points (group `hieraseg_<kind>`), from a plugin file
+(see `plugin_files`), or from `@registry.losses.register("my_loss")` in a module that was imported.
+Names, origins and what is plainly broken are told without importing anything. A plugin that
+cannot be imported hurts only a recipe that names it.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import catalogue
 
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.plugin_files import PluginFile, collecting, files_on_path
+from hieraseg.plugin_source import Registration, fault_of
 
 Component = TypeVar("Component")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A component before it is imported.
+
+    Attributes:
+        name: in its registry.
+        origin: `package (module:attribute)`, `module:attribute` or `file:line`.
+        load: imports and returns it.
+        target: `module:attribute`, if it is part of a module.
+        source: the Python file it is registered in, where that is known.
+        file: the plugin file that it is part of, if any.
+        fault: why it cannot be imported, as far as that can be told before; else empty.
+    """
+
+    name: str
+    origin: str
+    load: Callable[[], Any] = field(repr=False)
+    target: str = ""
+    source: Path | None = None
+    file: PluginFile | None = None
+    fault: str = ""
 
 
 class Registry:
@@ -33,17 +64,23 @@ class Registry:
         """Register the decorated class or function under a name.
 
         Raises:
-            RecipeError: another component of this kind already has that name.
+            RecipeError: the name is no text without blanks, or another component of this kind
+                already has it.
         """
+        if not isinstance(name, str) or not name.isprintable() or not name or " " in name:
+            raise RecipeError(f"{self.section}: {name!r} is no name for a component")
 
         def decorate(component: Component) -> Component:
-            origin = _origin_of(component)
-            taken = self.origins().get(name)
-            if taken is not None and taken != origin:
-                raise RecipeError(
-                    f"{self.section} {name!r} of {origin} is already registered by {taken}: "
-                    "give one of them another name"
-                )
+            collected = collecting.get()
+            if collected is not None:
+                if (self.kind, name) in collected:
+                    raise RecipeError(f"it registers the {self.section} {name!r} twice")
+                collected[self.kind, name] = component
+                return component
+            own = _listing_of(name, component)
+            for taken in self.listings().get(name, []):
+                if not _is_same(own, taken):
+                    raise RecipeError(self._twice(name, taken, own))
             self._catalogue.register(name, func=component)
             return component
 
@@ -51,45 +88,157 @@ class Registry:
 
     def names(self) -> list[str]:
         """Names of all components of this kind, sorted; imports none of them."""
-        return sorted({*self._registered(), *(point.name for point in self._entry_points())})
+        return sorted(self.listings())
 
     def origins(self) -> dict[str, str]:
-        """`name -> package (module:attribute)` of each component; imports none of them."""
-        origins = {name: _origin_of(component) for name, component in self._registered().items()}
-        for point in self._entry_points():
-            package = point.dist.name if point.dist else "unknown package"
-            origins[point.name] = f"{package} ({point.value})"
-        return origins
+        """Where each component comes from, by name; imports none of them."""
+        found = sorted(self.listings().items())
+        return {name: " and ".join(one.origin for one in listings) for name, listings in found}
+
+    def faults(self) -> dict[str, str]:
+        """Names that cannot be used, and why, as far as it can be told without importing."""
+        faults = {}
+        for name, listings in sorted(self.listings().items()):
+            if len(listings) > 1:
+                faults[name] = self._twice(name, *listings[:2])
+            elif listings[0].fault:
+                faults[name] = self._broken(listings[0], listings[0].fault)
+        return faults
+
+    def find(self, name: str) -> Listing:
+        """What is registered under a name, not imported yet.
+
+        Raises:
+            RecipeError: nothing is, or more than one.
+        """
+        listings = self.listings()
+        if name not in listings:
+            hint = did_you_mean(name, sorted(listings))
+            unread = [f"{file.shown}: {file.fault}" for file in files_on_path() if file.fault]
+            broken = f" (broken plugin files: {'; '.join(unread)})" if unread else ""
+            raise RecipeError(f"no {self.section} is called {name!r}, {hint}{broken}")
+        if len(listings[name]) > 1:
+            raise RecipeError(self._twice(name, *listings[name][:2]))
+        return listings[name][0]
 
     def get(self, name: str) -> Any:
         """The class or function registered under a name.
 
         Raises:
-            RecipeError: no component has this name, or its module cannot be imported.
+            RecipeError: no component has this name, or several have, or it cannot be imported.
         """
-        names = self.names()
-        if name not in names:
-            hint = did_you_mean(name, names)
-            raise RecipeError(f"no {self.section} is called {name!r}, {hint}")
+        found = self.find(name)
         try:
-            return self._catalogue.get(name)
+            return found.load()
+        except RecipeError as error:
+            raise RecipeError(f"{self.section} {name!r}: {error}") from error
         except Exception as error:  # a plugin's import may fail in any way
-            raise RecipeError(
-                f"{self.section} {name!r} of {self.origins()[name]} cannot be imported: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise RecipeError(self._broken(found, f"{type(error).__name__}: {error}")) from error
 
-    def _registered(self) -> dict[str, Any]:
-        """What `register` was given."""
-        found = catalogue._get_all(("hieraseg", self.kind))
-        return {name: component for (*_, name), component in found.items()}
+    def listings(self) -> dict[str, list[Listing]]:
+        """By name; more than one where several components claim it."""
+        found: dict[str, list[Listing]] = {}
+        for one in self._all():
+            claims = found.setdefault(one.name, [])
+            if not any(_is_same(one, other) for other in claims):
+                claims.append(one)
+        return found
 
-    def _entry_points(self) -> list[EntryPoint]:
-        return list(self._catalogue._get_entry_points())
+    def _all(self) -> Iterator[Listing]:
+        for point in self._catalogue._get_entry_points():
+            yield _listing_at(point)
+        for (*_, name), component in catalogue._get_all(("hieraseg", self.kind)).items():
+            yield _listing_of(name, component)
+        own, shadow = _recipe_files.get()
+        for file in own:
+            for one in registered_by(file):
+                if one.kind == self.kind:
+                    yield _listing_in(file, one)
+        contents = {file.sha256 for file in own}
+        shadowed = {one[:2] for file in own for one in registered_by(file) if shadow}
+        for file in files_on_path():
+            for one in file.registrations:
+                if one.kind == self.kind and not (file.sha256 in contents or one[:2] in shadowed):
+                    yield _listing_in(file, one)
+
+    def _twice(self, name: str, first: Listing, second: Listing) -> str:
+        return (
+            f"{self.section} {name!r} is registered twice, by {first.origin} and by "
+            f"{second.origin}: give one of them another name, or remove it"
+        )
+
+    def _broken(self, one: Listing, reason: str) -> str:
+        return f"{self.section} {one.name!r} of {one.origin} cannot be imported: {reason}"
 
 
-def _origin_of(component: Any) -> str:
-    return f"{component.__module__}:{component.__qualname__}"
+class _RecipeFiles(NamedTuple):
+    files: tuple[PluginFile, ...]
+    shadow: bool
+
+
+_NO_FILES = _RecipeFiles((), False)
+_recipe_files: ContextVar[_RecipeFiles] = ContextVar("recipe_files", default=_NO_FILES)
+
+
+@contextmanager
+def plugin_files(files: Sequence[PluginFile], shadow: bool = False) -> Iterator[None]:
+    """A recipe's own plugin files, known to the registries inside this context alone.
+
+    Args:
+        files: each is run when anything is looked up; a broken one hurts only who names it.
+        shadow: whether they hide what the plugin folders register under the same names, as the
+            copies in a run folder do; else such a name is one that is registered twice.
+    """
+    token = _recipe_files.set(_RecipeFiles(tuple(files), shadow))
+    try:
+        yield
+    finally:
+        _recipe_files.reset(token)
+
+
+def _listing_at(point: EntryPoint) -> Listing:
+    package = point.dist.name if point.dist else "unknown package"
+    origin = f"{package} ({point.value})"
+    return Listing(point.name, origin, point.load, point.value, fault=fault_of(point))
+
+
+def _listing_of(name: str, component: Any) -> Listing:
+    """Of a component that is there."""
+    try:
+        source = Path(inspect.getsourcefile(component) or "").resolve()
+    except TypeError:
+        source = None
+    origin = f"{component.__module__}:{component.__qualname__}"
+    return Listing(name, origin, lambda: component, origin, source)
+
+
+def _listing_in(file: PluginFile, one: Registration) -> Listing:
+    def load() -> Any:
+        components = file.components()
+        if (one.kind, one.name) not in components:
+            raise RecipeError(f"{file.shown} did not register it when it was run")
+        return components[one.kind, one.name]
+
+    origin = f"{file.shown}:{one.line}" if one.line else file.shown
+    source = file.path.resolve()
+    return Listing(one.name, origin, load, source=source, file=file, fault=file.fault)
+
+
+def registered_by(file: PluginFile) -> list[Registration]:
+    """What a file registers when it is run; of a broken one, what its text says."""
+    try:
+        components = file.components()
+    except RecipeError:
+        return file.registrations
+    lines = {(kind, name): line for kind, name, line in file.registrations}
+    return [Registration(kind, name, lines.get((kind, name), 0)) for kind, name in components]
+
+
+def _is_same(one: Listing, other: Listing) -> bool:
+    """Whether two listings are one component that was found in two ways."""
+    if one.file is not None or other.file is not None:
+        return one.source is not None and one.source == other.source
+    return one.target == other.target
 
 
 backbones = Registry("backbones", "backbone")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from filelock import FileLock
 
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import Counts
+from hieraseg.plugin_files import PluginFile
+from hieraseg.progress import log
+from hieraseg.recipe import Recipe, load
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,60 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def plugins(self) -> Path:
+        """Copies of the plugin files that the run used."""
+        return self.path / "plugins"
+
+    @property
     def figures(self) -> Path:
         """Pictures."""
         return self.path / "figures"
+
+    def keep_plugins(self, files: Sequence[PluginFile]) -> list[dict[str, str]]:
+        """Copy plugin files, as they were when they were run.
+
+        Returns:
+            Of each: `file`, the copy's path from the run folder; `original`; and its `sha256`.
+        """
+        kept: list[dict[str, str]] = []
+        for file in files:
+            self.plugins.mkdir(exist_ok=True)
+            copy = self.plugins / file.path.name
+            attempt = 2
+            while copy.exists():  # two files of one name, from two folders
+                copy = self.plugins / f"{file.path.stem}_{attempt}.py"
+                attempt += 1
+            copy.write_bytes(file.source)
+            name = copy.relative_to(self.path).as_posix()
+            kept.append({"file": name, "original": str(file.path), "sha256": file.sha256})
+        return kept
+
+    def kept_plugins(self) -> list[dict[str, str]]:
+        """What `keep_plugins` returned, from the provenance; empty where there is none."""
+        try:
+            provenance = json.loads(self.provenance.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return provenance.get("plugin_files", [])
+
+    def load_recipe(self) -> Recipe:
+        """The run's recipe, with its own copies of plugin files; says where an original changed.
+
+        Raises:
+            RecipeError: the recipe has a mistake, or a copy is no longer what the run used.
+        """
+        for kept in self.kept_plugins():
+            copy, original = self.path / kept["file"], Path(kept["original"])
+            if copy.is_file() and PluginFile.read(copy).sha256 != kept["sha256"]:
+                raise RecipeError(
+                    f"{copy}: was changed after the run, whose scores it no longer explains; "
+                    "restore it, or run the recipe again"
+                )
+            if not original.is_file():
+                log(f"{original} is gone; the run's copy {copy} is used")
+            elif PluginFile.read(original).sha256 != kept["sha256"]:
+                log(f"{original} was changed since this run; the run's copy {copy} is used")
+        return load(self.recipe)
 
     def checkpoint(self, which: str) -> Path:
         """Folder of the `best` or the `last` checkpoint."""

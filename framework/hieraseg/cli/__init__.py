@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from hieraseg import __version__
-from hieraseg.cli import compare, evaluate, list, predict, run, show, validate
+from hieraseg.cli import compare, evaluate, list, new, predict, run, schema, show, validate
 from hieraseg.cli.overrides import Overrides, split_overrides, unknown_option
 from hieraseg.errors import HierasegError, did_you_mean
 
-_COMMANDS = (run, list, show, validate, evaluate, predict, compare)
+_COMMANDS = (run, list, show, validate, new, schema, evaluate, predict, compare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,13 +13,15 @@ from hieraseg.recipe.values import type_name
 from hieraseg.registry import Registry
 
 
-def summaries(registry: Registry) -> list[dict[str, str]]:
-    """Name, origin and first line of the docstring of each component, or why it is broken."""
+def summaries(registry: Registry) -> list[dict[str, Any]]:
+    """Name, origin, arguments and the docstring's first line of each, or why it is broken."""
     found = []
     for name, origin in sorted(registry.origins().items()):
-        one = {"name": name, "origin": origin}
+        one: dict[str, Any] = {"name": name, "origin": origin}
         try:
-            one["summary"] = _docstring(registry.get(name)).partition("\n")[0]
+            component = registry.get(name)
+            one["arguments"] = list(arguments_of(component, SUPPLIED[registry.kind]))
+            one["summary"] = _docstring(component).partition("\n")[0]
         except RecipeError as error:
             one["broken"] = " ".join(str(error).split())
         found.append(one)

@@ -6,10 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json
-from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
 from hieraseg.hierarchy_files import ENDINGS
-from hieraseg.registry import BY_KIND, BY_SECTION, Registry
+from hieraseg.plugin_files import files_on_path
+from hieraseg.registry import BY_KIND
 
 
 def add_parser(commands: Any) -> None:
@@ -22,7 +22,8 @@ def add_parser(commands: Any) -> None:
         description="""
             List what a recipe can name: all kinds of components, those of one kind, or all about
             one component: what it is, its arguments, and a section to paste into a recipe. Of a
-            hierarchy, or a file of one, the class tree is drawn with its labels.
+            hierarchy, or a file of one, the class tree is drawn with its labels. What is broken
+            is listed with its reason. `recipes` lists the recipes that are installed.
         """,
         examples="""
             hieraseg list
@@ -30,20 +31,28 @@ def add_parser(commands: Any) -> None:
             hieraseg list inference --json
             hieraseg list hierarchies pascal_part
             hieraseg list hierarchies my_tree.yaml
+            hieraseg list losses my_loss --plugin my_loss.py
+            hieraseg list recipes
         """,
     )
-    parser.add_argument("kind", metavar="KIND", nargs="?", help="as in losses, or loss")
+    parser.add_argument("kind", metavar="KIND", nargs="?", help="as in losses, or loss; or recipes")
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="one component of that kind, or a hierarchy's file"
     )
+    add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Print a table of kinds, a table of one kind, or a component's description."""
-    if arguments.kind is None:
-        return _kinds(arguments.json)
-    registry = _registry(arguments.kind)
+    if arguments.kind == "recipes":
+        return _recipes(arguments.json)
+    with given_plugins(arguments):
+        return _kinds(arguments.json) if arguments.kind is None else _kind(arguments)
+
+
+def _kind(arguments: Namespace) -> int:
+    registry = registry_of(arguments.kind)
     # Descriptions need the components themselves, and so torch.
     from hieraseg.cli import describe, tree
 
@@ -76,41 +85,54 @@ def _printable(text: str) -> str:
 
 
 def _kinds(as_json: bool) -> int:
+    kinds: dict[str, Any] = {kind: registry.origins() for kind, registry in BY_KIND.items()}
+    broken = {
+        **{f"{kind}.{name}": why for kind in kinds for name, why in BY_KIND[kind].faults().items()},
+        **{file.shown: file.fault for file in files_on_path() if file.fault},
+    }
     if as_json:
-        kinds = {kind: registry.origins() for kind, registry in BY_KIND.items()}
-        print(json.dumps(kinds, indent=2))
+        print(json.dumps(kinds | ({"broken": broken} if broken else {}), indent=2))
         return 0
-    rows = [("KIND", "NAME", "FROM")]
-    for kind, registry in BY_KIND.items():
-        rows += [(kind, name, origin) for name, origin in sorted(registry.origins().items())]
+    rows: list[tuple[str, ...]] = [("KIND", "NAME", "FROM")]
+    for kind, origins in kinds.items():
+        rows += [(kind, name, origin) for name, origin in origins.items()]
     print(_table(rows))
+    if broken:
+        print("", "BROKEN", *(f"{place}: {why}" for place, why in broken.items()), sep="\n")
     return 0
 
 
-def _components(summaries: list[dict[str, str]], as_json: bool) -> int:
+def _recipes(as_json: bool) -> int:
+    from hieraseg.recipe.shipped import shipped_recipes
+
+    found = {name: _first_comment(path) for name, path in shipped_recipes().items()}
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(_table([("NAME", "SUMMARY"), *found.items()]))
+    return 0
+
+
+def _first_comment(recipe: Path) -> str:
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    comments = (line[2:] for line in lines if line.startswith("# ") and "$schema" not in line)
+    return next(comments, "")
+
+
+def _components(summaries: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         print(json.dumps(summaries, indent=2))
         return 0
-    rows = [("NAME", "FROM", "SUMMARY")]
+    rows: list[tuple[str, ...]] = [("NAME", "FROM", "ARGUMENTS", "SUMMARY")]
     for one in summaries:
         summary = f"broken: {one['broken']}" if "broken" in one else one["summary"]
-        rows.append((one["name"], one["origin"], summary))
+        arguments = ", ".join(one.get("arguments", [])) or "-"
+        rows.append((one["name"], one["origin"], arguments, summary))
     print(_table(rows))
     return 0
 
 
-def _registry(kind: str) -> Registry:
-    """The registry of a kind, by its plural or by its section in a recipe."""
-    known = {**BY_SECTION, **BY_KIND}
-    if kind not in known:
-        raise RecipeError(f"no kind of component is called {kind!r}, {did_you_mean(kind, known)}")
-    return known[kind]
-
-
-def _table(rows: list[tuple[str, str, str]]) -> str:
+def _table(rows: list[tuple[str, ...]]) -> str:
     """Rows in aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return "\n".join(
-        "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2])).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

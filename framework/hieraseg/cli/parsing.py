@@ -1,9 +1,14 @@
 """What the parsers of several sub-commands share."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.registry import BY_KIND, BY_SECTION, Registry, plugin_files
 
 
 def add_command(
@@ -64,6 +69,50 @@ def add_checkpoint(parser: ArgumentParser) -> None:
         default="best",
         help="the weights of the run to take (default: best)",
     )
+
+
+def add_plugins(parser: ArgumentParser) -> None:
+    """The option `--plugin`."""
+    parser.add_argument(
+        "--plugin",
+        metavar="FILE",
+        dest="plugins",
+        type=Path,
+        action="append",
+        default=[],
+        help="a Python file that registers components; may be given several times",
+    )
+
+
+@contextmanager
+def given_plugins(arguments: Namespace) -> Iterator[None]:
+    """The files of `--plugin`, known to the registries inside this context.
+
+    Raises:
+        RecipeError: one of them is broken.
+    """
+    from hieraseg.recipe.composing import Named
+    from hieraseg.recipe.plugins import open_plugins
+    from hieraseg.recipe.reading import COMMAND_LINE
+
+    named = [Named(plugin, COMMAND_LINE, "--plugin") for plugin in arguments.plugins]
+    files, mistakes = open_plugins(named)
+    if mistakes:
+        raise RecipeError("\n".join(map(str, mistakes)))
+    with plugin_files(files):
+        yield
+
+
+def registry_of(kind: str) -> Registry:
+    """The registry of a kind, by its plural or by its section in a recipe.
+
+    Raises:
+        RecipeError: there is no such kind.
+    """
+    known = {**BY_SECTION, **BY_KIND}
+    if kind not in known:
+        raise RecipeError(f"no kind of component is called {kind!r}, {did_you_mean(kind, known)}")
+    return known[kind]
 
 
 def count(text: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.cli.overrides import Overrides
-from hieraseg.cli.parsing import add_command, add_json
+from hieraseg.cli.parsing import add_command, add_json, add_plugins
 from hieraseg.cli.report import print_scores
 
 
@@ -26,10 +26,13 @@ def add_parser(commands: Any) -> None:
             hieraseg run recipes/quickstart.yaml
             hieraseg run recipes/quickstart.yaml --seeds 0 1 2
             hieraseg run recipes/quickstart.yaml --training.epochs 3 --optimizer.lr 1e-3
+            hieraseg run quickstart --plugin my_loss.py --loss my_loss
         """,
         takes_overrides=True,
     )
-    parser.add_argument("recipe", metavar="RECIPE", type=Path, help="a recipe file")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", type=Path, help="a recipe file, or the name of a shipped one"
+    )
     parser.add_argument(
         "--seeds",
         metavar="SEED",
@@ -44,6 +47,7 @@ def add_parser(commands: Any) -> None:
         default=Path("runs"),
         help="folder of the run folders (default: runs)",
     )
+    add_plugins(parser)
     add_json(parser)
 
 
@@ -51,7 +55,7 @@ def run(arguments: Namespace) -> int:
     """Train once per seed; print each run's scores and folder."""
     from hieraseg.recipe import load
 
-    recipe = load(arguments.recipe, arguments.overrides)
+    recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, inputs=True)
     seeds = arguments.seeds or [recipe.training.seed]
     recipes = [recipe.with_seed(seed) for seed in seeds]
     from hieraseg.train import train

@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json
+from hieraseg.cli.parsing import add_command, add_json, add_plugins
 
 
 def add_parser(commands: Any) -> None:
@@ -25,10 +25,13 @@ def add_parser(commands: Any) -> None:
         """,
         takes_overrides=True,
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe file")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe file, or the name of a shipped one"
+    )
     parser.add_argument(
         "--origin", action="store_true", help="say of each value where it comes from"
     )
+    add_plugins(parser)
     add_json(parser)
 
 
@@ -36,7 +39,7 @@ def run(arguments: Namespace) -> int:
     """Print the recipe as YAML or JSON; the origins follow each value, or stand beside."""
     from hieraseg.recipe import load
 
-    recipe = load(arguments.recipe, arguments.overrides)
+    recipe = load(arguments.recipe, arguments.overrides, arguments.plugins)
     if not arguments.json:
         print(recipe.to_yaml(origins=arguments.origin), end="")
     elif arguments.origin:

@@ -4,8 +4,8 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json
-from hieraseg.errors import RecipeError
+from hieraseg.cli.parsing import add_command, add_json, add_plugins
+from hieraseg.errors import DataError, HierasegError
 
 
 def add_parser(commands: Any) -> None:
@@ -16,33 +16,74 @@ def add_parser(commands: Any) -> None:
         run,
         summary="check recipes without running them",
         description="""
-            Check recipes: every name, key, type and range. All mistakes are shown at once, each
-            with its file and line. Exit code 2 if any recipe is wrong.
+            Check recipes: every name, key, type, range and path. All mistakes are shown at once,
+            each with its file and line. Exit code 2 if any recipe is wrong. Data that are not on
+            this machine are a warning.
+
+            With --build, each recipe that is right is tried as well: everything it names is
+            built, and takes one training step with one batch of its data, on the CPU. Exit code
+            2 if that fails, 3 if the data cannot be used.
         """,
         examples="""
             hieraseg validate recipes/quickstart.yaml
             hieraseg validate recipes/*.yaml --training.precision 32-true
+            hieraseg validate my_recipe.yaml --build
         """,
         takes_overrides=True,
     )
-    parser.add_argument("recipes", metavar="RECIPE", nargs="+", help="a recipe file")
+    parser.add_argument(
+        "recipes", metavar="RECIPE", nargs="+", help="a recipe file, or the name of a shipped one"
+    )
+    parser.add_argument(
+        "--build", action="store_true", help="build the model and take one step on the CPU"
+    )
+    add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Print one line per recipe that is right, and the mistakes of the others."""
-    from hieraseg.recipe import load
-
-    answers = []
-    for recipe in arguments.recipes:
-        try:
-            load(recipe, arguments.overrides)
-            mistakes = []
-        except RecipeError as error:
-            mistakes = str(error).splitlines()
-        answers.append({"recipe": recipe, "ok": not mistakes, "mistakes": mistakes})
-        if not arguments.json:
-            print("\n".join(mistakes) or f"{recipe}: ok")
+    answers = [_answer(recipe, arguments) for recipe in arguments.recipes]
+    codes = [answer.pop("code") for answer in answers]
     if arguments.json:
         print(json.dumps(answers, indent=2))
-    return 0 if all(answer["ok"] for answer in answers) else RecipeError.exit_code
+    return min(filter(None, codes), default=0)
+
+
+def _answer(name: str, arguments: Namespace) -> dict[str, Any]:
+    """What is to be said of a recipe, and the exit code; it is said at once but for `--json`."""
+    from hieraseg.recipe import load
+
+    answer: dict[str, Any] = {"recipe": name, "ok": True, "mistakes": [], "code": 0}
+    said = "ok"
+    try:
+        try:
+            recipe = load(name, arguments.overrides, arguments.plugins, inputs=True)
+        except DataError as error:
+            if arguments.build:
+                raise
+            answer["warnings"] = str(error).splitlines()
+            said = f"ok, but a run needs its data: {'; '.join(answer['warnings'])}"
+        else:
+            if arguments.build:
+                answer["trial"], said = _try(recipe)
+    except HierasegError as error:
+        answer |= {"ok": False, "mistakes": str(error).splitlines(), "code": error.exit_code}
+    if not arguments.json:
+        print("\n".join(answer["mistakes"]) or f"{name}: {said}", flush=True)
+    return answer
+
+
+def _try(recipe: Any) -> tuple[dict[str, Any], str]:
+    """What one step cost, and the same in words."""
+    from dataclasses import asdict
+
+    from hieraseg.trial import try_step
+
+    trial = try_step(recipe)
+    memory = f", {trial.peak_memory_bytes / 2**30:.1f} GiB" if trial.peak_memory_bytes else ""
+    said = (
+        f"ok; one step on the CPU: loss {trial.loss:.4f}, {trial.parameters / 1e6:.2f} M "
+        f"parameters, {trial.images} images in {trial.seconds:.1f} s{memory}"
+    )
+    return asdict(trial), said

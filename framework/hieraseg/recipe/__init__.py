@@ -7,35 +7,53 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import DataError, RecipeError
 from hieraseg.recipe.component import Component
-from hieraseg.recipe.composing import compose
-from hieraseg.recipe.reading import Mistake
+from hieraseg.recipe.composing import Named, compose
+from hieraseg.recipe.reading import COMMAND_LINE, Mistake
 from hieraseg.recipe.resolved import Recipe
+from hieraseg.recipe.shipped import recipe_file
 
 __all__ = ["Component", "Recipe", "load"]
 
 
-def load(path: Path | str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
+def load(
+    path: Path | str,
+    overrides: Sequence[tuple[str, str]] = (),
+    plugins: Sequence[Path] = (),
+    inputs: bool = False,
+) -> Recipe:
     """Read a recipe, put it on its base recipes, check it and fill in the defaults.
 
     Args:
-        path: of the recipe file.
+        path: of the recipe file, or the name of a shipped one.
         overrides: dotted key and text as typed on the command line, as in `("loss.gamma", "2")`
             or `("loss", "tree_min")`; the text is read as YAML.
+        plugins: plugin files of the command line, beside those that the recipe names.
+        inputs: whether the files and folders that it names must be there.
 
     Raises:
         RecipeError: all mistakes, one a line, each as `file:line: key: what is wrong`.
+        DataError: nothing is wrong but that the data set's files are not there.
     """
     # Checking needs the components and so torch, which `import hieraseg.recipe` shall not load.
     from hieraseg.recipe.checking import check
+    from hieraseg.recipe.plugins import open_plugins
+    from hieraseg.registry import plugin_files
 
-    path = Path(path)
-    layer, mistakes = compose(path, overrides)
-    recipe, found = check(path, layer)
+    path = recipe_file(path)
+    sections, named, mistakes = compose(path, overrides)
+    typed = [Named(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
+    # A run folder's recipe comes with copies of its plugin files, which are the ones to use.
+    in_run_folder = (path.parent / "provenance.json").is_file()
+    files, found = open_plugins([*named, *typed], in_run_folder)
+    mistakes += found
+    with plugin_files(files, in_run_folder):
+        recipe, found = check(path, sections, files, inputs)
     mistakes += found
     if recipe is None or mistakes:
-        raise RecipeError("\n".join(_one_per_key(mistakes)))
+        is_data = all(mistake.of_data for mistake in mistakes)
+        raise (DataError if is_data else RecipeError)("\n".join(_one_per_key(mistakes)))
     return recipe
 
 

@@ -1,14 +1,15 @@
 """Check the composed sections against the signatures of the components that they name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from hieraseg.contracts import SUPPLIED
 from hieraseg.data.augment import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.plugin_files import PluginFile
 from hieraseg.recipe.arguments import Argument, arguments_of
-from hieraseg.recipe.component import Component
+from hieraseg.recipe.component import Component, components_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Mistake, Place
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.values import registry_in
@@ -27,9 +28,18 @@ SECTIONS = (*BY_SECTION, *CORE_SECTIONS)
 """All sections that a recipe can have, in the order in which it is printed."""
 
 
-def check(path: Path, layer: Layer) -> tuple[Recipe | None, list[Mistake]]:
-    """The resolved recipe, or None and everything that is wrong with it."""
-    checker = _Checker(Place(str(path), 1))
+def check(
+    path: Path, layer: Layer, plugins: Sequence[PluginFile] = (), inputs: bool = False
+) -> tuple[Recipe | None, list[Mistake]]:
+    """The resolved recipe, or None and everything that is wrong with it.
+
+    Args:
+        path: of the recipe.
+        layer: its sections.
+        plugins: its own plugin files, which the registries know meanwhile.
+        inputs: whether the files and folders that it names must be there.
+    """
+    checker = _Checker(Place(str(path), 1), inputs)
     for section in layer:
         if section not in SECTIONS:
             hint = did_you_mean(section, SECTIONS)
@@ -44,8 +54,10 @@ def check(path: Path, layer: Layer) -> tuple[Recipe | None, list[Mistake]]:
     }
     if checker.mistakes:
         return None, checker.mistakes
+    named = {one.file: None for one in components_in(list(components.values())) if one.file}
     recipe = Recipe(
         path=path,
+        plugins=tuple(dict.fromkeys([*plugins, *named])),
         components={section: one for section, one in components.items() if one is not None},
         augmentation=core["augmentation"],
         training=Training(**core["training"]),
@@ -59,8 +71,9 @@ def check(path: Path, layer: Layer) -> tuple[Recipe | None, list[Mistake]]:
 class _Checker:
     """Reads one section after the other; collects the mistakes and the origin of each value."""
 
-    def __init__(self, start: Place) -> None:
+    def __init__(self, start: Place, inputs: bool) -> None:
         self.start = start
+        self.inputs = inputs
         self.mistakes: list[Mistake] = []
         self.origin: dict[str, str] = {}
 
@@ -87,6 +100,7 @@ class _Checker:
         supplied = SUPPLIED[registry.kind]
         owner = f"{registry.section} {name.value!r}"
         try:
+            found = registry.find(name.value)
             factory = registry.get(name.value)
         except RecipeError as error:
             self.note(name.place, key, str(error))
@@ -94,13 +108,12 @@ class _Checker:
         try:
             known_arguments = arguments_of(factory, supplied)
         except RecipeError as error:
-            origin = registry.origins()[name.value]
-            self.note(name.place, key, f"{owner} of {origin}: {error}")
+            self.note(name.place, key, f"{owner} of {found.origin}: {error}")
             return None
         self.origin[f"{key}.name"] = str(name.place)
         where = Entry(settings, entry.place)
         arguments = self.arguments(key, owner, where, known_arguments, supplied)
-        return Component(registry.section, name.value, arguments)
+        return Component(registry.section, name.value, arguments, factory, found.file)
 
     def nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
         """An argument's value with what its sections name in their place.
@@ -164,6 +177,13 @@ class _Checker:
             except ValueError as error:
                 self.note(given.place, dotted, str(error))
                 continue
+            value = arguments[key]
+            is_given = self.inputs and given.place is not DEFAULT
+            if is_given and isinstance(value, Path) and not value.exists():
+                of_data = owner.startswith("data ")
+                what = "data folder" if of_data else "file or folder"
+                text = f"{value}: no such {what}; set {dotted} to one that is there"
+                self.mistakes.append(Mistake(given.place, dotted, text, of_data))
             registry = registry_in(argument.type)
             if registry is not None:
                 arguments[key] = self.nested(dotted, registry, arguments[key], given)

@@ -1,8 +1,10 @@
 """What a section of a recipe names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from hieraseg.plugin_files import PluginFile
 
 
 @dataclass(frozen=True)
@@ -14,11 +16,16 @@ class Component:
         name: in the section's registry.
         arguments: by name, defaults filled in, in the types of the signature; a component inside
             another is a `Component` itself.
+        factory: the class or function. Kept here, since what a recipe's own files register is in
+            no registry once the recipe is read.
+        file: the plugin file that it is part of, if any.
     """
 
     section: str
     name: str
     arguments: dict[str, Any]
+    factory: Any = field(default=None, compare=False, repr=False)
+    file: PluginFile | None = field(default=None, compare=False, repr=False)
 
 
 def components_in(value: Any) -> Iterator[Component]:

@@ -1,8 +1,9 @@
 """Put the layers of a recipe on top of each other: base recipes, the recipe, the command line."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.reading import (
@@ -10,24 +11,48 @@ from hieraseg.recipe.reading import (
     Entry,
     Layer,
     Mistake,
+    Place,
     read_file,
     read_override,
 )
+from hieraseg.recipe.shipped import shipped_recipes
 from hieraseg.registry import BY_SECTION
 
 
-def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
+class Named(NamedTuple):
+    """A file that a recipe names, and where."""
+
+    path: Path
+    place: Place
+    key: str
+
+
+class Composed(NamedTuple):
+    """A recipe's layers as one.
+
+    Attributes:
+        sections: with the place of each value.
+        plugins: the plugin files of all layers.
+        mistakes: found while reading.
+    """
+
+    sections: Layer
+    plugins: list[Named]
+    mistakes: list[Mistake]
+
+
+def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
     """All sections of a recipe, its base recipes and overrides merged in.
 
     Raises:
         RecipeError: a file is missing, or no YAML; a base that leads back to itself.
     """
-    layers, mistakes = _files(path)
+    layers, plugins, mistakes = _files(path)
     typed, typing_mistakes = _override_layer(overrides)
     composed: Layer = {}
     for layer in (*layers, typed):
         composed = merge(composed, layer)
-    return composed, mistakes + typing_mistakes
+    return Composed(composed, plugins, mistakes + typing_mistakes)
 
 
 def merge(below: Layer, above: Layer) -> Layer:
@@ -49,9 +74,10 @@ def _merge_section(below: Entry, above: Entry) -> Entry:
     return Entry({**below.value, **above.value}, place)
 
 
-def _files(path: Path) -> tuple[list[Layer], list[Mistake]]:
-    """The layers of a recipe file, its deepest base first."""
+def _files(path: Path) -> tuple[list[Layer], list[Named], list[Mistake]]:
+    """The layers of a recipe file, its deepest base first, and the plugin files they name."""
     layers: list[Layer] = []
+    plugins: list[Named] = []
     mistakes: list[Mistake] = []
     seen: list[Path] = []
     base: Entry | None = None
@@ -65,16 +91,31 @@ def _files(path: Path) -> tuple[list[Layer], list[Mistake]]:
         mistakes += found
         seen.append(path)
         base = layer.pop("base", None)
+        if "plugins" in layer:
+            plugins += _plugins(path, layer.pop("plugins"), mistakes)
         layers.insert(0, {section: _long_form(section, entry) for section, entry in layer.items()})
         if base is None:
-            return layers, mistakes
+            return layers, plugins, mistakes
         path = _base_path(path, base)
 
 
 def _base_path(recipe: Path, base: Entry) -> Path:
     if not isinstance(base.value, str) or not base.value:
         raise RecipeError(f"{base.place}: base: expected the path of a recipe, as in ../base.yaml")
-    return Path(os.path.normpath(recipe.parent / base.value))
+    path = Path(os.path.normpath(recipe.parent / base.value))
+    return path if path.is_file() else shipped_recipes().get(base.value, path)
+
+
+def _plugins(recipe: Path, entry: Entry, mistakes: list[Mistake]) -> Iterator[Named]:
+    """The plugin files that a recipe names; their paths are relative to it."""
+    if not isinstance(entry.value, list) or not all(isinstance(one, str) for one in entry.value):
+        text = "expected a list of plugin files, as in [my_loss.py]"
+        mistakes.append(Mistake(entry.place, "plugins", text))
+        return
+    for index, one in enumerate(entry.value):
+        key = f"plugins[{index}]"
+        path = Path(os.path.normpath(recipe.parent / one))
+        yield Named(path, entry.inside.get(key, entry.place), key)
 
 
 def _override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
@@ -85,7 +126,7 @@ def _override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[M
         entry, found = read_override(dotted, text)
         mistakes += found
         section, dot, key = dotted.partition(".")
-        if section == "base":
+        if section in ("base", "plugins"):
             mistakes.append(Mistake(COMMAND_LINE, dotted, "can only be given in a recipe file"))
         elif not dot:
             layer[section] = _long_form(section, entry)

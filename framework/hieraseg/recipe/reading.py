@@ -11,6 +11,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from hieraseg.errors import RecipeError
+from hieraseg.recipe.environment import FilledText, filled, has_reference
 
 
 class Place(NamedTuple):
@@ -28,11 +29,12 @@ DEFAULT = Place("default")
 
 
 class Mistake(NamedTuple):
-    """One thing that is wrong with a recipe."""
+    """One thing that is wrong with a recipe; `of_data` if it is a data set that is not there."""
 
     place: Place
     key: str
     text: str
+    of_data: bool = False
 
     def __str__(self) -> str:
         key = self.key if self.key and self.key.isprintable() else repr(self.key)
@@ -127,7 +129,10 @@ def inline(value: Any) -> str:
 def unquoted(text: str) -> Any:
     """What a short text means where it stands in YAML without quotes."""
     tag = _Loader("").resolve(ScalarNode, text, (True, False))
-    return _construct(ScalarNode(tag, text)) if tag in _SUPPORTED else text
+    try:
+        return _construct(ScalarNode(tag, text)) if tag in _SUPPORTED else text
+    except ValueError:  # more digits than Python reads
+        return text
 
 
 def read_file(path: Path) -> tuple[Layer, list[Mistake]]:
@@ -214,7 +219,7 @@ class _Reader:
 
     def _plain(self, node: Node, key: str) -> Any:
         if isinstance(node, ScalarNode):
-            return self._scalar(node, key)
+            return self._filled(node, key) if has_reference(node.value) else self._scalar(node, key)
         self._check_tag(node, key)
         if isinstance(node, SequenceNode):
             items = {f"{key}[{index}]": item for index, item in enumerate(node.value)}
@@ -231,6 +236,15 @@ class _Reader:
                 self.places[f"{key}.{name}"] = self._place(key_node)
                 plain[name] = self._plain(value, f"{key}.{name}")
         return plain
+
+    def _filled(self, node: ScalarNode, key: str) -> Any:
+        """A scalar with its environment variables filled in."""
+        try:
+            text = filled(node.value)
+        except ValueError as error:
+            self._note(self._place(node), key, str(error))
+            return None
+        return unquoted(text) if node.style is None else FilledText(text)
 
     def _scalar(self, node: ScalarNode, key: str) -> Any:
         try:
@@ -272,9 +286,11 @@ def _compose(text: str) -> Node | None:
         return _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise _SyntaxError(
-            error.problem or error.context or "", mark.line + 1 if mark else 1
-        ) from error
+        line = mark.line if mark else 0
+        reason = error.problem or error.context or ""
+        if has_reference("".join(text.splitlines()[line : line + 1])):
+            reason += '; inside {} or [] a variable needs quotes: "${NAME}"'
+        raise _SyntaxError(reason, line + 1) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _SyntaxError(f"{error.reason}: {text[error.position]!r}", line) from error

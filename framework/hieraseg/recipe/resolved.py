@@ -1,11 +1,12 @@
 """A recipe with every section and every argument filled in, and how it is printed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hieraseg.errors import RecipeError
+from hieraseg.plugin_files import PluginFile
 from hieraseg.recipe.component import Component
 from hieraseg.recipe.reading import COMMAND_LINE, inline
 from hieraseg.recipe.values import plain
@@ -18,6 +19,7 @@ class Recipe:
 
     Attributes:
         path: of the file it was read from.
+        plugins: its own plugin files, and those of the plugin folders that it uses.
         components: by section.
         augmentation: arguments of `hieraseg.data.augment.Augmentation`.
         training: how long, how fast and where to train.
@@ -27,6 +29,7 @@ class Recipe:
     """
 
     path: Path = field(compare=False)
+    plugins: tuple[PluginFile, ...] = field(compare=False)
     components: dict[str, Component]
     augmentation: dict[str, Any]
     training: Training
@@ -51,25 +54,36 @@ class Recipe:
         origin = {**self.origin, "training.seed": str(COMMAND_LINE)}
         return replace(self, training=training, origin=origin)
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Sections with their keys, all values plain as in YAML or JSON."""
-        sections: dict[str, Any] = dict(self.components)
+    def to_dict(self, plugins: Sequence[str] | None = None) -> dict[str, Any]:
+        """Sections with their keys, all values plain as in YAML or JSON.
+
+        Args:
+            plugins: paths of the plugin files; where they were read from if None.
+        """
+        if plugins is None:
+            plugins = [str(file.path) for file in self.plugins]
+        sections: dict[str, Any] = {"plugins": list(plugins)} if plugins else {}
+        sections |= self.components
         sections["augmentation"] = self.augmentation
         sections["training"] = asdict(self.training)
         sections["evaluation"] = asdict(self.evaluation)
         sections["logging"] = asdict(self.logging)
         return {section: plain(settings) for section, settings in sections.items()}
 
-    def to_yaml(self, origins: bool = False) -> str:
-        """The recipe as a YAML file that needs no other file.
+    def to_yaml(self, origins: bool = False, plugins: Sequence[str] | None = None) -> str:
+        """The recipe as a YAML file that needs no other file but its plugin files.
 
         Args:
             origins: follow each value by a comment that says where it comes from.
+            plugins: as in `to_dict`.
         """
-        return "\n".join(self._lines(origins)) + "\n"
+        return "\n".join(self._lines(origins, plugins)) + "\n"
 
-    def _lines(self, origins: bool) -> Iterator[str]:
-        for section, settings in self.to_dict().items():
+    def _lines(self, origins: bool, plugins: Sequence[str] | None) -> Iterator[str]:
+        for section, settings in self.to_dict(plugins).items():
+            if section == "plugins":
+                yield f"plugins: {inline(settings)}"
+                continue
             yield f"{section}:"
             for key, value in settings.items():
                 comment = f"  # {self.origin[f'{section}.{key}']}" if origins else ""

@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser
 
 import hieraseg
 from hieraseg.recipe.component import Component
+from hieraseg.recipe.environment import settle
 from hieraseg.recipe.reading import inline, unquoted
 from hieraseg.registry import Registry, losses
 
@@ -98,6 +99,8 @@ def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
     Raises:
         ValueError: the value is of another type; the message says what was expected.
     """
+    texts = settle(value, str)
+    value = texts if fits(texts, hint) else settle(value, unquoted)
     if not fits(value, hint):
         raise ValueError(_expectation(value, hint))
     if value is None or registry_in(hint) is not None:
@@ -136,7 +139,10 @@ def type_name(hint: Any) -> str:
     if registry is not None:
         return registry.section
     if kind is Union:
-        return " or ".join(type_name(one) for one in inner)
+        names = dict.fromkeys(map(type_name, inner))
+        if "path" in names:  # Python takes a text for a path too; in a recipe there is no other
+            names.pop("str", None)
+        return " or ".join(names)
     if kind is Literal:
         values = ", ".join(map(_shown, inner))
         return values if len(inner) == 1 else f"one of {values}"

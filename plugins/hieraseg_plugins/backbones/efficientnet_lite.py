@@ -32,7 +32,9 @@ class EfficientNetLite(nn.Module):
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
 
-    def __init__(self, variant: Literal[0, 1, 2] = 0, weights: str | None = None) -> None:
+    def __init__(
+        self, variant: Literal[0, 1, 2] = 0, weights: Literal["imagenet"] | Path | str | None = None
+    ) -> None:
         super().__init__()
         self.network = timm.create_model(
             f"tf_efficientnet_lite{variant}", features_only=True, out_indices=(1, 2, 3, 4)

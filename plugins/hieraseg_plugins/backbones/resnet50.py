@@ -1,6 +1,7 @@
 """ResNet-50 of torchvision."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class ResNet50(nn.Module):
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
 
-    def __init__(self, weights: str | None = None) -> None:
+    def __init__(self, weights: Literal["imagenet"] | Path | str | None = None) -> None:
         super().__init__()
         network = resnet50()
         del network.fc

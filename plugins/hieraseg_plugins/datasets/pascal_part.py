@@ -44,7 +44,7 @@ class PascalPart:
     def __init__(
         self,
         hierarchy: Hierarchy,
-        root: str = "data/pascal_part",
+        root: Path | str = Path("data/pascal_part"),
         size: tuple[int, int] = (224, 224),
         train_images: int | None = None,
     ) -> None:
