@@ -7,7 +7,7 @@ from typing import Any
 from hieraseg.cli import tree
 from hieraseg.contracts import SUPPLIED
 from hieraseg.errors import RecipeError
-from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.reading import inline
 from hieraseg.recipe.values import type_name
 from hieraseg.registry import Registry
@@ -21,7 +21,7 @@ def summaries(registry: Registry) -> list[dict[str, Any]]:
         try:
             component = registry.get(name)
             one["arguments"] = list(arguments_of(component, SUPPLIED[registry.kind]))
-            one["summary"] = _docstring(component).partition("\n")[0]
+            one["summary"] = _description(component).partition("\n")[0]
         except RecipeError as error:
             one["broken"] = " ".join(str(error).split())
         found.append(one)
@@ -45,7 +45,7 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
         "section": registry.section,
         "origin": origin,
         "source": _source(component),
-        "docstring": _docstring(component),
+        "docstring": _description(component),
         "arguments": [
             {
                 "name": argument.name,
@@ -91,10 +91,8 @@ def _recipe_section(section: str, name: str, arguments: dict[str, Argument]) -> 
     return "\n".join(lines)
 
 
-def _docstring(component: Any) -> str:
-    """Its own docstring; that of a base class would describe something else."""
-    doc = vars(component).get("__doc__") if inspect.isclass(component) else component.__doc__
-    return inspect.cleandoc(doc or "(no description)")
+def _description(component: Any) -> str:
+    return docstring_of(component) or "(no description)"
 
 
 def _source(component: Any) -> str:

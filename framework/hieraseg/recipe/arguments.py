@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from inspect import Parameter, isclass, signature
+from inspect import Parameter, cleandoc, isclass, signature
 from typing import Any, get_type_hints
 
 from docstring_parser import ParseError, parse
@@ -70,6 +70,12 @@ def arguments_of(
         parameter.name: _argument(parameter, hints, meanings.get(parameter.name, ""))
         for parameter in parameters
     }
+
+
+def docstring_of(component: Any) -> str:
+    """Its own docstring; that of a base class would describe something else. Perhaps empty."""
+    doc = vars(component).get("__doc__") if isclass(component) else component.__doc__
+    return cleandoc(doc or "")
 
 
 def _parameters(factory: Callable[..., Any], supplied: Collection[str]) -> list[Parameter]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?\}")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?\}")
 
 
 class FilledText(str):
@@ -43,9 +43,9 @@ def filled(text: str) -> str:
             raise ValueError(f"the environment variable {name} holds {value!r}: remove the ${{")
         return value
 
-    if has_reference(_REFERENCE.sub("", text)):
+    if has_reference(REFERENCE.sub("", text)):
         raise ValueError(f"expected ${{NAME}} or ${{NAME:-default}}, got {text!r}")
-    return _REFERENCE.sub(value_of, text)
+    return REFERENCE.sub(value_of, text)
 
 
 def settle(value: Any, read: Callable[[str], Any]) -> Any:

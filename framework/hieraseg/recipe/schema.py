@@ -8,17 +8,16 @@ itself, `1.0` for an int, the keys of a mapping, and all that depends on what th
 import json
 import operator
 from enum import Enum
-from inspect import cleandoc, isclass
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, Union
 from urllib.parse import quote
 
 from hieraseg.contracts import SUPPLIED
 from hieraseg.errors import RecipeError
-from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.checking import CORE_SECTIONS, SECTIONS
-from hieraseg.recipe.environment import _REFERENCE
-from hieraseg.recipe.values import _kind_of, registry_in, type_name
+from hieraseg.recipe.environment import REFERENCE
+from hieraseg.recipe.values import kind_of, registry_in, type_name
 from hieraseg.registry import BY_SECTION, Registry
 
 Schema = dict[str, Any]
@@ -26,7 +25,7 @@ Schema = dict[str, Any]
 # Editors read `errorMessage` and `doNotSuggest`; other readers of a schema pass over them.
 _VARIABLE: Schema = {
     "type": "string",
-    "pattern": _REFERENCE.pattern,
+    "pattern": REFERENCE.pattern,
     "errorMessage": "Expected an environment variable, as in ${NAME} or ${NAME:-default}.",
 }
 _FILES: Schema = {
@@ -148,8 +147,7 @@ def _known(registry: Registry, broken: list[str]) -> dict[str, _Settings]:
 
 def _settings(component: Any, supplied: frozenset[str] = frozenset()) -> _Settings:
     # Its own docstring: that of a base class describes something else.
-    doc = vars(component).get("__doc__") if isclass(component) else component.__doc__
-    summary = cleandoc(doc or "").partition("\n")[0]
+    summary = docstring_of(component).partition("\n")[0]
     return _Settings(summary, arguments_of(component, supplied))
 
 
@@ -200,7 +198,7 @@ def _is_portable(default: Any) -> bool:
 
 def _of_type(hint: Any) -> Schema:
     """What `values.fits` takes for a type, and variables in the place of scalars."""
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     registry = registry_in(hint)
     if kind is Union:
         return {"anyOf": [_of_type(one) for one in inner]}
@@ -230,7 +228,7 @@ def _scalar(kind: Any, hint: Any) -> Schema:
     restrictions = hint._restrictions if is_range else []
     return {
         "type": [_JSON_TYPES[kind], "string"],
-        "pattern": _REFERENCE.pattern,
+        "pattern": REFERENCE.pattern,
         "errorMessage": f"Expected {type_name(hint)}.",
         **{_LIMITS[test]: limit for test, limit in restrictions if test in _LIMITS},
     }

@@ -3,6 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from hieraseg.errors import RecipeError, did_you_mean
+
 PACKAGE = "hieraseg_recipes"
 
 
@@ -18,6 +20,18 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def recipe_file(given: str | Path) -> Path:
-    """A recipe's file: the one at that path, else the shipped one of that name, if there is one."""
+    """A recipe's file: the one at that path, else the shipped one of that name.
+
+    Raises:
+        RecipeError: a name, and neither is there; what looks like a file's path is not looked at.
+    """
     path = Path(given)
-    return path if path.is_file() else shipped_recipes().get(path.as_posix(), path)
+    if path.exists() or path.suffix:
+        return path
+    shipped = shipped_recipes()
+    if path.as_posix() not in shipped:
+        hint = did_you_mean(path.as_posix(), list(shipped))
+        raise RecipeError(
+            f"{path}: no such recipe file, and none is installed by this name, {hint}"
+        )
+    return shipped[path.as_posix()]

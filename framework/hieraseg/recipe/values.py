@@ -27,7 +27,7 @@ _LONGEST = 60
 
 def is_readable(hint: Any) -> bool:
     """Whether values of this type can be written in a recipe."""
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     if registry_in(hint) is not None:
         return True
     if kind in (Literal, None):
@@ -44,7 +44,7 @@ def registry_in(hint: Any) -> Registry | None:
 
     It may take one, a list of them, or null instead.
     """
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     if kind is Union:
         inner = tuple(one for one in inner if one is not NoneType)
     if kind in (Union, list):
@@ -54,7 +54,7 @@ def registry_in(hint: Any) -> Registry | None:
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value, as YAML gives it, is of this type."""
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     if _registry_of(hint) is not None:
         return isinstance(value, str) or (
             isinstance(value, dict) and all(isinstance(key, str) for key in value)
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
 
 def type_name(hint: Any) -> str:
     """A type in the words of a recipe: `int or null`, `list of float`, `list [int, int]`."""
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     registry = _registry_of(hint)
     if registry is not None:
         return registry.section
@@ -166,7 +166,7 @@ def _registry_of(hint: Any) -> Registry | None:
     return registries.get(hint) if isinstance(hint, type) else None
 
 
-def _kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+def kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """What YAML gives for a type, and the types inside; None for null and for unknown types."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is UnionType:
@@ -204,7 +204,7 @@ def _expectation(value: Any, hint: Any) -> str:
 
 
 def _choices(hint: Any) -> list[str]:
-    kind, inner = _kind_of(hint)
+    kind, inner = kind_of(hint)
     if kind is Literal:
         return [one for one in inner if isinstance(one, str)]
     if kind is Union:
