@@ -1,4 +1,4 @@
-"""What the tests of losses share: evaluate one, go through its pixels, compare with an oracle."""
+"""What the tests of losses share: go through its pixels, compare with an oracle."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,17 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from hieraseg import IGNORE_INDEX, Hierarchy
 
 Pixel = tuple[int, int, int]
 """Index in the batch, row, column."""
-
-
-def evaluate(loss: Loss, logits: list[Tensor], targets: Tensor) -> tuple[list[Tensor], list[Any]]:
-    """The terms, and the gradients of their sum."""
-    terms = list(loss(Prediction(tuple(logits)), targets).values())
-    gradients = torch.autograd.grad(torch.stack(terms).sum(), logits)
-    return [term.detach() for term in terms], list(gradients)
 
 
 def pixels_of(target: Tensor) -> Iterator[tuple[Pixel, int]]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hieraseg import Hierarchy
 from hieraseg.metrics import SplitCounts, summarize
-from trees import Tree, forget_anywhere, forget_below, leaf_paths, random_targets
+from hieraseg.testing.cases import forget_anywhere, forget_below, random_targets
+from trees import Tree, leaf_paths
 
 
 @dataclass

@@ -65,6 +65,7 @@ def test_quick_answers_do_not_import_torch(arguments: list[str]) -> None:
         (["show", "x.yaml", "--loss.gamma"], "--loss.gamma needs a value"),
         (["show", "x.yaml", "--loss.gamma", "--origin"], "--loss.gamma needs a value"),
         (["show", "x.yaml", "y.yaml"], "unexpected argument 'y.yaml'"),
+        (["show", "x.yaml", "--los={name: a}"], "unknown option '--los', did you mean '--loss'?"),
         (["evaluate", "r", "--loss.gamma", "2"], "unknown option '--loss.gamma'"),
         (["evaluate", "r", "--checkpoint", "first"], "invalid choice: 'first'"),
         (["compare", "r", "--md", "--csv"], "not allowed with argument"),

@@ -13,16 +13,8 @@ from torch import Tensor
 from hieraseg import Hierarchy
 from hieraseg.contracts import Activation
 from hieraseg.inference import level_scores
-from trees import (
-    SEEDS,
-    Tree,
-    ancestors_of,
-    cuda,
-    descendants_of,
-    leaf_paths,
-    nested_trees,
-    random_logits,
-)
+from hieraseg.testing.cases import random_logits
+from trees import SEEDS, Tree, ancestors_of, cuda, descendants_of, leaf_paths, nested_trees
 
 TREE: Tree = {"background": None, "x": {"a": None, "b": None}}
 SIZE = (2, 3, 4)

@@ -16,17 +16,9 @@ from torchmetrics.classification import (
 
 from hieraseg import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics import PixelCounts, summarize
+from hieraseg.testing.cases import forget_below, random_targets
 from score_cases import approximately, mean_of, random_case
-from trees import (
-    SEEDS,
-    Tree,
-    ancestors_of,
-    cuda,
-    forget_below,
-    leaf_paths,
-    nested_trees,
-    random_targets,
-)
+from trees import SEEDS, Tree, ancestors_of, cuda, leaf_paths, nested_trees
 
 FLAT = Hierarchy.from_tree(["background", "a", "b"], background="background")
 

@@ -19,7 +19,7 @@ QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
 SMALL = (
     *("--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "3"),
     *("--training.batch_size", "4", "--training.max_steps", "2", "--decoder", "linear"),
-    *("--backbone.weights", "null", "--logging.tensorboard", "false"),
+    *("--backbone.weights", "null"),
 )
 LOSS = '''
 """A loss in a file."""

@@ -107,5 +107,7 @@ def test_installed_recipes_are_found_by_name(
 
 def test_a_recipe_that_is_nowhere(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RecipeError, match=r"quickstrt: no such recipe file, and none .*did you mean 'quickstart'"):
+    with pytest.raises(
+        RecipeError, match=r"quickstrt: no such recipe file, and none .*did you mean 'quickstart'"
+    ):
         load("quickstrt")

@@ -5,15 +5,12 @@ from itertools import count
 import pytest
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
-from hieraseg import IGNORE_INDEX, Hierarchy
+from hieraseg import Hierarchy
 
 Tree = dict[str, "Tree | None"]
 Node = tuple[int, str]
 """Level (0 is level 1) and name; a chain is a node of its own on each level."""
-Size = tuple[int, int, int]
-"""Batch, height, width."""
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -70,33 +67,3 @@ def descendants_of(tree: Tree) -> dict[Node, set[Node]]:
 def nodes_of(hierarchy: Hierarchy) -> list[Node]:
     """The nodes in the order in which a hierarchy counts them."""
     return [(level, name) for level, names in enumerate(hierarchy.level_names) for name in names]
-
-
-def random_logits(
-    hierarchy: Hierarchy, size: Size, generator: torch.Generator, spread: float = 3.0
-) -> list[Tensor]:
-    """Normal logits per level that ask for gradients."""
-    batch, height, width = size
-    return [
-        (spread * torch.randn(batch, classes, height, width, generator=generator)).requires_grad_()
-        for classes in hierarchy.num_classes
-    ]
-
-
-def random_targets(hierarchy: Hierarchy, size: Size, generator: torch.Generator) -> Tensor:
-    """Targets `[B, L, H, W]` of random leaves, all levels known."""
-    leaves = torch.randint(len(hierarchy.paths), size, generator=generator)
-    return hierarchy.paths[leaves].movedim(-1, 1)
-
-
-def forget_anywhere(targets: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor:
-    """Targets with a share ignored, each level by itself: a leaf may be known and its root not."""
-    gone = torch.rand(targets.shape, generator=generator) < share
-    return targets.masked_fill(gone, IGNORE_INDEX)
-
-
-def forget_below(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """Targets as labels give them: known down to some level of each pixel, or void."""
-    levels = targets.shape[1]
-    known = torch.randint(levels + 1, targets[:, :1].shape, generator=generator)
-    return targets.masked_fill(torch.arange(levels)[:, None, None] >= known, IGNORE_INDEX)

@@ -49,11 +49,13 @@ class Loss(nn.Module):
         activation: how its logits become scores (see `Activation`).
         embedding_channels: D of the embedding it trains, which the decoder then has to offer;
             0 for none.
+        alone: whether it teaches the classes without another loss beside it.
     """
 
     levels: Literal["all", "leaves", "none"] = "all"
     activation: Activation = "softmax"
     embedding_channels: int = 0
+    alone: bool = True
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]

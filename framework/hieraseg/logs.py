@@ -46,7 +46,7 @@ class TensorBoard:
             return
         settings = {
             f"{section}.{key}": value if isinstance(value, int | float | str) else str(value)
-            for section, values in recipe.to_dict().items()
+            for section, values in recipe.to_dict(plugins=[]).items()
             for key, value in values.items()
         }
         best = {f"best/miou_{level['level']}": level["miou"] or 0.0 for level in scores["levels"]}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -132,7 +133,7 @@ class Registry:
             return found.load()
         except RecipeError as error:
             raise RecipeError(f"{self.section} {name!r}: {error}") from error
-        except Exception as error:  # a plugin's import may fail in any way
+        except (Exception, SystemExit) as error:  # a plugin's import may fail in any way
             raise RecipeError(self._broken(found, f"{type(error).__name__}: {error}")) from error
 
     def listings(self) -> dict[str, list[Listing]]:
@@ -196,6 +197,7 @@ def plugin_files(files: Sequence[PluginFile], shadow: bool = False) -> Iterator[
         _recipe_files.reset(token)
 
 
+@lru_cache(maxsize=1024)  # the package's metadata are parsed each time they are asked for
 def _listing_at(point: EntryPoint) -> Listing:
     package = point.dist.name if point.dist else "unknown package"
     origin = f"{package} ({point.value})"

@@ -10,17 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hieraseg import Hierarchy, registry
-from loss_checks import assert_close, derive, evaluate
-from trees import (
-    SEEDS,
-    Tree,
-    ancestors_of,
-    descendants_of,
-    forget_anywhere,
-    nested_trees,
-    random_logits,
-    random_targets,
-)
+from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
+from hieraseg.testing.loss_cases import answer
+from loss_checks import assert_close, derive
+from trees import SEEDS, Tree, ancestors_of, descendants_of, nested_trees
 
 CHANNELS = [8, 12, 16]
 CLASSES = [2, 5]
@@ -46,7 +39,7 @@ def test_the_loss_is_the_published_equation(tree: Tree, seed: int, ignored: floa
         return -torch.log(z[true].exp() / torch.stack([z[name].exp() for name in siblings]).sum())
 
     loss = registry.losses.get("hyperbolic")(hierarchy=hierarchy)
-    terms, gradients = evaluate(loss, logits, targets)
+    terms, gradients = answer(loss, logits, targets)
     expected, slopes = derive(hierarchy, logits, targets, cost)
     assert_close(terms, expected)
     assert_close(gradients, slopes)
@@ -57,7 +50,7 @@ def test_a_chain_costs_nothing_below_its_first_node() -> None:
     logits = random_logits(hierarchy, (1, 1, 1), torch.Generator().manual_seed(0))
     background = hierarchy.level_names[-1].index("background")
     loss = registry.losses.get("hyperbolic")(hierarchy=hierarchy)
-    terms, gradients = evaluate(loss, logits, hierarchy.paths[background].view(1, 3, 1, 1))
+    terms, gradients = answer(loss, logits, hierarchy.paths[background].view(1, 3, 1, 1))
     assert terms[0] > 0
     assert [term.item() for term in terms[1:]] == [0, 0]
     assert [bool(gradient.any()) for gradient in gradients] == [True, False, False]

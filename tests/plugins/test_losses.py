@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
+from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
+from hieraseg.testing.loss_cases import answer
 from hieraseg_plugins.losses.weighted_ce import median_frequency
-from loss_checks import assert_close, evaluate, pixels_of
-from trees import (
-    SEEDS,
-    Tree,
-    ancestors_of,
-    descendants_of,
-    forget_anywhere,
-    leaf_paths,
-    nested_trees,
-    random_logits,
-    random_targets,
-)
+from loss_checks import assert_close, pixels_of
+from trees import SEEDS, Tree, ancestors_of, descendants_of, leaf_paths, nested_trees
 
 SIZE = (2, 1, 3)
 GAMMAS = st.sampled_from([0.0, 2.0])
@@ -93,7 +85,7 @@ def test_tree_min_is_the_published_equation(
     generator = torch.Generator().manual_seed(seed)
     logits = random_logits(hierarchy, SIZE, generator)
     targets = forget_anywhere(random_targets(hierarchy, SIZE, generator), generator, ignored)
-    terms, gradients = evaluate(tree_min(hierarchy, gamma), logits, targets)
+    terms, gradients = answer(tree_min(hierarchy, gamma), logits, targets)
     expected, slopes = published_tree_min(tree, hierarchy, logits, targets, gamma)
     assert_close(terms, expected)
     assert_close(gradients, slopes)
@@ -105,7 +97,7 @@ def test_tree_min_with_a_known_leaf_under_a_void_root() -> None:
     roots = torch.tensor([-1.0, 2.0]).view(1, 2, 1, 1).requires_grad_()
     leaves = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).requires_grad_()
     targets = torch.tensor([IGNORE_INDEX, 0]).view(1, 2, 1, 1)
-    terms, gradients = evaluate(tree_min(hierarchy), [roots, leaves], targets)
+    terms, gradients = answer(tree_min(hierarchy), [roots, leaves], targets)
     # a: its root x, at -1, is the least; b: no node below it. softplus(1) and softplus(-2).
     assert_close(terms, [0, (math.log1p(math.e) + math.log1p(math.exp(-2))) / 2])
     assert (gradients[0] != 0).flatten().tolist() == [True, False]
@@ -146,7 +138,7 @@ def test_tree_min_by_hand(
         for level in ([r], [a, b], [c, d, b_again])
     ]
     targets = hierarchy.encode(torch.tensor([[[hierarchy.level_names[2].index(target)]]]))
-    terms, _ = evaluate(tree_min(hierarchy, gamma), logits, targets)
+    terms, _ = answer(tree_min(hierarchy, gamma), logits, targets)
     expected = [
         sum(
             -((1 - p) ** gamma) * math.log(p) if p > 0 else -((-p) ** gamma) * math.log(1 + p)
@@ -180,14 +172,14 @@ def test_tree_min_is_bce_where_scores_obey_the_tree_and_never_less(tree: Tree, s
     targets = forget_anywhere(random_targets(hierarchy, SIZE, generator), generator)
     plain = tree_min(hierarchy)
     for term, bce in zip(
-        evaluate(plain, logits, targets)[0], binary_cross_entropy(logits, targets), strict=True
+        answer(plain, logits, targets)[0], binary_cross_entropy(logits, targets), strict=True
     ):
         assert term >= bce - 1e-5
     obeying = [logits[0].detach()]
     for parents, level in zip(hierarchy.parents[1:], logits[1:], strict=True):
         obeying.append(torch.minimum(level.detach(), obeying[-1][:, parents]))
     obeying = [level.clone().requires_grad_() for level in obeying]
-    terms, _ = evaluate(plain, obeying, targets)
+    terms, _ = answer(plain, obeying, targets)
     assert_close(terms, [term.numpy() for term in binary_cross_entropy(obeying, targets)])
 
 
@@ -197,7 +189,7 @@ def test_tree_min_of_one_level_is_bce(seed: int, classes: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = random_logits(hierarchy, SIZE, generator)
     targets = random_targets(hierarchy, SIZE, generator)
-    terms, _ = evaluate(tree_min(hierarchy), logits, targets)
+    terms, _ = answer(tree_min(hierarchy), logits, targets)
     assert_close(terms, [term.numpy() for term in binary_cross_entropy(logits, targets)])
 
 
@@ -218,8 +210,8 @@ def test_tree_min_does_not_depend_on_the_order_of_leaves(
         targets[:, -1] < 0, targets[:, -1], rank[targets[:, -1].clamp(min=0)]
     )
     moved = [*logits[:-1], logits[-1].detach()[:, order].requires_grad_()]
-    terms, gradients = evaluate(tree_min(hierarchy, gamma), logits, targets)
-    moved_terms, moved_gradients = evaluate(tree_min(shuffled, gamma), moved, moved_targets)
+    terms, gradients = answer(tree_min(hierarchy, gamma), logits, targets)
+    moved_terms, moved_gradients = answer(tree_min(shuffled, gamma), moved, moved_targets)
     assert_close(moved_terms, [term.numpy() for term in terms])
     gradients[-1] = gradients[-1][:, order]
     assert_close(moved_gradients, [gradient.numpy() for gradient in gradients])
@@ -261,7 +253,7 @@ def test_weighted_ce_by_loops(tree: Tree, seed: int, weighted: bool, ignored: fl
     loss = weighted_ce(
         hierarchy, level_weights=level_weights, class_weights=tables if weighted else None
     )
-    terms, gradients = evaluate(loss, logits, targets)
+    terms, gradients = answer(loss, logits, targets)
     ones = [[1.0] * classes for classes in hierarchy.num_classes]
     for level, weight in enumerate(level_weights):
         value, gradient = cross_entropy_by_hand(
@@ -305,8 +297,8 @@ def test_median_frequency_by_hand() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = random_logits(hierarchy, (2, 4, 4), generator)
     targets = random_targets(hierarchy, (2, 4, 4), generator)
-    terms, gradients = evaluate(by_frequency, logits, targets)
-    expected, slopes = evaluate(by_hand, logits, targets)
+    terms, gradients = answer(by_frequency, logits, targets)
+    expected, slopes = answer(by_hand, logits, targets)
     assert_close(terms, [term.numpy() for term in expected])
     assert_close(gradients, [slope.numpy() for slope in slopes])
 
@@ -315,7 +307,7 @@ def test_only_classes_of_weight_zero_give_zero() -> None:
     hierarchy = Hierarchy.from_tree(["a", "b"])
     logits = [torch.randn(1, 2, 1, 2).requires_grad_()]
     loss = weighted_ce(hierarchy, class_weights=[[0.0, 1.0]])
-    terms, gradients = evaluate(loss, logits, torch.zeros(1, 1, 1, 2, dtype=torch.int64))
+    terms, gradients = answer(loss, logits, torch.zeros(1, 1, 1, 2, dtype=torch.int64))
     assert terms[0] == 0
     assert gradients[0].eq(0).all()
 

@@ -1,4 +1,4 @@
-"""The shipped backbones, decoders, optimizers and schedules."""
+"""The shipped backbones, decoders, optimizers and schedules, beyond the contract of their kinds."""
 
 import hashlib
 import math
@@ -60,33 +60,13 @@ def test_logits_have_the_size_of_an_odd_image(backbone: str, decoder: str) -> No
 
 
 @every_backbone
-@every_decoder
-def test_gradients_reach_every_parameter(backbone: str, decoder: str) -> None:
-    model = build(backbone, decoder).train()
-    torch.manual_seed(1)
-    logits = model(torch.rand(2, 3, 33, 64)).logits
-    loss = torch.stack([(z * torch.randn(z.shape)).sum() for z in logits]).sum()
-    named = dict(model.named_parameters())
-    gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    for name, gradient in zip(named, gradients, strict=True):
-        assert gradient is not None, name
-        assert gradient.isfinite().all(), name
-        # A bias before a batch normalisation has none to speak of: the mean is taken away.
-        assert gradient.ndim == 1 or gradient.ne(0).any(), name
-
-
-@every_backbone
-@pytest.mark.parametrize("size", [(64, 128), (65, 97)])
-def test_channels_and_strides_are_truthful(backbone: str, size: tuple[int, int]) -> None:
+def test_feature_maps_of_odd_images_are_rounded_up(backbone: str) -> None:
     body: Any = build(backbone, "linear").backbone.eval()
     with torch.no_grad():
-        pyramid = body(torch.rand(1, 3, *size))
-    assert body.strides == sorted(body.strides)
-    assert [features.shape[1] for features in pyramid] == body.channels
+        pyramid = body(torch.rand(1, 3, 65, 97))
     assert [tuple(features.shape[2:]) for features in pyramid] == [
-        tuple(math.ceil(side / stride) for side in size) for stride in body.strides
+        (math.ceil(65 / stride), math.ceil(97 / stride)) for stride in body.strides
     ]
-    assert len(body.mean) == len(body.std) == 3
 
 
 @every_backbone
@@ -127,14 +107,6 @@ def test_resnet50_with_the_skip_decoder_has_the_predecessors_parameter_count() -
 
 def pyramid_of(channels: list[int], finest: int = 32) -> list[Tensor]:
     return [torch.rand(2, n, finest >> i, finest >> i) for i, n in enumerate(channels)]
-
-
-@every_decoder
-@pytest.mark.parametrize("num_classes", [[7], [1], [2, 3], [2, 3, 4, 5, 6, 7]])
-def test_logits_of_the_levels_that_are_asked_for(decoder: str, num_classes: list[int]) -> None:
-    channels = [8, 16, 24, 32]
-    head = registry.decoders.get(decoder)(channels=channels, num_classes=num_classes)
-    assert [z.shape[1] for z in head(pyramid_of(channels)).logits] == num_classes
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
-from loss_checks import assert_close, derive, evaluate
-from trees import (
-    SEEDS,
-    Node,
-    Tree,
-    ancestors_of,
-    descendants_of,
-    forget_anywhere,
-    forget_below,
-    nested_trees,
-    random_logits,
-    random_targets,
-)
+from hieraseg.testing.cases import forget_anywhere, forget_below, random_logits, random_targets
+from hieraseg.testing.loss_cases import answer
+from loss_checks import assert_close, derive
+from trees import SEEDS, Node, Tree, ancestors_of, descendants_of, nested_trees
 
 SIZE = (2, 1, 3)
 TREE: Tree = {"background": None, "x": {"a": None, "b": None}, "y": {"c": {"d": None, "e": None}}}
@@ -46,7 +37,7 @@ def draw(tree: Tree, seed: int, ignored: float) -> tuple[Hierarchy, list[Tensor]
 
 def evaluate_leaves(loss: Loss, logits: list[Tensor], targets: Tensor) -> tuple[Any, Any]:
     """Terms and the leaf logits' gradient of a loss that reads no others."""
-    terms, gradients = evaluate(loss, logits[-1:], targets)
+    terms, gradients = answer(loss, logits[-1:], targets)
     return terms, gradients[0]
 
 
@@ -75,7 +66,7 @@ def test_bce_by_loops(tree: Tree, seed: int, ignored: float) -> None:
         index = hierarchy.level_names[level].index(true)
         return weights[level] * binary(list(own[level].sigmoid()), index)
 
-    terms, gradients = evaluate(build("bce", hierarchy, level_weights=weights), logits, targets)
+    terms, gradients = answer(build("bce", hierarchy, level_weights=weights), logits, targets)
     expected, slopes = derive(hierarchy, logits, targets, cost)
     assert_close(terms, expected)
     assert_close(gradients, slopes)
@@ -98,7 +89,7 @@ def test_of_one_level_they_are_torchs_own(seed: int, classes: int) -> None:
         ("hxe", {"alpha": 0.0}, cross_entropy),
         ("hyperbolic", {}, cross_entropy),
     ]:
-        terms, gradients = evaluate(build(name, hierarchy, **settings), logits, targets)
+        terms, gradients = answer(build(name, hierarchy, **settings), logits, targets)
         assert_close(terms, [reference.item()])
         slope = torch.autograd.grad(reference, logits[0], retain_graph=True)[0]
         assert_close(gradients, [slope.numpy()])
@@ -307,7 +298,7 @@ def test_max_constraint_is_the_published_equation(tree: Tree, seed: int, anywher
         names = hierarchy.level_names[level]
         return binary([constrained((level, name)) for name in names], names.index(true))
 
-    terms, gradients = evaluate(build("max_constraint", hierarchy), logits, targets)
+    terms, gradients = answer(build("max_constraint", hierarchy), logits, targets)
     expected, slopes = derive(hierarchy, logits, targets, cost)
     assert_close(terms, expected)
     assert_close(gradients, slopes)
@@ -325,7 +316,7 @@ def test_max_constraint_by_hand() -> None:
     scores = [[0.3], [0.5, 0.2], [0.6, 0.9, 0.4]]
     logits = [torch.tensor([*map(logit, s)]).view(1, -1, 1, 1).requires_grad_() for s in scores]
     targets = torch.tensor([0, 0, 0]).view(1, 3, 1, 1)
-    terms, gradients = evaluate(build("max_constraint", hierarchy), logits, targets)
+    terms, gradients = answer(build("max_constraint", hierarchy), logits, targets)
     # On the path c is the surest, at .6; d, at .9, is wrong and raises neither a nor r.
     # b takes .4 from its node on level 3.
     assert_close(
@@ -343,7 +334,7 @@ def test_max_constraint_by_hand() -> None:
     ]
     # Labelled a, child unknown: the path ends at a, and what is below it raises nothing.
     partial = torch.tensor([0, 0, IGNORE_INDEX]).view(1, 3, 1, 1)
-    terms, gradients = evaluate(build("max_constraint", hierarchy), logits, partial)
+    terms, gradients = answer(build("max_constraint", hierarchy), logits, partial)
     assert_close(terms, [-math.log(0.5), -(math.log(0.5) + math.log(0.6)) / 2, 0])
     assert [(g != 0).flatten().tolist() for g in gradients] == [
         [False],
@@ -386,7 +377,7 @@ def test_level_consistency_by_loops(tree: Tree, seed: int, ignored: float, gamma
         consistency_weight=3.0,
     )
     terms = {k: v.detach() for k, v in loss(Prediction(tuple(logits)), targets).items()}
-    _, gradients = evaluate(loss, logits, targets)
+    _, gradients = answer(loss, logits, targets)
     focal_terms, focal_slopes = derive(hierarchy, logits, targets, focal)
     gap_terms, gap_slopes = derive(hierarchy, logits, targets, gap)
     levels = range(1, hierarchy.num_levels + 1)

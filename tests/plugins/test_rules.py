@@ -14,7 +14,8 @@ from torch import Tensor
 from hieraseg import Hierarchy, registry
 from hieraseg.contracts import Activation, InferenceRule, asks_for
 from hieraseg.inference import level_scores
-from trees import SEEDS, Tree, cuda, leaf_paths, nested_trees, random_logits
+from hieraseg.testing.cases import random_logits
+from trees import SEEDS, Tree, leaf_paths, nested_trees
 
 RULES = ["best_path", "bottom_up", "independent", "marginal", "top_down"]
 COHERENT = [rule for rule in RULES if rule != "independent"]
@@ -219,7 +220,7 @@ def answer_by_hand(rule: str, roots: list[float], leaves: list[float]) -> list[s
     return [names[index] for names, index in zip(hierarchy.level_names, indices, strict=True)]
 
 
-# Size and device.
+# Size.
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
@@ -237,12 +238,3 @@ def test_three_thousand_leaves_need_memory_in_proportion(activation: Activation)
         for level in (1, 2):
             above = hierarchy.parents[level][answer[:, level]]
             assert torch.equal(above, answer[:, level - 1])
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("device", [pytest.param("cuda", marks=cuda)])
-def test_classes_on_cuda_equal_those_on_the_cpu(device: str, rule: str) -> None:
-    hierarchy = Hierarchy.from_tree({"background": None, "x": {"a": None, "y": ["b", "c"]}})
-    scores = seeded_scores(hierarchy, 4)
-    answer = make(rule, hierarchy)([level.to(device) for level in scores])
-    assert torch.equal(answer.cpu(), make(rule, hierarchy)(scores))

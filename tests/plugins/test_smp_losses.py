@@ -16,8 +16,10 @@ from segmentation_models_pytorch import losses as smp
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
-from loss_checks import assert_close, evaluate
-from trees import SEEDS, Tree, forget_anywhere, nested_trees, random_logits, random_targets
+from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
+from hieraseg.testing.loss_cases import answer
+from loss_checks import assert_close
+from trees import SEEDS, Tree, nested_trees
 
 SIZE = (2, 2, 3)
 TREE: Tree = {"background": None, "x": {"a": None, "b": None}, "y": {"c": {"d": None, "e": None}}}
@@ -142,7 +144,7 @@ def test_it_is_the_published_equation(
     weights = [weight * (level + 1) for level in range(hierarchy.num_levels)]
     logits, targets = batch(hierarchy, seed, void=void)
     loss = build(name, hierarchy, level_weights=weights, **settings)
-    terms, gradients = evaluate(loss, logits, targets)
+    terms, gradients = answer(loss, logits, targets)
     for level, (term, gradient) in enumerate(zip(terms, gradients, strict=True)):
         valid = targets[:, level] != IGNORE_INDEX
         z = logits[level].detach().double().movedim(1, -1)[valid].numpy()
@@ -166,7 +168,7 @@ def test_it_is_the_published_equation(
 def test_by_default_it_is_smps_own_multiclass_loss(name: str, criterion: Any) -> None:
     hierarchy = Hierarchy.from_tree(TREE)
     logits, targets = batch(hierarchy, 0)
-    terms, _ = evaluate(build(name, hierarchy), logits, targets)
+    terms, _ = answer(build(name, hierarchy), logits, targets)
     for level, term in enumerate(terms):
         torch.testing.assert_close(term, criterion(logits[level], targets[:, level]).detach())
 
@@ -179,7 +181,7 @@ def test_hand_worked() -> None:
     targets = torch.zeros(1, 1, 1, 2, dtype=torch.int64)
 
     def value(name: str, **settings: Any) -> float:
-        (term,) = evaluate(build(name, hierarchy, **settings), [logits], targets)[0]
+        (term,) = answer(build(name, hierarchy, **settings), [logits], targets)[0]
         return float(term)
 
     # The absent class b counts 0 in the means over classes, and not at all in Lovasz's.
@@ -209,7 +211,7 @@ def test_activation_and_names_of_terms(name: str, activation: str) -> None:
 def test_an_all_void_batch_gives_zero_with_a_graph(name: str, settings: dict[str, Any]) -> None:
     hierarchy = Hierarchy.from_tree(TREE)
     logits, targets = batch(hierarchy, 0, void=1.0)
-    terms, gradients = evaluate(build(name, hierarchy, **settings), logits, targets)
+    terms, gradients = answer(build(name, hierarchy, **settings), logits, targets)
     assert all(term.shape == () and term == 0 for term in terms)
     assert all(gradient.eq(0).all() for gradient in gradients)
 
@@ -219,7 +221,7 @@ def test_a_level_of_one_class(name: str, settings: dict[str, Any]) -> None:
     """Its softmax is 1: only the focal loss, of sigmoids, has something to learn."""
     hierarchy = Hierarchy.from_tree({"body": ["a", "b"]})
     logits, targets = batch(hierarchy, 0, void=0.0)
-    terms, gradients = evaluate(build(name, hierarchy, **settings), logits, targets)
+    terms, gradients = answer(build(name, hierarchy, **settings), logits, targets)
     learns = name == "focal"
     assert (terms[0] > 0) == learns
     assert gradients[0].ne(0).any() == learns

@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
-from trees import (
-    SEEDS,
-    Size,
-    Tree,
-    ancestors_of,
-    cuda,
-    forget_anywhere,
-    leaf_paths,
-    nested_trees,
-    random_logits,
-    random_targets,
-)
+from hieraseg.testing.cases import Size, forget_anywhere, random_logits, random_targets
+from trees import SEEDS, Tree, ancestors_of, cuda, leaf_paths, nested_trees
 
 SIZE = (2, 3, 4)
 CHANNELS = 5

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
-from trees import SEEDS, nested_trees, random_logits, random_targets
+from hieraseg.testing.cases import random_logits, random_targets
+from trees import SEEDS, nested_trees
 
 SIZE = (2, 2, 3)
 

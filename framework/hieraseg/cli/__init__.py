@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from hieraseg import __version__
-from hieraseg.cli import compare, evaluate, list, new, predict, run, schema, show, validate
+from hieraseg.cli import check, compare, evaluate, list, new, predict, run, schema, show, validate
 from hieraseg.cli.overrides import Overrides, split_overrides, unknown_option
 from hieraseg.errors import HierasegError, did_you_mean
 
-_COMMANDS = (run, list, show, validate, new, schema, evaluate, predict, compare)
+_COMMANDS = (run, list, show, validate, new, check, schema, evaluate, predict, compare)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +61,10 @@ def _complain(message: str) -> None:
         print("hieraseg: error:", message, sep="\n" if "\n" in message else " ", file=sys.stderr)
 
 
+def _is_option(word: str, parser: argparse.ArgumentParser) -> bool:
+    return word.partition("=")[0] in parser._option_string_actions
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of one command; `overrides` among them where it takes them."""
     parser = argparse.ArgumentParser(
@@ -82,6 +86,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     overrides: Overrides = []
     if takes_overrides:
         argv, overrides = split_overrides(argv, command)
+    for word in argv:
+        # argparse would take `--option={a: b}`, which has a blank, for a recipe.
+        if word.startswith("--") and " " in word and not _is_option(word, command):
+            command.error(unknown_option(word, command, takes_overrides))
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         command.error(unknown_option(unknown[0], command, takes_overrides))

@@ -4,12 +4,12 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command
+from hieraseg.cli.parsing import add_command, add_plugins, given_plugins
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser of `hieraseg`."""
-    add_command(
+    parser = add_command(
         commands,
         "schema",
         run,
@@ -21,15 +21,18 @@ def add_parser(commands: Any) -> None:
         """,
         examples="""
             hieraseg schema > recipe.schema.json
+            hieraseg schema --plugin my_loss.py > recipe.schema.json
         """,
     )
+    add_plugins(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Print the schema; name the components that are left out."""
     from hieraseg.recipe.schema import as_text, recipe_schema
 
-    schema, broken = recipe_schema()
+    with given_plugins(arguments):
+        schema, broken = recipe_schema()
     for message in broken:
         print(f"hieraseg: left out: {message}", file=sys.stderr)
     print(as_text(schema), end="")

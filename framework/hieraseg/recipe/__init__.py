@@ -58,8 +58,9 @@ def load(
 
 
 def _one_per_key(mistakes: list[Mistake]) -> list[str]:
-    """By file and line; a value that could not be read is not reported twice."""
+    """By file and line, then the command line; a value that could not be read stands there once."""
     first: dict[tuple[object, str], Mistake] = {}
     for mistake in mistakes:
         first.setdefault((mistake.place, mistake.key), mistake)
-    return [str(mistake) for mistake in sorted(first.values(), key=lambda one: one.place)]
+    ordered = sorted(first.values(), key=lambda one: (one.place == COMMAND_LINE, one.place))
+    return [str(mistake) for mistake in ordered]

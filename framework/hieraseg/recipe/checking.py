@@ -39,7 +39,7 @@ def check(
         plugins: its own plugin files, which the registries know meanwhile.
         inputs: whether the files and folders that it names must be there.
     """
-    checker = _Checker(Place(str(path), 1), inputs)
+    checker = Checker(Place(str(path), 1), inputs)
     for section in layer:
         if section not in SECTIONS:
             hint = did_you_mean(section, SECTIONS)
@@ -68,7 +68,7 @@ def check(
     return recipe, []
 
 
-class _Checker:
+class Checker:
     """Reads one section after the other; collects the mistakes and the origin of each value."""
 
     def __init__(self, start: Place, inputs: bool) -> None:
@@ -182,7 +182,8 @@ class _Checker:
             if is_given and isinstance(value, Path) and not value.exists():
                 of_data = owner.startswith("data ")
                 what = "data folder" if of_data else "file or folder"
-                text = f"{value}: no such {what}; set {dotted} to one that is there"
+                shown = str(value) if str(value).isprintable() else repr(str(value))
+                text = f"{shown}: no such {what}; set {dotted} to one that is there"
                 self.mistakes.append(Mistake(given.place, dotted, text, of_data))
             registry = registry_in(argument.type)
             if registry is not None:

@@ -48,7 +48,7 @@ def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
         RecipeError: a file is missing, or no YAML; a base that leads back to itself.
     """
     layers, plugins, mistakes = _files(path)
-    typed, typing_mistakes = _override_layer(overrides)
+    typed, typing_mistakes = override_layer(overrides)
     composed: Layer = {}
     for layer in (*layers, typed):
         composed = merge(composed, layer)
@@ -118,7 +118,7 @@ def _plugins(recipe: Path, entry: Entry, mistakes: list[Mistake]) -> Iterator[Na
         yield Named(path, entry.inside.get(key, entry.place), key)
 
 
-def _override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
+def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
     """The command line as one layer: whole sections first, then keys, whatever their order."""
     layer: Layer = {}
     mistakes: list[Mistake] = []

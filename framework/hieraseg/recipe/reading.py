@@ -1,5 +1,6 @@
 """Read one YAML file or text into plain values, each with the place where it was written."""
 
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -239,6 +240,10 @@ class _Reader:
 
     def _filled(self, node: ScalarNode, key: str) -> Any:
         """A scalar with its environment variables filled in."""
+        if node.tag != _TAG + "str":
+            text = f"the tag {node.tag!r} does not go with a variable: remove it"
+            self._note(self._place(node), key, text)
+            return None
         try:
             text = filled(node.value)
         except ValueError as error:
@@ -270,7 +275,10 @@ class _Reader:
 
 
 def _construct(node: ScalarNode) -> Any:
-    return yaml.constructor.SafeConstructor().construct_object(node)
+    value = yaml.constructor.SafeConstructor().construct_object(node)
+    if isinstance(value, float) and math.isinf(value) and "inf" not in node.value.lower():
+        raise ValueError(f"{node.value} is beyond the largest float")
+    return value
 
 
 class _SyntaxError(Exception):

@@ -99,11 +99,13 @@ def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
     Raises:
         ValueError: the value is of another type; the message says what was expected.
     """
+    if registry_in(hint) is not None and fits(value, hint):
+        return value  # with its filled texts, as what they mean depends on the inner arguments
     texts = settle(value, str)
     value = texts if fits(texts, hint) else settle(value, unquoted)
     if not fits(value, hint):
         raise ValueError(_expectation(value, hint))
-    if value is None or registry_in(hint) is not None:
+    if value is None:
         return value
     try:
         parsed = parser.parse_object({"value": deepcopy(value)})["value"]

@@ -1,0 +1,181 @@
+"""`hieraseg check`: does a component keep the contract of its kind?"""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
+from hieraseg.errors import HierasegError, RecipeError
+from hieraseg.registry import Registry, hierarchies
+
+if TYPE_CHECKING:
+    from hieraseg.recipe.component import Component
+    from hieraseg.testing import DatasetContract
+    from hieraseg.testing.running import Case, Property, Report
+
+_WORDS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser of `hieraseg`."""
+    parser = add_command(
+        commands,
+        "check",
+        run,
+        summary="check a component against the contract of its kind",
+        description="""
+            Check all that a run counts on from one component: its arguments, shapes, gradients,
+            ignored pixels, precision, whether it is repeatable, can be saved and loaded. Each
+            property is a line of the report; those that fail are explained below it, with the
+            place in the plugin where there is one. Exit code 0 if all hold, 2 if any does not or
+            the component cannot be imported. `hieraseg.testing` has the same properties, for a
+            plugin's own tests.
+
+            The component's arguments are set as in a recipe, and --hierarchy NAME chooses the
+            class tree to check it on: for a data set, the one of its labels.
+        """,
+        examples="""
+            hieraseg check losses my_loss
+            hieraseg check loss my_loss --plugin my_loss.py --loss.gamma 2
+            hieraseg check data my_data --hierarchy my_tree --data.size "[64, 64]" --json
+        """,
+        takes_overrides=True,
+    )
+    parser.add_argument("kind", metavar="KIND", help="as in losses, or loss")
+    parser.add_argument("name", metavar="NAME", help="one component of that kind")
+    add_plugins(parser)
+    add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Run the suite of the kind, and print its report."""
+    with given_plugins(arguments):
+        return _run(arguments)
+
+
+def _run(arguments: Namespace) -> int:
+    registry = registry_of(arguments.kind)
+    component, given, tree = _read(registry, arguments.name, arguments.overrides)
+    # Checking needs torch.
+    from hieraseg.components import build
+    from hieraseg.testing import DatasetContract
+    from hieraseg.testing.running import run_suite, suite_of
+
+    hierarchy = None if tree is None else build(tree)
+    suite = suite_of(registry.kind, component.factory, given, hierarchy)
+    if issubclass(suite, DatasetContract):
+        _open(suite, given, hierarchy is None)
+    report = run_suite(suite)
+    origin = registry.find(component.name).origin
+    if arguments.json:
+        print(json.dumps(_as_dict(component, origin, report), indent=2))
+    else:
+        print(f"{component.section} {component.name}, from {origin}\n")
+        print(_as_text(report))
+    return RecipeError.exit_code if report.count("failed") else 0
+
+
+def _open(suite: type["DatasetContract"], given: dict[str, Any], on_any_tree: bool) -> None:
+    """Raise the error of a data set that cannot be opened, once and not for each property."""
+    try:
+        suite().make(given)
+    except HierasegError as error:
+        hint = "; choose the class tree of its labels: --hierarchy NAME" if on_any_tree else ""
+        raise type(error)(f"{error}{hint}") from error
+
+
+def _read(
+    registry: Registry, name: str, overrides: list[tuple[str, str]]
+) -> tuple["Component", dict[str, Any], "Component | None"]:
+    """The component, the arguments that were given as YAML gives them, and the class tree.
+
+    Raises:
+        RecipeError: all that is wrong with it and with them.
+    """
+    from hieraseg.recipe.checking import Checker
+    from hieraseg.recipe.composing import override_layer
+    from hieraseg.recipe.reading import COMMAND_LINE, Entry
+    from hieraseg.recipe.values import plain
+
+    layer, mistakes = override_layer(overrides)
+    checker = Checker(COMMAND_LINE, inputs=True)
+    own = layer.pop(registry.section, Entry({}, COMMAND_LINE))
+    if not isinstance(own.value, dict) or "name" in own.value:
+        checker.note(own.place, registry.section, f"is {name!r} already; set its arguments alone")
+        own = Entry({}, COMMAND_LINE)
+    named = Entry({**own.value, "name": Entry(name, COMMAND_LINE)}, COMMAND_LINE)
+    component = checker.component(registry.section, registry, named)
+    on_tree, tree = layer.pop(hierarchies.section, None), None
+    if on_tree is not None and registry.section not in _ON_TREES:
+        checker.note(on_tree.place, hierarchies.section, f"no {registry.section} has a class tree")
+    elif on_tree is not None:
+        tree = checker.component(hierarchies.section, hierarchies, on_tree)
+    for section in layer:
+        text = f"is no part of this check: only arguments of the {registry.section} are"
+        checker.note(COMMAND_LINE, section, text)
+    mistakes += checker.mistakes
+    if component is None or mistakes:
+        raise RecipeError("\n".join(f"{one.key}: {one.text}" for one in mistakes))
+    return component, {key: plain(component.arguments[key]) for key in own.value}, tree
+
+
+_ON_TREES = ("loss", "decoder", "inference", "data")
+
+
+def _as_dict(component: "Component", origin: str, report: "Report") -> dict[str, Any]:
+    return {
+        "section": component.section,
+        "name": component.name,
+        "origin": origin,
+        "ok": not report.count("failed"),
+        "properties": [
+            {
+                "name": one.name,
+                "sentence": one.sentence,
+                "outcome": one.outcome,
+                "cases": [vars(case) for case in one.cases],
+            }
+            for one in report.properties
+        ],
+        "seconds": round(report.seconds, 1),
+    }
+
+
+def _as_text(report: "Report") -> str:
+    """A line per property, then why some failed, then how many."""
+    lines = [_line(one) for one in report.properties]
+    for reason, failures in _failures(report).items():
+        cases = [case for _, case in failures]
+        lines += ["", *dict.fromkeys(f"FAILED: {one.sentence}" for one, _ in failures)]
+        lines.append(f"    {reason}")
+        lines += dict.fromkeys(f"    at {_shown(case.place)}" for case in cases if case.place)
+        named = dict.fromkeys(case.name for case in cases if case.name)
+        if len(named) > 1 or any(len(one.cases) > 1 for one, _ in failures):
+            lines.append(f"    with {', '.join(named)}")
+    counts = [f"{report.count('passed')} of {len(report.properties)} properties hold"]
+    counts += [f"{report.count(key)} {key}" for key in ("failed", "skipped") if report.count(key)]
+    return "\n".join([*lines, "", f"{', '.join(counts)}, in {report.seconds:.1f} s"])
+
+
+def _line(one: "Property") -> str:
+    line = f"{_WORDS[one.outcome]:<8} {one.sentence}"
+    if one.outcome == "skipped":
+        return f"{line} ({one.cases[0].reason})"
+    return line
+
+
+def _failures(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:
+    """The failed cases by reason, as one mistake may break several properties."""
+    failures: dict[str, list[tuple[Property, Case]]] = {}
+    for one in report.properties:
+        for case in one.cases:
+            if case.outcome == "failed":
+                failures.setdefault(case.reason, []).append((one, case))
+    return failures
+
+
+def _shown(place: str) -> str:
+    """A place from the working folder, if it lies there."""
+    path, here = Path(place), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else place
