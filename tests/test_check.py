@@ -1,6 +1,7 @@
 """`hieraseg check`: its report, its exit codes, and what it says of what it cannot check."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def test_a_data_set_on_its_tree(capsys: Capture) -> None:
     assert cli.main([*words, "--hierarchy", "pascal_part"]) == 0
     assert cli.main([*words, "--hierarchy", "small_tree"]) == 2
     assert "which the hierarchy does not know" in capsys.readouterr().out
+    assert cli.main(["check", "data", "pascal_part"]) == 3
+    expected = "no such data folder; .*on a small class tree; --hierarchy NAME takes another"
+    assert re.search(expected, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,6 @@ def test_a_data_set_on_its_tree(capsys: Capture) -> None:
         (["losses", "sum"], "loss.losses: missing; loss 'sum' needs it"),
         (["losses", "tree_min", "--loss", "bce"], "loss: is 'tree_min' already"),
         (["losses", "tree_min", "--decoder.width", "2"], "decoder: is no part of this check"),
-        (["datasets", "mannequins"], "hierarchy: missing; a data set is checked on its own class"),
         (["schedules", "poly", "--hierarchy", "lip"], "hierarchy: no schedule has a class tree"),
         (["optimizers", "untyped"], "its argument 'lr' has no type: annotate it"),
     ],

@@ -53,7 +53,7 @@ def test_packages_of_all_kinds(tmp_path: Path, capsys: Captured) -> None:
         install, test = map(shlex.split, answer["next"])
         roots.append(Path(test[-1]))
         assert install == ["python", "-m", "pip", "install", "--editable", test[-1]]
-    python = new_environment(tmp_path / "environment", *roots)
+    python = new_environment(tmp_path / "environment", *(root.absolute() for root in roots))
     listed = json.loads(run_module(python, tmp_path, "hieraseg", "list", "--json").stdout)
     for section in SECTIONS:
         origin = listed[registry.BY_SECTION[section].kind][f"my_{section}"]

@@ -81,7 +81,7 @@ def _open(suite: type["DatasetContract"], given: dict[str, Any], on_any_tree: bo
     try:
         suite().make(given)
     except HierasegError as error:
-        hint = "; choose the class tree of its labels: --hierarchy NAME" if on_any_tree else ""
+        hint = " (on a small class tree; --hierarchy NAME takes another)" if on_any_tree else ""
         raise type(error)(f"{error}{hint}") from error
 
 

@@ -1,0 +1,1 @@
+"""The loss boundary_ce for hieraseg."""
