@@ -11,6 +11,8 @@ import pytest
 from hieraseg import registry
 
 ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").rglob("*.*"))
+TEMPLATES = sorted((ROOT / "framework").rglob("*.template"))
 
 
 def test_wheel_holds_every_module(tmp_path: Path) -> None:
@@ -24,6 +26,11 @@ def test_wheel_holds_every_module(tmp_path: Path) -> None:
         modules = {str(path.relative_to(root)) for path in root.rglob("*.py")}
         assert modules <= names
         assert {f"{path.name}/py.typed" for path in root.glob("hieraseg*")} <= names
+    recipes = {f"hieraseg_recipes/{path.relative_to(ROOT / 'recipes')}" for path in RECIPES}
+    templates = {str(path.relative_to(ROOT / "framework")) for path in TEMPLATES}
+    assert recipes
+    assert templates
+    assert recipes | templates <= names
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "framework").rglob("*.py")), ids=lambda p: p.stem)
