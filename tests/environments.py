@@ -1,6 +1,7 @@
 """Environments of their own, for packages that are installed as a user would."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +19,9 @@ def new_environment(root: Path, *packages: Path) -> Path:
     python = Path(sysconfig.get_path("scripts", "venv", where)) / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     options = ["--no-deps", "--no-index", "--no-build-isolation"]
-    command = [*pip, *options, *map(str, packages)]
+    # Copies, as setuptools builds beside the sources.
+    copies = [shutil.copytree(one, root / "sources" / one.name) for one in packages]
+    command = [*pip, *options, *map(str, copies)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return python

@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import catalogue
 import pytest
 
 from hieraseg import registry
@@ -258,6 +260,125 @@ def test_packages_are_known_as_broken_without_importing_them(
     assert reason in broken["losses.theirs"]
 
 
+def test_a_registry_that_there_is_none_of(tmp_path: Path, capsys: Captured) -> None:
+    file = write(tmp_path / "my_loss.py", LOSS.replace("registry.losses", "registry.loss"))
+    assert main(["validate", QUICKSTART, "--plugin", str(file), "--loss", "mine"]) == 2
+    first, _ = capsys.readouterr().out.splitlines()
+    assert first.endswith("hieraseg.registry has no 'loss', did you mean 'losses'?")
+
+
+def test_a_duplicate_by_a_path_with_dots(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "my_loss.py", LOSS.replace('"mine"', '"tree_min"'))
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert main(["validate", QUICKSTART, "--plugin", "../my_loss.py"]) == 2
+    assert "--plugin: loss 'tree_min' is registered twice, by " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call", ["register(NAME)", 'register(name="mine")'])
+def test_names_that_are_not_written_out(
+    call: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = LOSS.replace('register("mine")', call).replace("\n@", '\nNAME = "mine"\n\n\n@', 1)
+    file = write(tmp_path / "plugins/my_loss.py", text)
+    listed = answer(capsys, "list")
+    if "name=" in call:
+        assert "mine" in listed["losses"]
+        return
+    assert "by a name that is no plain text" in listed["broken"]["plugins/my_loss.py:10"]
+    with pytest.raises(RecipeError, match=r"\(broken plugins: plugins/my_loss.py:10: registers"):
+        load(QUICKSTART, [("loss", "mine")])
+    assert load(QUICKSTART, [("loss", "mine")], [file])["loss"].name == "mine"
+
+
+def test_what_a_file_prints_is_no_result(tmp_path: Path, capsys: Captured) -> None:
+    file = write(tmp_path / "my_loss.py", LOSS + "\nprint('hello')\n")
+    assert main(["show", QUICKSTART, "--plugin", str(file), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["plugins"] == [str(file)]
+    assert "hello" in err
+
+
+def test_a_file_that_changes_the_path_of_imports(tmp_path: Path) -> None:
+    write(tmp_path / "helper_of_mine.py", "")
+    lines = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport helper_of_mine\n"
+    before = list(sys.path)
+    with pytest.raises(RecipeError, match=r"my_loss.py changes sys.path, but a plugin file stands"):
+        load(QUICKSTART, [], [write(tmp_path / "my_loss.py", lines + LOSS)])
+    assert sys.path == before
+
+
+def test_a_component_of_an_imported_module_is_no_part_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "site/their_registered_losses.py", LOSS.replace('"mine"', '"theirs"'))
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(catalogue, "REGISTRY", dict(catalogue.REGISTRY))
+    file = write(tmp_path / "wrapper.py", "import their_registered_losses\n")
+    with pytest.raises(RecipeError, match=r"wrapper.py registers no component"):
+        load(QUICKSTART, [], [file])
+
+
+def test_values_that_a_recipe_could_not_say_again(tmp_path: Path) -> None:
+    text = LOSS.replace("scale: float = 1.0", 'scale: str = "${X}"')
+    with pytest.raises(RecipeError, match=r"argument 'scale' has the default '\$\{X\}': remove"):
+        load(QUICKSTART, [("loss", "mine")], [write(tmp_path / "my_loss.py", text)])
+    with pytest.raises(RecipeError, match=r"a recipe cannot name a path with \$\{"):
+        load(QUICKSTART, [], [write(tmp_path / "${X}.py")])
+
+
+@pytest.mark.parametrize("words", [["run"], ["validate", "--build"]])
+def test_a_component_that_ends_the_program(
+    words: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    text = LOSS.replace("return {", "raise SystemExit(0)\n        return {")
+    file = write(tmp_path / "my_loss.py", text)
+    command = [*words, QUICKSTART, *SMALL, "--plugin", str(file), "--loss", "mine"]
+    if words == ["run"]:
+        command += ["--out", str(tmp_path / "runs")]
+    assert main(command) == 2
+    assert "SystemExit" in (said := "".join(capsys.readouterr())) or "sys.exit(0)" in said
+
+
+DATA = '''
+import numpy as np
+from hieraseg import registry
+
+
+@registry.datasets.register("plain")
+class Plain:
+    """One colour."""
+
+    size, splits = (64, 64), ("train", "val")
+
+    def ids(self, split):
+        return [f"{split}{number}" for number in range(4)]
+
+    def image(self, id):
+        return np.full((64, 64, 3), COLOUR, np.uint8)
+
+    def mask(self, id):
+        return np.zeros((64, 64), np.uint8)
+
+    def fingerprint(self, split):
+        return split
+'''
+
+
+def test_data_are_read_again_when_their_code_changes(tmp_path: Path, capsys: Captured) -> None:
+    fingerprints = set()
+    for colour in ("1", "2", "1"):
+        file = write(tmp_path / "my_data.py", DATA.replace("COLOUR", colour))
+        words = ["run", QUICKSTART, *SMALL[6:], "--out", str(tmp_path / "runs")]
+        words += ["--plugin", str(file), "--data", "plain"]
+        (run,) = answer(capsys, *words)
+        fingerprints.add(run["splits"]["val"]["data"])
+    assert len(fingerprints) == 2
+
+
 # What a run keeps of them.
 
 
@@ -287,7 +408,7 @@ def test_a_run_keeps_what_it_used_and_needs_no_flag(
     out, err = capsys.readouterr()
     assert json.loads(out)["levels"] == trained
     words = " ".join(err.split())
-    assert f"{tmp_path}/my_loss.py is gone" in words
+    assert f"{tmp_path}/my_loss.py is gone, or cannot be read" in words
     assert f"{tmp_path}/rules/my_rule.py was changed since this run" in words
     # Its recipe can be run again, with its own copies.
     again = ["run", str(finished / "recipe.yaml"), "--out", str(tmp_path / "again")]
@@ -300,6 +421,27 @@ def test_a_copy_that_was_changed_is_refused(finished: Path, capsys: Captured) ->
     write(finished / "plugins/my_rule.py", RULE.replace("NUMBER", "0"))
     assert main(["evaluate", str(finished)]) == 2
     assert "my_rule.py: was changed after the run" in capsys.readouterr().err
+
+
+def test_a_run_does_without_what_was_installed_or_linked_since(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "my_loss.py")
+    (tmp_path / "link.py").symlink_to(file)
+    words = ["run", QUICKSTART, *SMALL, "--out", str(tmp_path / "runs"), "--loss", "mine"]
+    (run,) = answer(capsys, *words, "--plugin", str(file), "--plugin", str(tmp_path / "link.py"))
+    # The loss becomes a package, and its file cannot be read any more: a folder has its name.
+    file.unlink()
+    file.mkdir()
+    write(tmp_path / "site/their_own_loss.py", LOSS)
+    info = tmp_path / "site/theirs-1.0.dist-info"
+    write(info / "METADATA", "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    write(info / "entry_points.txt", "[hieraseg_losses]\nmine = their_own_loss:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(catalogue, "AVAILABLE_ENTRY_POINTS", entry_points())
+    assert "mine" in registry.losses.names()
+    assert main(["evaluate", run["run"]]) == 0, capsys.readouterr().err
+    assert "is gone, or cannot be read" in " ".join(capsys.readouterr().err.split())
 
 
 def test_runs_of_different_code_are_not_averaged(

@@ -105,6 +105,7 @@ def test_people_read_what_was_written_and_what_comes_next(capsys: Captured) -> N
         (["loss", "torch"], "say more, as in 'my_torch'"),
         (["loss", "prediction"], "say more, as in 'my_prediction'"),
         (["optimizer", "parameters"], "say more, as in 'my_parameters'"),
+        (["loss", "test_loss"], "'test_loss' is a name for tests"),
         (["loss", "tree_min"], "loss 'tree_min' is already registered by hieraseg ("),
     ],
 )

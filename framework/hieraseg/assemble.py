@@ -79,12 +79,14 @@ def assemble(recipe: Recipe, images: int | None = None) -> Parts:
     for split in ("train", "val"):
         if split not in dataset.splits:
             raise RecipeError(f"data: the data set has no split {split!r}, which training needs")
+    code = recipe["data"].code
     augment = build_augmentation(recipe)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe)
     # Decoding may take minutes: what can be wrong without it is found before.
     train_store, val_store = in_agreement(
-        fabric, lambda: [open_store(dataset, split, hierarchy) for split in ("train", "val")]
+        fabric,
+        lambda: [open_store(dataset, split, hierarchy, code) for split in ("train", "val")],
     )
     loss = build_loss(recipe, hierarchy, train_store).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]

@@ -6,6 +6,7 @@ prints it without a traceback.
 
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class HierasegError(Exception):
@@ -28,6 +29,12 @@ class DivergedError(HierasegError):
     """The loss is no longer a finite number (exit 4)."""
 
     exit_code = 4
+
+
+def from_here(path: str | Path) -> str:
+    """A path from the working directory, if it lies below it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
 
 
 def first_few(problems: Sequence[str], what: str, shown: int = 5) -> str:

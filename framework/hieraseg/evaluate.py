@@ -62,7 +62,7 @@ def evaluate(
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
     if pictures is not None:
         pictures[0].mkdir(parents=True, exist_ok=True)
-    store = open_store(dataset, split, hierarchy)
+    store = open_store(dataset, split, hierarchy, recipe["data"].code)
     counts = score_split(fabric, segmenter, dataset, store, recipe.evaluation)
     scores = {
         **summarize(counts, hierarchy),

@@ -11,15 +11,16 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
-from hieraseg.errors import HierasegError, RecipeError
+from hieraseg.errors import HierasegError, RecipeError, from_here
 from hieraseg.plugin_source import Registration, fault_in, parsed, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"
@@ -28,8 +29,16 @@ FOLDERS = "HIERASEG_PLUGINS"
 Components = dict[tuple[str, str], Any]
 """By kind and name."""
 
-collecting: ContextVar[Components | None] = ContextVar("collecting", default=None)
-"""What the file that is being run has registered so far; None while none is run."""
+
+class Collecting(NamedTuple):
+    """The plugin file that is being run: its module's name, and what it registered so far."""
+
+    module: str
+    components: Components
+
+
+collecting: ContextVar[Collecting | None] = ContextVar("collecting", default=None)
+"""None while no plugin file is run."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class PluginFile:
     @classmethod
     def read(cls, path: Path) -> "PluginFile":
         """The file as it is now. Raises RecipeError where it cannot be read."""
+        if "${" in str(path):
+            raise RecipeError(f"plugin file {str(path)!r}: a recipe cannot name a path with ${{")
         try:
             return _known(cls(Path(os.path.abspath(path)), path.read_bytes()))
         except FileNotFoundError:
@@ -63,24 +74,30 @@ class PluginFile:
     @property
     def shown(self) -> str:
         """Its path, from the working directory where it lies below it."""
-        here = Path.cwd()
-        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+        return from_here(self.path)
 
     @cached_property
+    def _read(self) -> tuple[list[Registration], str]:
+        try:
+            tree = parsed(self.source)
+        except ValueError as error:
+            return [], str(error)
+        return registrations_in(tree), fault_in(tree)
+
+    @property
     def registrations(self) -> list[Registration]:
         """What it registers, as far as its text tells; nothing is run."""
-        try:
-            return registrations_in(parsed(self.source))
-        except ValueError:
-            return []
+        return [one for one in self._read[0] if one.name]
 
-    @cached_property
+    @property
     def fault(self) -> str:
         """Why it cannot be run, as far as its text tells; else empty."""
-        try:
-            return fault_in(parsed(self.source))
-        except ValueError as error:
-            return str(error)
+        return self._read[1]
+
+    @property
+    def unnamed(self) -> list[Registration]:
+        """What it registers by a name that is no plain text, so that only running it tells."""
+        return [one for one in self._read[0] if not one.name]
 
     def components(self) -> Components:
         """What it registers; the file is run, once for each content.
@@ -96,9 +113,33 @@ class PluginFile:
 
 def plugin_folders() -> list[Path]:
     """The plugin path: `plugins` in the working directory, and the folders of HIERASEG_PLUGINS."""
+    return [folder for folder in (Path("plugins"), *_listed_folders()) if folder.is_dir()]
+
+
+def broken_files() -> dict[str, str]:
+    """What is wrong on the plugin path, as far as it can be told without running anything.
+
+    A file whose registrations can be told is left out: these tell what is wrong with it.
+    """
+    broken = {
+        str(folder): f"no such folder, which {FOLDERS} lists"
+        for folder in _listed_folders()
+        if not folder.is_dir()
+    }
+    for file in files_on_path():
+        if file.fault and not file.registrations:
+            broken[file.shown] = file.fault
+        for one in file.unnamed:
+            broken[f"{file.shown}:{one.line}"] = (
+                f"registers one of {one.kind} by a name that is no plain text, which a plugin "
+                "folder cannot tell; write the name out, or use --plugin"
+            )
+    return broken
+
+
+def _listed_folders() -> list[Path]:
     listed = os.environ.get(FOLDERS, "").split(os.pathsep)
-    folders = [Path("plugins"), *(Path(folder).expanduser() for folder in listed if folder)]
-    return [folder for folder in folders if folder.is_dir()]
+    return [Path(folder).expanduser() for folder in listed if folder]
 
 
 def files_on_path() -> Iterator[PluginFile]:
@@ -143,20 +184,28 @@ def _run(file: PluginFile) -> tuple[Components, str]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # type hints and data classes look their module up
     components: Components = {}
-    token = collecting.set(components)
+    token = collecting.set(Collecting(name, components))
+    paths = list(sys.path)
     try:
-        loader.exec_module(module)
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a plugin's code may fail in any way
         del sys.modules[name]
         return {}, _failure(file, error)
     finally:
         collecting.reset(token)
+        changes_path, sys.path[:] = sys.path != paths, paths
+    if changes_path:
+        return {}, f"{file.shown} changes sys.path, but {_STANDS_ALONE}"
     if not components:
         return {}, (
             f"{file.shown} registers no component: decorate one with "
             '@registry.losses.register("my_loss"), or as its kind may be'
         )
     return components, ""
+
+
+_STANDS_ALONE = "a plugin file stands alone: for several files make a package"
 
 
 def _failure(file: PluginFile, error: BaseException) -> str:
@@ -175,5 +224,5 @@ def _failure(file: PluginFile, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         beside = file.path.with_name(error.name.partition(".")[0] + ".py")
         if beside.is_file():
-            hint = "; a plugin file stands alone: for several files make a package"
+            hint = f"; {_STANDS_ALONE}"
     return f"{where} cannot be imported: {type(error).__name__}: {what}{hint}"

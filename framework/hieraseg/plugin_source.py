@@ -4,6 +4,7 @@ So `hieraseg list` answers without importing anybody's code, and torch with it.
 """
 
 import ast
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import EntryPoint
@@ -13,7 +14,10 @@ from typing import NamedTuple
 
 
 class Registration(NamedTuple):
-    """A call such as `registry.losses.register("my_loss")`, and its line."""
+    """A call such as `registry.losses.register("my_loss")`, and its line.
+
+    The kind is whatever stands before `.register`. The name is empty where it is no plain text.
+    """
 
     kind: str
     name: str
@@ -21,7 +25,7 @@ class Registration(NamedTuple):
 
 
 def registrations_in(tree: ast.Module) -> list[Registration]:
-    """The names that a module registers by a text that stands in the call."""
+    """What a module registers, in the order of its lines."""
     found = []
     for node in ast.walk(tree):
         match node:
@@ -29,8 +33,12 @@ def registrations_in(tree: ast.Module) -> list[Registration]:
                 func=ast.Attribute(
                     value=ast.Attribute(attr=kind) | ast.Name(id=kind), attr="register"
                 ),
-                args=[ast.Constant(value=str(name)), *_],
+                args=args,
+                keywords=keywords,
             ):
+                given = [*args, *(one.value for one in keywords if one.arg == "name")][:1]
+                text = given[0].value if given and isinstance(given[0], ast.Constant) else None
+                name = text if isinstance(text, str) else ""
                 found.append(Registration(kind, name, node.lineno))
     return sorted(found, key=lambda one: one.line)
 
@@ -42,9 +50,12 @@ def parsed(source: bytes) -> ast.Module:
         ValueError: it is no Python; the message says why, and on which line.
     """
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that are none; running it warns again
+            return ast.parse(source)
     except SyntaxError as error:
-        raise ValueError(f"SyntaxError on line {error.lineno}: {error.msg}") from error
+        line = f" on line {error.lineno}" if error.lineno else ""
+        raise ValueError(f"SyntaxError{line}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

@@ -52,16 +52,15 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
 def _plugin(component: Component) -> dict[str, Any]:
     """A component's code, and the files that its arguments name, such as weights or a tree."""
     factory = component.factory
-    code = None if component.file else inspect.getsourcefile(factory)
+    digest: str | None = component.code
+    if not digest:
+        file = inspect.getsourcefile(factory)
+        digest = _digest(Path(file)) if file else None
     named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
     return {
         "name": component.name,
         "object": f"{factory.__module__}:{factory.__qualname__}",
-        "sha256": component.file.sha256
-        if component.file
-        else _digest(Path(code))
-        if code
-        else None,
+        "sha256": digest,
         "files": {name: _digest(Path(name)) for name in named if os.path.isfile(name)},
     }
 

@@ -7,8 +7,9 @@ cannot be imported hurts only a recipe that names it.
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import catalogue
 
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.plugin_files import PluginFile, collecting, files_on_path
+from hieraseg.plugin_files import PluginFile, broken_files, collecting, files_on_path
 from hieraseg.plugin_source import Registration, fault_of
 
 Component = TypeVar("Component")
@@ -72,11 +73,12 @@ class Registry:
             raise RecipeError(f"{self.section}: {name!r} is no name for a component")
 
         def decorate(component: Component) -> Component:
-            collected = collecting.get()
-            if collected is not None:
-                if (self.kind, name) in collected:
+            running = collecting.get()
+            # A module that the plugin file imports is no part of it.
+            if running and _module_being_run() == running.module:
+                if (self.kind, name) in running.components:
                     raise RecipeError(f"it registers the {self.section} {name!r} twice")
-                collected[self.kind, name] = component
+                running.components[self.kind, name] = component
                 return component
             own = _listing_of(name, component)
             for taken in self.listings().get(name, []):
@@ -115,8 +117,8 @@ class Registry:
         listings = self.listings()
         if name not in listings:
             hint = did_you_mean(name, sorted(listings))
-            unread = [f"{file.shown}: {file.fault}" for file in files_on_path() if file.fault]
-            broken = f" (broken plugin files: {'; '.join(unread)})" if unread else ""
+            unread = "; ".join(f"{place}: {why}" for place, why in broken_files().items())
+            broken = f" (broken plugins: {unread})" if unread else ""
             raise RecipeError(f"no {self.section} is called {name!r}, {hint}{broken}")
         if len(listings[name]) > 1:
             raise RecipeError(self._twice(name, *listings[name][:2]))
@@ -130,7 +132,8 @@ class Registry:
         """
         found = self.find(name)
         try:
-            return found.load()
+            with redirect_stdout(sys.stderr):  # stdout is for results
+                return found.load()
         except RecipeError as error:
             raise RecipeError(f"{self.section} {name!r}: {error}") from error
         except (Exception, SystemExit) as error:  # a plugin's import may fail in any way
@@ -146,21 +149,29 @@ class Registry:
         return found
 
     def _all(self) -> Iterator[Listing]:
+        files, shadow = _recipe_files.get()
+        own = [
+            _listing_in(file, one)
+            for file in files
+            for one in registered_by(file)
+            if one.kind == self.kind
+        ]
+        shadowed = {one.name for one in own if shadow}
+        yield from (one for one in self._others(files) if one.name not in shadowed)
+        yield from own
+
+    def _others(self, files: Sequence[PluginFile]) -> Iterator[Listing]:
+        """What is registered beside a recipe's own files."""
         for point in self._catalogue._get_entry_points():
             yield _listing_at(point)
         for (*_, name), component in catalogue._get_all(("hieraseg", self.kind)).items():
             yield _listing_of(name, component)
-        own, shadow = _recipe_files.get()
-        for file in own:
-            for one in registered_by(file):
-                if one.kind == self.kind:
-                    yield _listing_in(file, one)
-        contents = {file.sha256 for file in own}
-        shadowed = {one[:2] for file in own for one in registered_by(file) if shadow}
+        contents = {file.sha256 for file in files}
         for file in files_on_path():
-            for one in file.registrations:
-                if one.kind == self.kind and not (file.sha256 in contents or one[:2] in shadowed):
-                    yield _listing_in(file, one)
+            if file.sha256 not in contents:
+                yield from (
+                    _listing_in(file, one) for one in file.registrations if one.kind == self.kind
+                )
 
     def _twice(self, name: str, first: Listing, second: Listing) -> str:
         return (
@@ -170,6 +181,16 @@ class Registry:
 
     def _broken(self, one: Listing, reason: str) -> str:
         return f"{self.section} {one.name!r} of {one.origin} cannot be imported: {reason}"
+
+
+def _module_being_run() -> str:
+    """Name of the module whose own lines are run, perhaps through functions; empty for none."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            return str(frame.f_globals.get("__name__"))
+        frame = frame.f_back
+    return ""
 
 
 class _RecipeFiles(NamedTuple):
@@ -187,8 +208,8 @@ def plugin_files(files: Sequence[PluginFile], shadow: bool = False) -> Iterator[
 
     Args:
         files: each is run when anything is looked up; a broken one hurts only who names it.
-        shadow: whether they hide what the plugin folders register under the same names, as the
-            copies in a run folder do; else such a name is one that is registered twice.
+        shadow: whether they hide all else that is registered under the same names, as the copies
+            in a run folder do; else such a name is one that is registered twice.
     """
     token = _recipe_files.set(_RecipeFiles(tuple(files), shadow))
     try:
@@ -231,7 +252,7 @@ def registered_by(file: PluginFile) -> list[Registration]:
     try:
         components = file.components()
     except RecipeError:
-        return file.registrations
+        return [one for one in file.registrations if one.kind in BY_KIND]
     lines = {(kind, name): line for kind, name, line in file.registrations}
     return [Registration(kind, name, lines.get((kind, name), 0)) for kind, name in components]
 
@@ -255,3 +276,10 @@ schedules = Registry("schedules", "schedule")
 ALL = (hierarchies, datasets, backbones, decoders, losses, inference, optimizers, schedules)
 BY_KIND = {registry.kind: registry for registry in ALL}
 BY_SECTION = {registry.section: registry for registry in ALL}
+
+
+def __getattr__(attribute: str) -> Any:
+    """What there is no such registry of, said so that a plugin's author can mend it."""
+    by_section = BY_SECTION.get(attribute)
+    hint = f"did you mean {by_section.kind!r}?" if by_section else did_you_mean(attribute, BY_KIND)
+    raise AttributeError(f"hieraseg.registry has no {attribute!r}, {hint}")

@@ -138,10 +138,13 @@ class RunFolder:
                     f"{copy}: was changed after the run, whose scores it no longer explains; "
                     "restore it, or run the recipe again"
                 )
-            if not original.is_file():
-                log(f"{original} is gone; the run's copy {copy} is used")
-            elif PluginFile.read(original).sha256 != kept["sha256"]:
-                log(f"{original} was changed since this run; the run's copy {copy} is used")
+            try:
+                changed = PluginFile.read(original).sha256 != kept["sha256"]
+                what = "was changed since this run" if changed else ""
+            except RecipeError:
+                what = "is gone, or cannot be read"
+            if what:
+                log(f"{original} {what}; the run's copy {copy} is used")
         return load(self.recipe)
 
     def checkpoint(self, which: str) -> Path:

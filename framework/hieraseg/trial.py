@@ -59,7 +59,7 @@ def try_step(recipe: Recipe) -> Trial:
         raise
     except MemoryError as error:
         raise RecipeError(_too_large(recipe)) from error
-    except Exception as error:  # components are anybody's code, and may fail in any way
+    except (Exception, SystemExit) as error:  # components are anybody's code, and may do anything
         if "can't allocate memory" in str(error):
             raise RecipeError(_too_large(recipe)) from error
         raise RecipeError(_blame(recipe, error)) from error
@@ -101,7 +101,7 @@ def _too_large(recipe: Recipe) -> str:
     )
 
 
-def _blame(recipe: Recipe, error: Exception) -> str:
+def _blame(recipe: Recipe, error: BaseException) -> str:
     """One sentence on a failure, with the component in whose code it happened."""
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
     files = {_source_of(one): one for one in components_in(list(recipe.components.values()))}
@@ -114,7 +114,10 @@ def _blame(recipe: Recipe, error: Exception) -> str:
 
 
 def _source_of(component: Component) -> str:
-    return inspect.getsourcefile(component.factory) or ""
+    try:
+        return inspect.getsourcefile(component.factory) or ""
+    except TypeError:  # made by `functools.partial`, say
+        return ""
 
 
 def _peak_memory() -> int | None:

@@ -30,11 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
+    except SystemExit as stop:  # argparse's way to end after --help or a usage mistake
+        return stop.code if isinstance(stop.code, int) else 0
+    try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except SystemExit as stop:  # argparse's way to end after --help or a usage mistake
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:
+        _complain(f"a component ended the program by sys.exit({stop.code!r}); mend the plugin")
+        return HierasegError.exit_code
     except HierasegError as error:
         _complain(str(error))
         return error.exit_code

@@ -2,11 +2,10 @@
 
 import json
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
-from hieraseg.errors import HierasegError, RecipeError
+from hieraseg.errors import HierasegError, RecipeError, from_here
 from hieraseg.registry import Registry, hierarchies
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _as_text(report: "Report") -> str:
         cases = [case for _, case in failures]
         lines += ["", *dict.fromkeys(f"FAILED: {one.sentence}" for one, _ in failures)]
         lines.append(f"    {reason}")
-        lines += dict.fromkeys(f"    at {_shown(case.place)}" for case in cases if case.place)
+        lines += dict.fromkeys(f"    at {from_here(case.place)}" for case in cases if case.place)
         named = dict.fromkeys(case.name for case in cases if case.name)
         if len(named) > 1 or any(len(one.cases) > 1 for one, _ in failures):
             lines.append(f"    with {', '.join(named)}")
@@ -173,9 +172,3 @@ def _failures(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:
             if case.outcome == "failed":
                 failures.setdefault(case.reason, []).append((one, case))
     return failures
-
-
-def _shown(place: str) -> str:
-    """A place from the working folder, if it lies there."""
-    path, here = Path(place), Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else place

@@ -6,7 +6,7 @@ from typing import Any
 
 from hieraseg.cli import tree
 from hieraseg.contracts import SUPPLIED
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, from_here
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.reading import inline
 from hieraseg.recipe.values import type_name
@@ -101,5 +101,4 @@ def _source(component: Any) -> str:
         line = inspect.getsourcelines(component)[1]
     except (OSError, TypeError):
         return "unknown"
-    here = Path.cwd()
-    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{line}"
+    return f"{from_here(file)}:{line}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
 from hieraseg.hierarchy_files import ENDINGS
-from hieraseg.plugin_files import files_on_path
+from hieraseg.plugin_files import broken_files
 from hieraseg.registry import BY_KIND
 
 
@@ -88,7 +88,7 @@ def _kinds(as_json: bool) -> int:
     kinds: dict[str, Any] = {kind: registry.origins() for kind, registry in BY_KIND.items()}
     broken = {
         **{f"{kind}.{name}": why for kind in kinds for name, why in BY_KIND[kind].faults().items()},
-        **{file.shown: file.fault for file in files_on_path() if file.fault},
+        **broken_files(),
     }
     if as_json:
         print(json.dumps(kinds | ({"broken": broken} if broken else {}), indent=2))

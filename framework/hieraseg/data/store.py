@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -59,11 +60,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hieraseg"
 
 
-def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy) -> Store:
+def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "") -> Store:
     """The split's store, built where it does not exist yet.
 
     The key is the data's fingerprint and the size, so changed data or another size give another
     store. One process builds while others wait; a killed build leaves nothing that is used.
+
+    Args:
+        dataset: where the images are.
+        split: of the data set.
+        hierarchy: the class tree, whose labels the masks are checked against.
+        code: what the data set's own code is known by, if it may change as its data do.
 
     Raises:
         DataError: images or masks that cannot be used; all are read before it says which.
@@ -71,7 +78,9 @@ def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy) -> Store:
     height, width = dataset.size
     # The labels are part of the key, since a store's masks were checked against them.
     known = sorted({*hierarchy.labels, *hierarchy.void})
-    parts = (FORMAT, split, dataset.fingerprint(split), height, width, known)
+    parts: tuple[Any, ...] = (FORMAT, split, dataset.fingerprint(split), height, width, known)
+    if code:
+        parts = (*parts, code)
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
     folder = cache_folder() / f"{split}-{height}x{width}-{key}"
     if not folder.exists():

@@ -105,6 +105,8 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
         raise RecipeError(
             f"its argument {name!r} is typed as {type_name(hint)}, but its default is {default!r}"
         )
+    if "${" in repr(default):
+        raise RecipeError(f"its argument {name!r} has the default {default!r}: remove the ${{")
     return Argument(name, hint, default, required, meaning, parser_for(hint))
 
 

@@ -27,6 +27,11 @@ class Component:
     factory: Any = field(default=None, compare=False, repr=False)
     file: PluginFile | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def code(self) -> str:
+        """What its code is known by, where a plugin file brings it; else empty."""
+        return self.file.sha256 if self.file else ""
+
 
 def components_in(value: Any) -> Iterator[Component]:
     """The components in an argument's value, or in a component: itself, then those inside it."""

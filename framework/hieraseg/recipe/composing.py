@@ -108,6 +108,8 @@ def _base_path(recipe: Path, base: Entry) -> Path:
 
 def _plugins(recipe: Path, entry: Entry, mistakes: list[Mistake]) -> Iterator[Named]:
     """The plugin files that a recipe names; their paths are relative to it."""
+    if any(mistake.key.startswith("plugins[") for mistake in mistakes):
+        return  # said already
     if not isinstance(entry.value, list) or not all(isinstance(one, str) for one in entry.value):
         text = "expected a list of plugin files, as in [my_loss.py]"
         mistakes.append(Mistake(entry.place, "plugins", text))

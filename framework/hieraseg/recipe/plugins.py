@@ -1,6 +1,7 @@
 """The plugin files that a recipe or a command names."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hieraseg.errors import RecipeError
 from hieraseg.plugin_files import PluginFile
@@ -18,22 +19,21 @@ def open_plugins(
         named: the files, and where they are named.
         shadow: as in `registry.plugin_files`.
     """
-    files: list[PluginFile] = []
+    opened: dict[Path, tuple[PluginFile, Named]] = {}
     mistakes = []
-    for path, place, key in named:
+    for one in named:
         try:
-            file = PluginFile.read(path)
-            if file not in files:
-                files.append(file)
+            file = PluginFile.read(one.path)
+            opened.setdefault(file.path.resolve(), (file, one))  # perhaps named twice, by a link
             file.components()
         except RecipeError as error:
-            mistakes.append(Mistake(place, key, str(error)))
-    places = {path.absolute(): (place, key) for path, place, key in named}
+            mistakes.append(Mistake(one.place, one.key, str(error)))
+    files = [file for file, _ in opened.values()]
     with plugin_files(files, shadow):
-        for file in files:
+        for file, one in opened.values():
             for kind, name, _ in registered_by(file):
                 try:
                     BY_KIND[kind].find(name)
                 except RecipeError as error:
-                    mistakes.append(Mistake(*places[file.path], str(error)))
+                    mistakes.append(Mistake(one.place, one.key, str(error)))
     return files, mistakes

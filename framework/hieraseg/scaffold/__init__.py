@@ -69,6 +69,8 @@ def _words(registry: Registry, name: str) -> dict[str, str]:
         suggestion = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
         hint = f", as in {suggestion!r}" if suggestion.isidentifier() else ""
         raise RecipeError(f"{name!r} is no name for a plugin: use small letters and _{hint}")
+    if name.startswith("test_") or name == "conftest":
+        raise RecipeError(f"{name!r} is a name for tests, which a plugin folder passes over")
     taken = registry.origins().get(name)
     if taken is not None:
         raise RecipeError(f"{registry.section} {name!r} is already registered by {taken}")
@@ -104,6 +106,12 @@ def _write(contents: dict[Path, str]) -> list[Path]:
         if path.exists():
             raise RecipeError(f"{path}: is there already; choose another name or --out")
     for path, text in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or error
+            raise RecipeError(
+                f"{path}: cannot be written ({reason}); choose another --out"
+            ) from error
     return list(contents)

@@ -16,50 +16,32 @@ from hieraseg.registry import BY_KIND
 SETTINGS = Place("settings")
 
 
-def read_component(
-    factory: Callable[..., Any], kind: str, name: str, settings: Mapping[str, Entry]
-) -> Component:
-    """A component with its arguments in the types of its signature, defaults filled in.
-
-    Args:
-        factory: the class or function; it need not be registered.
-        kind: plural name of its kind, as in `losses`.
-        name: what messages call it.
-        settings: the arguments, as a recipe's section would hold them.
-
-    Raises:
-        RecipeError: all that is wrong with the settings, one a line; or its signature breaks the
-            rules for plugins.
-    """
-    section, supplied = BY_KIND[kind].section, SUPPLIED[kind]
-    places = [entry.place for entry in settings.values()] or [SETTINGS]
-    checker = Checker(places[0], inputs=False)
-    arguments = checker.arguments(
-        section,
-        f"{section} {name!r}",
-        Entry(dict(settings), places[0]),
-        arguments_of(factory, supplied),
-        supplied,
-    )
-    if checker.mistakes:
-        raise RecipeError("\n".join(map(str, checker.mistakes)))
-    return Component(section, name, arguments, factory)
-
-
 def build_component(
     factory: Callable[..., Any], kind: str, settings: Mapping[str, Any], **supplied: Any
 ) -> Any:
-    """The component itself.
+    """A component, registered or not, built as a run builds it.
 
     Args:
         factory: the class or function.
-        kind: plural name of its kind.
+        kind: plural name of its kind, as in `losses`.
         settings: its arguments, as they would stand in a recipe.
         supplied: what the runner supplies; it gets those that it asks for.
 
     Raises:
-        RecipeError: wrong settings, or a value that the component refuses.
+        RecipeError: all that is wrong with the settings, one a line; a value that the component
+            refuses; or its signature breaks the rules for plugins.
     """
-    entries = {key: Entry(plain(value), SETTINGS) for key, value in settings.items()}
+    section, runner = BY_KIND[kind].section, SUPPLIED[kind]
     name = getattr(factory, "__name__", repr(factory))
-    return build(read_component(factory, kind, name, entries), **supplied)
+    entries = {key: Entry(plain(value), SETTINGS) for key, value in settings.items()}
+    checker = Checker(SETTINGS, inputs=False)
+    arguments = checker.arguments(
+        section,
+        f"{section} {name!r}",
+        Entry(entries, SETTINGS),
+        arguments_of(factory, runner),
+        runner,
+    )
+    if checker.mistakes:
+        raise RecipeError("\n".join(map(str, checker.mistakes)))
+    return build(Component(section, name, arguments, factory), **supplied)

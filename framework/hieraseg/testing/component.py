@@ -1,6 +1,5 @@
 """What holds for every component, and the base of the suites of all kinds."""
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ import torch
 
 from hieraseg.contracts import SUPPLIED
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.recipe.arguments import arguments_of
+from hieraseg.recipe.arguments import arguments_of, docstring_of
 from hieraseg.recipe.reading import inline
 from hieraseg.recipe.values import plain
 from hieraseg.testing.building import build_component
@@ -78,9 +77,7 @@ class ComponentContract:
 
     def test_the_docstring_begins_with_a_summary(self) -> None:
         """The docstring begins with a summary of one line, which `hieraseg list` shows."""
-        own = vars(self.component) if inspect.isclass(self.component) else {}
-        doc = inspect.cleandoc(own.get("__doc__", self.component.__doc__) or "")
-        summary, _, rest = doc.partition("\n")
+        summary, _, rest = docstring_of(self.component).partition("\n")
         assert summary.strip(), "it has no docstring: say in one line what it is"
         assert not rest or rest.startswith("\n"), (
             f"the docstring's first sentence goes on after its first line, {summary!r}: "

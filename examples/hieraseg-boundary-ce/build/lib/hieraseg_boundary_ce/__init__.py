@@ -1,1 +1,0 @@
-"""The loss boundary_ce for hieraseg."""
