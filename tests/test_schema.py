@@ -121,7 +121,7 @@ def test_examples_in_documents(shipped: Draft7Validator, tmp_path: Path) -> None
     found = 0
     for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for block in re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL):
-            if set(yaml.safe_load(block)) & set(SECTIONS):
+            if set(yaml.safe_load(block) or ()) & set(SECTIONS):
                 (tmp_path / "block.yaml").write_text(block)
                 shipped.validate({"base": "base.yaml", **as_data(tmp_path / "block.yaml")})
                 found += 1
