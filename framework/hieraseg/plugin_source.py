@@ -71,7 +71,6 @@ def fault_in(tree: ast.Module) -> str:
     return ""
 
 
-@lru_cache(maxsize=1024)
 def fault_of(point: EntryPoint) -> str:
     """Why an entry point cannot be loaded, as far as files tell; else empty."""
     try:

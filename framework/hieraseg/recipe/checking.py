@@ -13,7 +13,7 @@ from hieraseg.recipe.component import Component, components_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Mistake, Place
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.values import registry_in
-from hieraseg.registry import BY_SECTION, Registry
+from hieraseg.registry import BY_SECTION, Registry, datasets
 from hieraseg.settings import Evaluation, Logging, Training
 
 CORE_SECTIONS: dict[str, type] = {
@@ -180,7 +180,7 @@ class Checker:
             value = arguments[key]
             is_given = self.inputs and given.place is not DEFAULT
             if is_given and isinstance(value, Path) and not value.exists():
-                of_data = owner.startswith("data ")
+                of_data = section == datasets.section
                 what = "data folder" if of_data else "file or folder"
                 shown = str(value) if str(value).isprintable() else repr(str(value))
                 text = f"{shown}: no such {what}; set {dotted} to one that is there"

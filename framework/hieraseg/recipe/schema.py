@@ -146,7 +146,6 @@ def _known(registry: Registry, broken: list[str]) -> dict[str, _Settings]:
 
 
 def _settings(component: Any, supplied: frozenset[str] = frozenset()) -> _Settings:
-    # Its own docstring: that of a base class describes something else.
     summary = docstring_of(component).partition("\n")[0]
     return _Settings(summary, arguments_of(component, supplied))
 
