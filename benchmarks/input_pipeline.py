@@ -18,8 +18,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from hieraseg.data.augment import Augmentation
-from hieraseg.data.batches import generator, load, training_order
+from hieraseg.data.augmentation import Augmentation
+from hieraseg.data.batches import load
+from hieraseg.data.sampling import generator, training_order
 from hieraseg.data.store import Store, open_store
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part

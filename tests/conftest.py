@@ -7,8 +7,10 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+import tests.support.shapes  # noqa: F401 (the hook looks it up as an attribute)
+
 # Before anything imports the packages: the hook changes modules while they are loaded.
-install_import_hook(["hieraseg", "hieraseg_plugins"], "shape_checks.checked")
+install_import_hook(["hieraseg", "hieraseg_plugins"], "tests.support.shapes.checked")
 
 # The first example pays for imports, so no single one has a time limit.
 settings.register_profile("hieraseg", deadline=None, max_examples=40)

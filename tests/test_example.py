@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from environments import new_environment, run_module
+from tests.support.environments import new_environment, run_module
 
 EXAMPLE = Path(__file__).parents[1] / "examples/hieraseg-boundary-ce"
 

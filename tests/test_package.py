@@ -44,10 +44,10 @@ def test_core_does_not_import_plugins(path: Path) -> None:
             assert not any(name.startswith("hieraseg_plugins") for name in imported)
 
 
-@pytest.mark.parametrize("kind", registry.BY_KIND)
+@pytest.mark.parametrize("kind", registry.by_name())
 def test_every_shipped_plugin_imports(kind: str) -> None:
     """Each name that is listed can be had."""
-    components = registry.BY_KIND[kind]
+    components = registry.by_name()[kind]
     assert components.names()
     for name in components.names():
         assert callable(components.get(name))

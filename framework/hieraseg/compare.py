@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from hieraseg.errors import RecipeError
-from hieraseg.run_folder import RunFolder
+from hieraseg.runs.folder import RunFolder
 
 _OF_LEVELS = {
     "mIoU": "miou",

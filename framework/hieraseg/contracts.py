@@ -1,7 +1,7 @@
 """What each kind of component must offer.
 
 A component is a class or function found in a registry. Some of its arguments are supplied by the
-runner (see `SUPPLIED`), when its signature asks for them; the recipe supplies all others.
+runner (see `registry.kinds`), when its signature asks for them; the recipe supplies all others.
 """
 
 from collections.abc import Sequence
@@ -49,13 +49,13 @@ class Loss(nn.Module):
         activation: how its logits become scores (see `Activation`).
         embedding_channels: D of the embedding it trains, which the decoder then has to offer;
             0 for none.
-        alone: whether it teaches the classes without another loss beside it.
+        standalone: whether it teaches the classes without another loss beside it.
     """
 
     levels: Literal["all", "leaves", "none"] = "all"
     activation: Activation = "softmax"
     embedding_channels: int = 0
-    alone: bool = True
+    standalone: bool = True
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
@@ -146,21 +146,6 @@ class ScheduleFactory(Protocol):
     """The runner supplies the arguments; the schedule is stepped after each training step."""
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler: ...
-
-
-SUPPLIED: dict[str, frozenset[str]] = {
-    "hierarchies": frozenset(),
-    "datasets": frozenset({"hierarchy"}),
-    "backbones": frozenset(),
-    "decoders": frozenset(
-        {"channels", "strides", "num_classes", "hierarchy", "embedding_channels"}
-    ),
-    "losses": frozenset({"hierarchy", "class_pixels"}),
-    "inference": frozenset({"hierarchy"}),
-    "optimizers": frozenset({"parameters"}),
-    "schedules": frozenset({"optimizer", "total_steps"}),
-}
-"""Per kind, the arguments that the runner supplies; a recipe cannot set them."""
 
 
 def asks_for(component: Any, argument: str) -> bool:

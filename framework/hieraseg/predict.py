@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from hieraseg.data.store import UNREADABLE, resize
-from hieraseg.device import start_fabric
+from hieraseg.console import progress
+from hieraseg.data.images import read_image, resize
 from hieraseg.errors import DataError, RecipeError, first_few
-from hieraseg.evaluate import answer, load_segmenter, with_views
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.progress import progress
-from hieraseg.run_folder import RunFolder, write_json
+from hieraseg.metrics.scoring import answer
+from hieraseg.processes import start_fabric
+from hieraseg.runs.folder import RunFolder, write_json
+from hieraseg.runs.loading import load_segmenter, with_views
 from hieraseg.visualize import draw, palette
 
 
@@ -73,21 +73,6 @@ def predict(
     if problems:
         raise DataError(first_few(problems, f"of {len(files)} images cannot be read"))
     return written
-
-
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """RGB pixels, turned upright as the camera noted.
-
-    Raises:
-        DataError: no such file, or no image.
-    """
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
 
 
 def _image_files(given: Sequence[str | Path]) -> list[Path]:

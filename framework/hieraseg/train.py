@@ -8,18 +8,21 @@ from typing import Any, cast
 
 import torch
 
-from hieraseg.assemble import Parts, State, assemble, in_agreement
-from hieraseg.checkpoint import load_checkpoint
+from hieraseg.console import console, log, training_bar
 from hieraseg.contracts import Prediction, asks_for
-from hieraseg.data.batches import Batch, generator, load, own_share, training_order
+from hieraseg.data.batches import Batch, load
+from hieraseg.data.sampling import generator, own_share, training_order
 from hieraseg.errors import DivergedError, RecipeError
-from hieraseg.evaluate import all_counts, score_split
-from hieraseg.keeping import keep_epoch, keep_result, start_folder
-from hieraseg.logs import TensorBoard
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
-from hieraseg.progress import console, log, training_bar
+from hieraseg.metrics.scoring import all_counts, score_split
+from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
-from hieraseg.run_folder import RunFolder
+from hieraseg.runs.checkpoint import load_checkpoint
+from hieraseg.runs.folder import RunFolder
+from hieraseg.training.recorder import keep_epoch, keep_result, start_folder
+from hieraseg.training.setup import Parts, assemble
+from hieraseg.training.state import State
+from hieraseg.training.trackers import TensorBoard
 
 _REPORT_EVERY = 10  # steps between looks at the loss; each look waits for the device
 _LOG_EVERY = 60  # seconds between lines in a log file, which shows no progress bar
@@ -53,7 +56,7 @@ def train_and_score(parts: Parts, out: Path, name: str) -> RunFolder | None:
     """All epochs, each with its evaluation; then the result."""
     recipe, state = parts.recipe, State()
     main = parts.fabric.is_global_zero
-    made = in_agreement(parts.fabric, lambda: start_folder(parts, out, name))
+    made = on_all_ranks(parts.fabric, lambda: start_folder(parts, out, name))
     folder = cast(RunFolder, parts.fabric.broadcast(made))
     tensorboard = main and recipe.logging.tensorboard
     board = TensorBoard(folder.tensorboard if tensorboard else None)

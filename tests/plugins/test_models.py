@@ -20,7 +20,7 @@ from torchvision.models import resnet50
 from hieraseg import registry
 from hieraseg.contracts import asks_for
 from hieraseg.errors import RecipeError
-from hieraseg.model import SegmentationModel
+from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.registry import Registry
 
 CLASSES = [2, 3, 7]

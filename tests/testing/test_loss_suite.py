@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from broken import check, failed, reasons
 from torch import Tensor, nn
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from tests.support.broken import check, failed, reasons
 
 
 class Right(Loss):

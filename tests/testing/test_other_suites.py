@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from broken import check, failed, reasons
 from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from hieraseg import Hierarchy
 from hieraseg.testing.running import Report
+from tests.support.broken import check, failed, reasons
 
 COUNTER = count()
 

@@ -25,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `hieraseg`; those of the process if None.
 
     Returns:
-        The exit code: 0 done, 2 recipe or usage mistake, 3 data problem, 4 training diverged,
+        The exit code: 0 done, 2 recipe or usage problem, 3 data problem, 4 training diverged,
         130 interrupted.
     """
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv)
-    except SystemExit as stop:  # argparse's way to end after --help or a usage mistake
+    except SystemExit as stop:  # argparse's way to end after --help or a usage problem
         return stop.code if isinstance(stop.code, int) else 0
     try:
         code: int = arguments.run(arguments)

@@ -4,15 +4,16 @@ import json
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
+from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins
 from hieraseg.errors import HierasegError, RecipeError, from_here
-from hieraseg.registry import Registry, hierarchies
+from hieraseg.registry import Registry, find_registry
 
 if TYPE_CHECKING:
-    from hieraseg.recipe.component import Component
+    from hieraseg.recipe.spec import ComponentSpec
     from hieraseg.testing import DatasetContract
     from hieraseg.testing.running import Case, Property, Report
 
+HIERARCHY = "hierarchy"
 _WORDS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
@@ -54,10 +55,10 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> int:
-    registry = registry_of(arguments.kind)
+    registry = find_registry(arguments.kind)
     component, given, tree = _read(registry, arguments.name, arguments.overrides)
     # Checking needs torch.
-    from hieraseg.components import build
+    from hieraseg.recipe.build import build
     from hieraseg.testing import DatasetContract
     from hieraseg.testing.running import run_suite, suite_of
 
@@ -86,7 +87,7 @@ def _open(suite: type["DatasetContract"], given: dict[str, Any], on_any_tree: bo
 
 def _read(
     registry: Registry, name: str, overrides: list[tuple[str, str]]
-) -> tuple["Component", dict[str, Any], "Component | None"]:
+) -> tuple["ComponentSpec", dict[str, Any], "ComponentSpec | None"]:
     """The component, the arguments that were given as YAML gives them, and the class tree.
 
     Raises:
@@ -97,32 +98,29 @@ def _read(
     from hieraseg.recipe.reading import COMMAND_LINE, Entry
     from hieraseg.recipe.values import plain
 
-    layer, mistakes = override_layer(overrides)
-    checker = Checker(COMMAND_LINE, inputs=True)
+    layer, problems = override_layer(overrides)
+    checker = Checker(COMMAND_LINE, require_paths=True)
     own = layer.pop(registry.section, Entry({}, COMMAND_LINE))
     if not isinstance(own.value, dict) or "name" in own.value:
         checker.note(own.place, registry.section, f"is {name!r} already; set its arguments alone")
         own = Entry({}, COMMAND_LINE)
     named = Entry({**own.value, "name": Entry(name, COMMAND_LINE)}, COMMAND_LINE)
     component = checker.component(registry.section, registry, named)
-    on_tree, tree = layer.pop(hierarchies.section, None), None
-    if on_tree is not None and registry.section not in _ON_TREES:
-        checker.note(on_tree.place, hierarchies.section, f"no {registry.section} has a class tree")
+    on_tree, tree = layer.pop(HIERARCHY, None), None
+    if on_tree is not None and "hierarchy" not in registry.kind.supplied:
+        checker.note(on_tree.place, HIERARCHY, f"no {registry.section} has a class tree")
     elif on_tree is not None:
-        tree = checker.component(hierarchies.section, hierarchies, on_tree)
+        tree = checker.component(HIERARCHY, find_registry(HIERARCHY), on_tree)
     for section in layer:
         text = f"is no part of this check: only arguments of the {registry.section} are"
         checker.note(COMMAND_LINE, section, text)
-    mistakes += checker.mistakes
-    if component is None or mistakes:
-        raise RecipeError("\n".join(f"{one.key}: {one.text}" for one in mistakes))
+    problems += checker.problems
+    if component is None or problems:
+        raise RecipeError("\n".join(f"{one.key}: {one.text}" for one in problems))
     return component, {key: plain(component.arguments[key]) for key in own.value}, tree
 
 
-_ON_TREES = ("loss", "decoder", "inference", "data")
-
-
-def _as_dict(component: "Component", origin: str, report: "Report") -> dict[str, Any]:
+def _as_dict(component: "ComponentSpec", origin: str, report: "Report") -> dict[str, Any]:
     return {
         "section": component.section,
         "name": component.name,
@@ -165,7 +163,7 @@ def _line(one: "Property") -> str:
 
 
 def _failures(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:
-    """The failed cases by reason, as one mistake may break several properties."""
+    """The failed cases by reason, as one problem may break several properties."""
     failures: dict[str, list[tuple[Property, Case]]] = {}
     for one in report.properties:
         for case in one.cases:

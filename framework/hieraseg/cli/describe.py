@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.cli import tree
-from hieraseg.contracts import SUPPLIED
 from hieraseg.errors import RecipeError, from_here
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.reading import inline
@@ -20,7 +19,7 @@ def summaries(registry: Registry) -> list[dict[str, Any]]:
         one: dict[str, Any] = {"name": name, "origin": origin}
         try:
             component = registry.get(name)
-            one["arguments"] = list(arguments_of(component, SUPPLIED[registry.kind]))
+            one["arguments"] = list(arguments_of(component, registry.kind.supplied))
             one["summary"] = _description(component).partition("\n")[0]
         except RecipeError as error:
             one["broken"] = " ".join(str(error).split())
@@ -37,7 +36,7 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
     component = registry.get(name)
     origin = registry.origins()[name]
     try:
-        arguments = arguments_of(component, SUPPLIED[registry.kind])
+        arguments = arguments_of(component, registry.kind.supplied)
     except RecipeError as error:
         raise RecipeError(f"{registry.section} {name!r} of {origin}: {error}") from error
     about: dict[str, Any] = {

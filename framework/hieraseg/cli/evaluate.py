@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Score a split, and draw some of its images."""
     from hieraseg.evaluate import evaluate
-    from hieraseg.run_folder import RunFolder
+    from hieraseg.runs.folder import RunFolder
 
     figures = arguments.viz_dir or RunFolder(arguments.run_folder).figures / arguments.split
     scores = evaluate(

@@ -6,10 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins, registry_of
-from hieraseg.hierarchy_files import ENDINGS
-from hieraseg.plugin_files import broken_files
-from hieraseg.registry import BY_KIND
+from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins
+from hieraseg.hierarchy.files import ENDINGS
+from hieraseg.registry import by_name, find_registry
+from hieraseg.registry.files import broken_files
 
 
 def add_parser(commands: Any) -> None:
@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _kind(arguments: Namespace) -> int:
-    registry = registry_of(arguments.kind)
+    registry = find_registry(arguments.kind)
     # Descriptions need the components themselves, and so torch.
     from hieraseg.cli import describe, tree
 
@@ -85,11 +85,14 @@ def _printable(text: str) -> str:
 
 
 def _kinds(as_json: bool) -> int:
-    kinds: dict[str, Any] = {kind: registry.origins() for kind, registry in BY_KIND.items()}
-    broken = {
-        **{f"{kind}.{name}": why for kind in kinds for name, why in BY_KIND[kind].faults().items()},
-        **broken_files(),
+    registries = by_name()
+    kinds: dict[str, Any] = {kind: registry.origins() for kind, registry in registries.items()}
+    faults = {
+        f"{kind}.{name}": why
+        for kind, registry in registries.items()
+        for name, why in registry.faults().items()
     }
+    broken = {**faults, **broken_files()}
     if as_json:
         print(json.dumps(kinds | ({"broken": broken} if broken else {}), indent=2))
         return 0

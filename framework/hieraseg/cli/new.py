@@ -5,7 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json, registry_of
+from hieraseg.cli.parsing import add_command, add_json
+from hieraseg.registry import find_registry
 
 
 def add_parser(commands: Any) -> None:
@@ -40,10 +41,10 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Write the files; print them, and what to do next."""
-    from hieraseg.plugin_files import plugin_folders
+    from hieraseg.registry.files import plugin_folders
     from hieraseg.scaffold import write_package, write_plugin
 
-    registry = registry_of(arguments.kind)
+    registry = find_registry(arguments.kind)
     name, out = arguments.name, arguments.out
     check = f"hieraseg check {registry.section} {name}"
     if arguments.package:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hieraseg.errors import did_you_mean
-from hieraseg.registry import BY_SECTION
+from hieraseg.registry import by_section
 
 Overrides = list[tuple[str, str]]
 
@@ -23,7 +23,7 @@ def split_overrides(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[s
         if word == "--":
             return [*rest, word, *words], overrides
         key, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or ("." not in key and key not in BY_SECTION):
+        if not word.startswith("--") or ("." not in key and key not in by_section()):
             rest.append(word)
         elif equals:
             overrides.append((key, text))
@@ -41,5 +41,5 @@ def unknown_option(word: str, parser: ArgumentParser, takes_overrides: bool) -> 
     option = word.partition("=")[0]
     known = [name for action in parser._actions for name in action.option_strings]
     if takes_overrides:
-        known += [f"--{section}" for section in BY_SECTION]
+        known += [f"--{section}" for section in by_section()]
     return f"unknown option {option!r}, {did_you_mean(option, known)}"

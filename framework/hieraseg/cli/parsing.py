@@ -7,8 +7,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.registry import BY_KIND, BY_SECTION, Registry, plugin_files
+from hieraseg.errors import RecipeError
+from hieraseg.registry import plugin_files
 
 
 def add_command(
@@ -96,23 +96,11 @@ def given_plugins(arguments: Namespace) -> Iterator[None]:
     from hieraseg.recipe.reading import COMMAND_LINE
 
     named = [Named(plugin, COMMAND_LINE, "--plugin") for plugin in arguments.plugins]
-    files, mistakes = open_plugins(named)
-    if mistakes:
-        raise RecipeError("\n".join(map(str, mistakes)))
+    files, problems = open_plugins(named)
+    if problems:
+        raise RecipeError("\n".join(map(str, problems)))
     with plugin_files(files):
         yield
-
-
-def registry_of(kind: str) -> Registry:
-    """The registry of a kind, by its plural or by its section in a recipe.
-
-    Raises:
-        RecipeError: there is no such kind.
-    """
-    known = {**BY_SECTION, **BY_KIND}
-    if kind not in known:
-        raise RecipeError(f"no kind of component is called {kind!r}, {did_you_mean(kind, known)}")
-    return known[kind]
 
 
 def count(text: str) -> int:

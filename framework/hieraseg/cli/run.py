@@ -55,7 +55,7 @@ def run(arguments: Namespace) -> int:
     """Train once per seed; print each run's scores and folder."""
     from hieraseg.recipe import load
 
-    recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, inputs=True)
+    recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
     seeds = arguments.seeds or [recipe.training.seed]
     recipes = [recipe.with_seed(seed) for seed in seeds]
     from hieraseg.train import train

@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
         summary="print the JSON Schema of recipes, for editors",
         description="""
             Print the JSON Schema (draft-07) of recipes that name the installed components. An
-            editor that knows it completes a recipe, explains its keys and marks mistakes. A
+            editor that knows it completes a recipe, explains its keys and marks problems. A
             component that cannot be used is left out, and named on stderr.
         """,
         examples="""

@@ -40,7 +40,7 @@ def of_file(path: Path) -> dict[str, Any]:
     """The class tree of a file, in plain values.
 
     Raises:
-        RecipeError: the file has a mistake.
+        RecipeError: the file has a problem.
     """
     return as_dict(lambda: Hierarchy.from_file(path), "hierarchy")
 

@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
         run,
         summary="check recipes without running them",
         description="""
-            Check recipes: every name, key, type, range and path. All mistakes are shown at once,
+            Check recipes: every name, key, type, range and path. All problems are shown at once,
             each with its file and line. Exit code 2 if any recipe is wrong. Data that are not on
             this machine are a warning.
 
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print one line per recipe that is right, and the mistakes of the others."""
+    """Print one line per recipe that is right, and the problems of the others."""
     answers = [_answer(recipe, arguments) for recipe in arguments.recipes]
     codes = [answer.pop("code") for answer in answers]
     if arguments.json:
@@ -54,11 +54,11 @@ def _answer(name: str, arguments: Namespace) -> dict[str, Any]:
     """What is to be said of a recipe, and the exit code; it is said at once but for `--json`."""
     from hieraseg.recipe import load
 
-    answer: dict[str, Any] = {"recipe": name, "ok": True, "mistakes": [], "code": 0}
+    answer: dict[str, Any] = {"recipe": name, "ok": True, "problems": [], "code": 0}
     said = "ok"
     try:
         try:
-            recipe = load(name, arguments.overrides, arguments.plugins, inputs=True)
+            recipe = load(name, arguments.overrides, arguments.plugins, require_paths=True)
         except DataError as error:
             if arguments.build:
                 raise
@@ -68,9 +68,9 @@ def _answer(name: str, arguments: Namespace) -> dict[str, Any]:
             if arguments.build:
                 answer["trial"], said = _try(recipe)
     except HierasegError as error:
-        answer |= {"ok": False, "mistakes": str(error).splitlines(), "code": error.exit_code}
+        answer |= {"ok": False, "problems": str(error).splitlines(), "code": error.exit_code}
     if not arguments.json:
-        print("\n".join(answer["mistakes"]) or f"{name}: {said}", flush=True)
+        print("\n".join(answer["problems"]) or f"{name}: {said}", flush=True)
     return answer
 
 
@@ -78,9 +78,9 @@ def _try(recipe: Any) -> tuple[dict[str, Any], str]:
     """What one step cost, and the same in words."""
     from dataclasses import asdict
 
-    from hieraseg.trial import try_step
+    from hieraseg.training.dry_run import dry_run
 
-    trial = try_step(recipe)
+    trial = dry_run(recipe)
     memory = f", {trial.peak_memory_bytes / 2**30:.1f} GiB" if trial.peak_memory_bytes else ""
     said = (
         f"ok; one step on the CPU: loss {trial.loss:.4f}, {trial.parameters / 1e6:.2f} M "

@@ -14,21 +14,14 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from hieraseg.console import log, progress
 from hieraseg.contracts import Dataset
+from hieraseg.data.images import resize
 from hieraseg.errors import DataError, first_few
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.progress import log, progress
 
-# What Pillow raises for a file that is damaged, no picture, or absurdly large.
-UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
 FORMAT = 1  # part of the key: raise it when what a store holds changes
 
 
@@ -180,14 +173,3 @@ def read_pair(
             f"{', '.join(map(str, known))}; mend the mask, or add the label to the hierarchy"
         )
     return image, mask
-
-
-def resize(
-    pixels: UInt8[np.ndarray, "H W *channels"],
-    size: tuple[int, int],
-    resampling: Image.Resampling,
-) -> UInt8[np.ndarray, "h w *channels"]:
-    """Pixels resized to (height, width)."""
-    if pixels.shape[:2] == size:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.metrics.tally import tally_per_image
+from hieraseg.metrics.counting import count_per_image
 
 
 class BoundaryCounts:
@@ -59,7 +59,7 @@ class BoundaryCounts:
                 ("predicted", answer, in_answer),
                 ("truth", truth, in_truth),
             ):
-                found = tally_per_image(of, where, classes)
+                found = count_per_image(of, where, classes)
                 self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
 
 

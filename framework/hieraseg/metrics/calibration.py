@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.metrics.tally import tally
+from hieraseg.metrics.counting import count_values
 
 BINS = 20
 """Bins of equal width over 0..1, each with its lower edge, the last one with both."""
@@ -76,14 +76,14 @@ def count_per_bin(
     classes, weights = scores.shape[1], known.long()
     own = scores.gather(1, truth.clamp(min=0)[:, None])
     place = _quantise(own, known)[1][:, 0] + truth.clamp(min=0) * BINS
-    true = tally(place, (truth >= 0).long(), classes * BINS)
+    true = count_values(place, (truth >= 0).long(), classes * BINS)
     pixels, sums = [], []
     for chunk in scores.split(max(1, _CHUNK // max(1, truth.numel())), dim=1):
         units, place = _quantise(chunk, known)
         size = chunk.shape[1] * BINS
         place += torch.arange(0, size, BINS, device=scores.device)[:, None, None]
-        pixels.append(tally(place, weights[:, None].expand_as(place), size))
-        sums.append(tally(place, units, size))
+        pixels.append(count_values(place, weights[:, None].expand_as(place), size))
+        sums.append(count_values(place, units, size))
     return torch.stack([torch.cat(pixels), true, torch.cat(sums)]).view(3, classes, BINS)
 
 

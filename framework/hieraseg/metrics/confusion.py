@@ -5,7 +5,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.metrics.tally import tally
+from hieraseg.metrics.counting import count_values
 
 
 class ConfusionCounts:
@@ -35,5 +35,5 @@ class ConfusionCounts:
         for level, classes in enumerate(self.num_classes):
             answer, truth = predicted[:, level], targets[:, level]
             pairs = truth.clamp(min=0) * classes + answer
-            found = tally(pairs, (truth != IGNORE_INDEX).long(), classes**2)
+            found = count_values(pairs, (truth != IGNORE_INDEX).long(), classes**2)
             self.counts[f"confusion_{level + 1}"] += found.view(classes, classes)

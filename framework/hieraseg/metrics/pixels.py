@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.metrics.tally import tally_per_image
+from hieraseg.metrics.counting import count_per_image
 
 
 class PixelCounts:
@@ -57,7 +57,7 @@ class PixelCounts:
                 ("predicted", answer, valid),
                 ("truth", truth, valid),
             ):
-                found = tally_per_image(of, where, classes)
+                found = count_per_image(of, where, classes)
                 self.counts[f"{count}_{level + 1}"].index_add_(0, rows, found)
         known = targets[:, 0] != IGNORE_INDEX
         coherent = known.clone()

@@ -4,16 +4,15 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from hieraseg.contracts import SUPPLIED
-from hieraseg.data.augment import Augmentation
+from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.plugin_files import PluginFile
 from hieraseg.recipe.arguments import Argument, arguments_of
-from hieraseg.recipe.component import Component, components_in
-from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Mistake, Place
+from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
+from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import registry_in
-from hieraseg.registry import BY_SECTION, Registry, datasets
+from hieraseg.registry import Registry, by_section, datasets
+from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
 
 CORE_SECTIONS: dict[str, type] = {
@@ -24,36 +23,36 @@ CORE_SECTIONS: dict[str, type] = {
 }
 """Sections that configure the core itself, and the class whose signature each is checked by."""
 
-SECTIONS = (*BY_SECTION, *CORE_SECTIONS)
+SECTIONS = (*by_section(), *CORE_SECTIONS)
 """All sections that a recipe can have, in the order in which it is printed."""
 
 
 def check(
-    path: Path, layer: Layer, plugins: Sequence[PluginFile] = (), inputs: bool = False
-) -> tuple[Recipe | None, list[Mistake]]:
+    path: Path, layer: Layer, plugins: Sequence[PluginFile] = (), require_paths: bool = False
+) -> tuple[Recipe | None, list[Problem]]:
     """The resolved recipe, or None and everything that is wrong with it.
 
     Args:
         path: of the recipe.
         layer: its sections.
         plugins: its own plugin files, which the registries know meanwhile.
-        inputs: whether the files and folders that it names must be there.
+        require_paths: whether the files and folders that it names must be there.
     """
-    checker = Checker(Place(str(path), 1), inputs)
+    checker = Checker(Place(str(path), 1), require_paths)
     for section in layer:
         if section not in SECTIONS:
             hint = did_you_mean(section, SECTIONS)
             checker.note(layer[section].place, section, f"unknown section, {hint}")
     components = {
         section: checker.component(section, registry, layer.get(section))
-        for section, registry in BY_SECTION.items()
+        for section, registry in by_section().items()
     }
     core = {
         section: checker.core(section, settings, layer.get(section))
         for section, settings in CORE_SECTIONS.items()
     }
-    if checker.mistakes:
-        return None, checker.mistakes
+    if checker.problems:
+        return None, checker.problems
     named = {one.file: None for one in components_in(list(components.values())) if one.file}
     recipe = Recipe(
         path=path,
@@ -69,18 +68,18 @@ def check(
 
 
 class Checker:
-    """Reads one section after the other; collects the mistakes and the origin of each value."""
+    """Reads one section after the other; collects the problems and the origin of each value."""
 
-    def __init__(self, start: Place, inputs: bool) -> None:
+    def __init__(self, start: Place, require_paths: bool) -> None:
         self.start = start
-        self.inputs = inputs
-        self.mistakes: list[Mistake] = []
+        self.require_paths = require_paths
+        self.problems: list[Problem] = []
         self.origin: dict[str, str] = {}
 
     def note(self, place: Place, key: str, text: str) -> None:
-        self.mistakes.append(Mistake(place, key, " ".join(text.split())))
+        self.problems.append(Problem(place, key, " ".join(text.split())))
 
-    def component(self, key: str, registry: Registry, entry: Entry | None) -> Component | None:
+    def component(self, key: str, registry: Registry, entry: Entry | None) -> ComponentSpec | None:
         """What the section at a dotted key names."""
         if entry is None:
             known = ", ".join(registry.names())
@@ -97,7 +96,7 @@ class Checker:
         if not isinstance(name.value, str):
             self.note(name.place, f"{key}.name", f"expected a name, got {_kind(name.value)}")
             return None
-        supplied = SUPPLIED[registry.kind]
+        supplied = registry.kind.supplied
         owner = f"{registry.section} {name.value!r}"
         try:
             found = registry.find(name.value)
@@ -113,7 +112,7 @@ class Checker:
         self.origin[f"{key}.name"] = str(name.place)
         where = Entry(settings, entry.place)
         arguments = self.arguments(key, owner, where, known_arguments, supplied)
-        return Component(registry.section, name.value, arguments, factory, found.file)
+        return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
 
     def nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
         """An argument's value with what its sections name in their place.
@@ -178,13 +177,13 @@ class Checker:
                 self.note(given.place, dotted, str(error))
                 continue
             value = arguments[key]
-            is_given = self.inputs and given.place is not DEFAULT
+            is_given = self.require_paths and given.place is not DEFAULT
             if is_given and isinstance(value, Path) and not value.exists():
                 of_data = section == datasets.section
                 what = "data folder" if of_data else "file or folder"
                 shown = str(value) if str(value).isprintable() else repr(str(value))
                 text = f"{shown}: no such {what}; set {dotted} to one that is there"
-                self.mistakes.append(Mistake(given.place, dotted, text, of_data))
+                self.problems.append(Problem(given.place, dotted, text, of_data))
             registry = registry_in(argument.type)
             if registry is not None:
                 arguments[key] = self.nested(dotted, registry, arguments[key], given)

@@ -10,13 +10,13 @@ from hieraseg.recipe.reading import (
     COMMAND_LINE,
     Entry,
     Layer,
-    Mistake,
     Place,
+    Problem,
     read_file,
     read_override,
 )
 from hieraseg.recipe.shipped import shipped_recipes
-from hieraseg.registry import BY_SECTION
+from hieraseg.registry import by_section
 
 
 class Named(NamedTuple):
@@ -33,12 +33,12 @@ class Composed(NamedTuple):
     Attributes:
         sections: with the place of each value.
         plugins: the plugin files of all layers.
-        mistakes: found while reading.
+        problems: found while reading.
     """
 
     sections: Layer
     plugins: list[Named]
-    mistakes: list[Mistake]
+    problems: list[Problem]
 
 
 def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
@@ -47,12 +47,12 @@ def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
     Raises:
         RecipeError: a file is missing, or no YAML; a base that leads back to itself.
     """
-    layers, plugins, mistakes = _files(path)
-    typed, typing_mistakes = override_layer(overrides)
+    layers, plugins, problems = _files(path)
+    typed, typing_problems = override_layer(overrides)
     composed: Layer = {}
     for layer in (*layers, typed):
         composed = merge(composed, layer)
-    return Composed(composed, plugins, mistakes + typing_mistakes)
+    return Composed(composed, plugins, problems + typing_problems)
 
 
 def merge(below: Layer, above: Layer) -> Layer:
@@ -74,11 +74,11 @@ def _merge_section(below: Entry, above: Entry) -> Entry:
     return Entry({**below.value, **above.value}, place)
 
 
-def _files(path: Path) -> tuple[list[Layer], list[Named], list[Mistake]]:
+def _files(path: Path) -> tuple[list[Layer], list[Named], list[Problem]]:
     """The layers of a recipe file, its deepest base first, and the plugin files they name."""
     layers: list[Layer] = []
     plugins: list[Named] = []
-    mistakes: list[Mistake] = []
+    problems: list[Problem] = []
     seen: list[Path] = []
     base: Entry | None = None
     while True:
@@ -88,14 +88,14 @@ def _files(path: Path) -> tuple[list[Layer], list[Named], list[Mistake]]:
             chain = " -> ".join(str(one) for one in (*seen, path))
             raise RecipeError(f"{base.place}: base: leads back to itself: {chain}")
         layer, found = read_file(path)
-        mistakes += found
+        problems += found
         seen.append(path)
         base = layer.pop("base", None)
         if "plugins" in layer:
-            plugins += _plugins(path, layer.pop("plugins"), mistakes)
+            plugins += _plugins(path, layer.pop("plugins"), problems)
         layers.insert(0, {section: _long_form(section, entry) for section, entry in layer.items()})
         if base is None:
-            return layers, plugins, mistakes
+            return layers, plugins, problems
         path = _base_path(path, base)
 
 
@@ -106,13 +106,13 @@ def _base_path(recipe: Path, base: Entry) -> Path:
     return path if path.is_file() else shipped_recipes().get(base.value, path)
 
 
-def _plugins(recipe: Path, entry: Entry, mistakes: list[Mistake]) -> Iterator[Named]:
+def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[Named]:
     """The plugin files that a recipe names; their paths are relative to it."""
-    if any(mistake.key.startswith("plugins[") for mistake in mistakes):
+    if any(problem.key.startswith("plugins[") for problem in problems):
         return  # said already
     if not isinstance(entry.value, list) or not all(isinstance(one, str) for one in entry.value):
         text = "expected a list of plugin files, as in [my_loss.py]"
-        mistakes.append(Mistake(entry.place, "plugins", text))
+        problems.append(Problem(entry.place, "plugins", text))
         return
     for index, one in enumerate(entry.value):
         key = f"plugins[{index}]"
@@ -120,27 +120,27 @@ def _plugins(recipe: Path, entry: Entry, mistakes: list[Mistake]) -> Iterator[Na
         yield Named(path, entry.inside.get(key, entry.place), key)
 
 
-def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Mistake]]:
+def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Problem]]:
     """The command line as one layer: whole sections first, then keys, whatever their order."""
     layer: Layer = {}
-    mistakes: list[Mistake] = []
+    problems: list[Problem] = []
     for dotted, text in sorted(overrides, key=lambda override: "." in override[0]):
         entry, found = read_override(dotted, text)
-        mistakes += found
+        problems += found
         section, dot, key = dotted.partition(".")
         if section in ("base", "plugins"):
-            mistakes.append(Mistake(COMMAND_LINE, dotted, "can only be given in a recipe file"))
+            problems.append(Problem(COMMAND_LINE, dotted, "can only be given in a recipe file"))
         elif not dot:
             layer[section] = _long_form(section, entry)
         else:
             current = layer.get(section, Entry({}, COMMAND_LINE))
             if isinstance(current.value, dict):
                 layer[section] = Entry({**current.value, key: entry}, COMMAND_LINE)
-    return layer, mistakes
+    return layer, problems
 
 
 def _long_form(section: str, entry: Entry) -> Entry:
     """`loss: tree_min` is short for `loss: {name: tree_min}`."""
-    if section in BY_SECTION and isinstance(entry.value, str):
+    if section in by_section() and isinstance(entry.value, str):
         return Entry({"name": Entry(entry.value, entry.place)}, entry.place)
     return entry

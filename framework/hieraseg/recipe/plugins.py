@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hieraseg.errors import RecipeError
-from hieraseg.plugin_files import PluginFile
 from hieraseg.recipe.composing import Named
-from hieraseg.recipe.reading import Mistake
-from hieraseg.registry import BY_KIND, plugin_files, registered_by
+from hieraseg.recipe.reading import Problem
+from hieraseg.registry import by_name, plugin_files, registered_by
+from hieraseg.registry.files import PluginFile
 
 
 def open_plugins(
     named: Sequence[Named], shadow: bool = False
-) -> tuple[list[PluginFile], list[Mistake]]:
+) -> tuple[list[PluginFile], list[Problem]]:
     """The files, each run; and what is wrong with them.
 
     Args:
@@ -20,20 +20,20 @@ def open_plugins(
         shadow: as in `registry.plugin_files`.
     """
     opened: dict[Path, tuple[PluginFile, Named]] = {}
-    mistakes = []
+    problems = []
     for one in named:
         try:
             file = PluginFile.read(one.path)
             opened.setdefault(file.path.resolve(), (file, one))  # perhaps named twice, by a link
             file.components()
         except RecipeError as error:
-            mistakes.append(Mistake(one.place, one.key, str(error)))
+            problems.append(Problem(one.place, one.key, str(error)))
     files = [file for file, _ in opened.values()]
     with plugin_files(files, shadow):
         for file, one in opened.values():
             for kind, name, _ in registered_by(file):
                 try:
-                    BY_KIND[kind].find(name)
+                    by_name()[kind].find(name)
                 except RecipeError as error:
-                    mistakes.append(Mistake(one.place, one.key, str(error)))
-    return files, mistakes
+                    problems.append(Problem(one.place, one.key, str(error)))
+    return files, problems

@@ -29,7 +29,7 @@ COMMAND_LINE = Place("command line")
 DEFAULT = Place("default")
 
 
-class Mistake(NamedTuple):
+class Problem(NamedTuple):
     """One thing that is wrong with a recipe; `of_data` if it is a data set that is not there."""
 
     place: Place
@@ -136,7 +136,7 @@ def unquoted(text: str) -> Any:
         return text
 
 
-def read_file(path: Path) -> tuple[Layer, list[Mistake]]:
+def read_file(path: Path) -> tuple[Layer, list[Problem]]:
     """The sections of a recipe file, and the keys that stand in it twice or are no text.
 
     Raises:
@@ -161,28 +161,28 @@ def read_file(path: Path) -> tuple[Layer, list[Mistake]]:
     if not isinstance(node, MappingNode):
         raise RecipeError(f"{place}: a recipe is a mapping of sections, got {_kind(node)}")
     reader = _Reader(str(path))
-    return reader.layer(node), reader.mistakes
+    return reader.layer(node), reader.problems
 
 
-def read_override(key: str, text: str) -> tuple[Entry, list[Mistake]]:
+def read_override(key: str, text: str) -> tuple[Entry, list[Problem]]:
     """The value of an override, as typed on the command line, and what is wrong with it."""
     try:
         node = _compose(text)
     except _SyntaxError as error:
-        return Entry(None, COMMAND_LINE), [Mistake(COMMAND_LINE, key, f"{text!r} is {error}")]
+        return Entry(None, COMMAND_LINE), [Problem(COMMAND_LINE, key, f"{text!r} is {error}")]
     if node is None:
         return Entry(None, COMMAND_LINE), []
     reader = _Reader(None, key)
-    return reader.entry(node, COMMAND_LINE, key, "." not in key), reader.mistakes
+    return reader.entry(node, COMMAND_LINE, key, "." not in key), reader.problems
 
 
 class _Reader:
-    """Turns nodes of YAML into entries, and collects the mistakes in them."""
+    """Turns nodes of YAML into entries, and collects the problems in them."""
 
     def __init__(self, source: str | None, root: str = "") -> None:
         self.source = source
         self.root = root
-        self.mistakes: list[Mistake] = []
+        self.problems: list[Problem] = []
         self.places: dict[str, Place] = {}
 
     def layer(self, node: MappingNode) -> Layer:
@@ -271,7 +271,7 @@ class _Reader:
         return Place(self.source, node.start_mark.line + 1) if self.source else COMMAND_LINE
 
     def _note(self, place: Place, key: str, text: str) -> None:
-        self.mistakes.append(Mistake(place, key or self.root or "recipe", text))
+        self.problems.append(Problem(place, key or self.root or "recipe", text))
 
 
 def _construct(node: ScalarNode) -> Any:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.errors import RecipeError
-from hieraseg.plugin_files import PluginFile
-from hieraseg.recipe.component import Component
 from hieraseg.recipe.reading import COMMAND_LINE, inline
+from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import plain
+from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
 
 
@@ -21,7 +21,7 @@ class Recipe:
         path: of the file it was read from.
         plugins: its own plugin files, and those of the plugin folders that it uses.
         components: by section.
-        augmentation: arguments of `hieraseg.data.augment.Augmentation`.
+        augmentation: arguments of `hieraseg.data.augmentation.Augmentation`.
         training: how long, how fast and where to train.
         evaluation: the protocol of the scores.
         logging: what a run leaves behind.
@@ -30,14 +30,14 @@ class Recipe:
 
     path: Path = field(compare=False)
     plugins: tuple[PluginFile, ...] = field(compare=False)
-    components: dict[str, Component]
+    components: dict[str, ComponentSpec]
     augmentation: dict[str, Any]
     training: Training
     evaluation: Evaluation
     logging: Logging
     origin: Mapping[str, str] = field(compare=False, repr=False)
 
-    def __getitem__(self, section: str) -> Component:
+    def __getitem__(self, section: str) -> ComponentSpec:
         """The component that a section names."""
         return self.components[section]
 

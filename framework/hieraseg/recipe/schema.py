@@ -12,13 +12,12 @@ from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, Union
 from urllib.parse import quote
 
-from hieraseg.contracts import SUPPLIED
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.checking import CORE_SECTIONS, SECTIONS
 from hieraseg.recipe.environment import REFERENCE
 from hieraseg.recipe.values import kind_of, registry_in, type_name
-from hieraseg.registry import BY_SECTION, Registry
+from hieraseg.registry import Registry, by_section
 
 Schema = dict[str, Any]
 
@@ -61,7 +60,7 @@ def recipe_schema() -> tuple[Schema, list[str]]:
     """The schema (draft-07), and what is wrong with each component that is left out of it."""
     broken: list[str] = []
     definitions = {"variable": _VARIABLE}
-    for registry in BY_SECTION.values():
+    for registry in by_section().values():
         definitions |= _definitions(registry, broken)
     sections = {section: _ref(section) for section in SECTIONS}
     for section, settings in CORE_SECTIONS.items():
@@ -74,10 +73,10 @@ def recipe_schema() -> tuple[Schema, list[str]]:
         "properties": {**_FILES, **sections},
         "additionalProperties": False,
         "if": {"required": ["base"]},
-        "then": {"properties": {section: _ref(f"{section}.merged") for section in BY_SECTION}},
+        "then": {"properties": {section: _ref(f"{section}.merged") for section in by_section()}},
         "else": {
-            "required": list(BY_SECTION),
-            "properties": {section: _ref(f"{section}.complete") for section in BY_SECTION},
+            "required": list(by_section()),
+            "properties": {section: _ref(f"{section}.complete") for section in by_section()},
         },
         "definitions": definitions,
     }
@@ -105,7 +104,7 @@ def _definitions(registry: Registry, broken: list[str]) -> dict[str, Schema]:
     }
     parts: dict[str, Schema] = {
         section: {
-            "description": f"The {section}; `hieraseg list {registry.kind}` tells of each.",
+            "description": f"The {section}; `hieraseg list {registry.kind.name}` tells of each.",
             "anyOf": [_ref(f"{section}.name"), {"type": "object"}],
             "properties": {"name": _ref(f"{section}.name")},
             "allOf": [*own_keys, _if_named(_ref("variable"), any_keys)],
@@ -139,7 +138,7 @@ def _known(registry: Registry, broken: list[str]) -> dict[str, _Settings]:
             broken.append(str(error))
             continue
         try:
-            known[name] = _settings(component, SUPPLIED[registry.kind])
+            known[name] = _settings(component, registry.kind.supplied)
         except RecipeError as error:
             broken.append(f"{registry.section} {name!r} of {registry.origins()[name]}: {error}")
     return known

@@ -17,9 +17,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 import hieraseg
-from hieraseg.recipe.component import Component
 from hieraseg.recipe.environment import settle
 from hieraseg.recipe.reading import inline, unquoted
+from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, losses
 
 _LONGEST = 60
@@ -122,7 +122,7 @@ def plain(value: Any) -> Any:
         return value.name
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, Component):
+    if isinstance(value, ComponentSpec):
         value = {"name": value.name, **value.arguments}
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
@@ -150,7 +150,7 @@ def type_name(hint: Any) -> str:
         return values if len(inner) == 1 else f"one of {values}"
     if kind is list or (kind is tuple and inner[-1] is Ellipsis):
         registry = _registry_of(inner[0])
-        return f"list of {registry.kind if registry else type_name(inner[0])}"
+        return f"list of {registry.kind.name if registry else type_name(inner[0])}"
     if kind is tuple:
         return f"list [{', '.join(map(type_name, inner))}]"
     if kind is dict:

@@ -9,9 +9,7 @@ from string import Template
 
 from hieraseg.errors import RecipeError
 from hieraseg.registry import Registry
-
-_FUNCTIONS = ("hierarchy", "optimizer", "schedule")
-"""Sections whose template is a function; those of the others are classes."""
+from hieraseg.registry.kinds import TEMPLATES
 
 
 def write_plugin(registry: Registry, name: str, folder: Path) -> list[Path]:
@@ -32,11 +30,13 @@ def write_plugin(registry: Registry, name: str, folder: Path) -> list[Path]:
     decorated = {
         "registry": ", registry",
         "import_registry": "from hieraseg import registry\n",
-        "register": f'@registry.{registry.kind}.register("{name}")\n',
+        "register": f'@registry.{registry.kind.name}.register("{name}")\n',
     }
     contents = {
-        folder / f"{name}.py": _filled(registry.section, words | decorated),
-        folder / f"test_{name}.py": _filled("test", words | {"module": name, "gap": "\n"}),
+        folder / f"{name}.py": _filled(registry.kind.template, words | decorated),
+        folder / f"test_{name}.py": _filled(
+            TEMPLATES / "test.template", words | {"module": name, "gap": "\n"}
+        ),
     }
     return _write(contents)
 
@@ -46,15 +46,15 @@ def write_package(registry: Registry, name: str, folder: Path) -> list[Path]:
     words = _words(registry, name)
     package = f"hieraseg_{name}"
     root = folder / package.replace("_", "-")
-    words |= {"kind": registry.kind, "package": package, "distribution": root.name}
+    words |= {"kind": registry.kind.name, "package": package, "distribution": root.name}
     words |= {"registry": "", "import_registry": "", "register": ""}
     words |= {"module": f"{package}.{name}", "gap": ""}
     contents = {
-        root / "pyproject.toml": _filled("pyproject", words),
-        root / "README.md": _filled("readme", words),
+        root / "pyproject.toml": _filled(TEMPLATES / "pyproject.template", words),
+        root / "README.md": _filled(TEMPLATES / "readme.template", words),
         root / package / "__init__.py": f'"""The {registry.section} {name} for hieraseg."""\n',
-        root / package / f"{name}.py": _filled(registry.section, words),
-        root / "tests" / f"test_{name}.py": _filled("test", words),
+        root / package / f"{name}.py": _filled(registry.kind.template, words),
+        root / "tests" / f"test_{name}.py": _filled(TEMPLATES / "test.template", words),
     }
     return _write(contents)
 
@@ -75,29 +75,27 @@ def _words(registry: Registry, name: str) -> dict[str, str]:
     if taken is not None:
         raise RecipeError(f"{registry.section} {name!r} is already registered by {taken}")
     camel = "".join(word.capitalize() for word in name.split("_"))
-    attribute = name if registry.section in _FUNCTIONS else camel
-    used = re.findall(r"\w+", _template(registry.section))
+    template = registry.kind.template.read_text(encoding="utf-8")
+    attribute = name if "def $name(" in template else camel
+    used = re.findall(r"\w+", template)
     is_module = name in sys.stdlib_module_names or find_spec(name) is not None
     if is_module or keyword.iskeyword(name) or attribute in used:
         raise RecipeError(
             f"{name!r} is used in Python or in the plugin's file: say more, as in 'my_{name}'"
         )
-    contract = {"data": "Dataset"}.get(registry.section, registry.section.capitalize())
+    testing, _, contract = registry.kind.suite.partition(":")
     return {
         "name": name,
         "Class": camel,
         "attribute": attribute,
         "section": registry.section,
-        "Contract": f"{contract}Contract",
+        "testing": testing,
+        "Contract": contract,
     }
 
 
-def _template(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.template").read_text(encoding="utf-8")
-
-
-def _filled(template: str, words: dict[str, str]) -> str:
-    return Template(_template(template)).substitute(words)
+def _filled(template: Path, words: dict[str, str]) -> str:
+    return Template(template.read_text(encoding="utf-8")).substitute(words)
 
 
 def _write(contents: dict[Path, str]) -> list[Path]:

@@ -28,7 +28,6 @@ from hieraseg.testing.optimizers import OptimizerContract
 from hieraseg.testing.schedules import ScheduleContract
 
 __all__ = [
-    "SUITES",
     "BackboneContract",
     "ComponentContract",
     "DatasetContract",
@@ -40,18 +39,3 @@ __all__ = [
     "ScheduleContract",
     "TreeContract",
 ]
-
-SUITES: dict[str, type[ComponentContract]] = {
-    suite.kind: suite
-    for suite in (
-        HierarchyContract,
-        DatasetContract,
-        BackboneContract,
-        DecoderContract,
-        LossContract,
-        InferenceContract,
-        OptimizerContract,
-        ScheduleContract,
-    )
-}
-"""The suite of each kind of component, by the kind's plural name."""

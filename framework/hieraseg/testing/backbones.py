@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hieraseg.contracts import SUPPLIED
 from hieraseg.recipe.arguments import arguments_of
 from hieraseg.testing.component import DEFAULTS, Arguments
 from hieraseg.testing.modules import ModuleContract
@@ -19,8 +18,6 @@ SIZES = (SIZE, (65, 33), (97, 128))
 
 class BackboneContract(ModuleContract):
     """What every backbone has to offer (see `contracts.Backbone`)."""
-
-    kind = "backbones"
 
     def module(self, arguments: Arguments = DEFAULTS) -> nn.Module:
         return cast(nn.Module, self.build(arguments))
@@ -80,7 +77,7 @@ class BackboneContract(ModuleContract):
 
     def test_it_can_be_built_without_its_weights(self) -> None:
         """Where it has an argument `weights`, null is allowed: a checkpoint follows then."""
-        weights = arguments_of(self.component, SUPPLIED[self.kind]).get("weights")
+        weights = arguments_of(self.component, self.kind().supplied).get("weights")
         if weights is None:
             pytest.skip("it has no argument `weights`")
         try:

@@ -3,27 +3,26 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hieraseg.components import build
-from hieraseg.contracts import SUPPLIED
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.arguments import arguments_of
+from hieraseg.recipe.build import build
 from hieraseg.recipe.checking import Checker
-from hieraseg.recipe.component import Component
 from hieraseg.recipe.reading import Entry, Place
+from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import plain
-from hieraseg.registry import BY_KIND
+from hieraseg.registry import Kind
 
 SETTINGS = Place("settings")
 
 
 def build_component(
-    factory: Callable[..., Any], kind: str, settings: Mapping[str, Any], **supplied: Any
+    factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any], **supplied: Any
 ) -> Any:
     """A component, registered or not, built as a run builds it.
 
     Args:
         factory: the class or function.
-        kind: plural name of its kind, as in `losses`.
+        kind: its kind.
         settings: its arguments, as they would stand in a recipe.
         supplied: what the runner supplies; it gets those that it asks for.
 
@@ -31,10 +30,10 @@ def build_component(
         RecipeError: all that is wrong with the settings, one a line; a value that the component
             refuses; or its signature breaks the rules for plugins.
     """
-    section, runner = BY_KIND[kind].section, SUPPLIED[kind]
+    section, runner = kind.section, kind.supplied
     name = getattr(factory, "__name__", repr(factory))
     entries = {key: Entry(plain(value), SETTINGS) for key, value in settings.items()}
-    checker = Checker(SETTINGS, inputs=False)
+    checker = Checker(SETTINGS, require_paths=False)
     arguments = checker.arguments(
         section,
         f"{section} {name!r}",
@@ -42,6 +41,6 @@ def build_component(
         arguments_of(factory, runner),
         runner,
     )
-    if checker.mistakes:
-        raise RecipeError("\n".join(map(str, checker.mistakes)))
-    return build(Component(section, name, arguments, factory), **supplied)
+    if checker.problems:
+        raise RecipeError("\n".join(map(str, checker.problems)))
+    return build(ComponentSpec(section, name, arguments, factory), **supplied)

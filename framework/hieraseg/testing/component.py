@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from hieraseg.contracts import SUPPLIED
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of, docstring_of
 from hieraseg.recipe.reading import inline
 from hieraseg.recipe.values import plain
+from hieraseg.registry.kinds import Kind, kinds
 from hieraseg.testing.building import build_component
 from hieraseg.testing.cases import MAIN_TREE, TREES
 
@@ -23,13 +23,11 @@ class ComponentContract:
     """What every component has to offer, of whatever kind; the base of all suites.
 
     Attributes:
-        kind: plural name of the kind, as in `losses`; set by each suite.
         component: the class or function to check.
         settings: the sets of arguments to check it with, each as it would stand in a recipe. The
             first one is used where one is enough.
     """
 
-    kind: ClassVar[str]
     component: ClassVar[Any]
     settings: ClassVar[Sequence[Arguments]] = (DEFAULTS,)
 
@@ -39,6 +37,14 @@ class ComponentContract:
         if isinstance(own, FunctionType):
             # Else it would be a method, which gets the suite as its first argument.
             cls.component = staticmethod(own)
+
+    @classmethod
+    def kind(cls) -> Kind:
+        """The kind that this suite, or a base class of it, belongs to in the table of kinds."""
+        for kind in kinds():
+            if issubclass(cls, kind.load_suite()):
+                return kind
+        raise TypeError(f"{cls.__name__} is no suite of any kind; subclass one of hieraseg.testing")
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One case for each of the sets of arguments, where a test asks for `arguments`."""
@@ -59,16 +65,16 @@ class ComponentContract:
             arguments: as they would stand in a recipe.
             supplied: what the runner supplies; the component gets what it asks for.
         """
-        return build_component(self.component, self.kind, arguments, **supplied)
+        return build_component(self.component, self.kind(), arguments, **supplied)
 
     def test_every_argument_is_typed_and_its_default_is_of_that_type(self) -> None:
         """Every argument that a recipe may set has a type, and a default of that type if any."""
         # Raises RecipeError, which says what to mend.
-        arguments_of(self.component, SUPPLIED[self.kind])
+        arguments_of(self.component, self.kind().supplied)
 
     def test_every_argument_is_documented(self) -> None:
         """The docstring says what each argument of a recipe means."""
-        arguments = arguments_of(self.component, SUPPLIED[self.kind])
+        arguments = arguments_of(self.component, self.kind().supplied)
         silent = [name for name, argument in arguments.items() if not argument.meaning]
         assert not silent, (
             f"the docstring does not say what {_listed(silent)} means: add a line "

@@ -19,7 +19,6 @@ class DatasetContract(ComponentContract):
         samples: how many images of each split are read.
     """
 
-    kind = "datasets"
     hierarchy: ClassVar[Any] = MAIN_TREE
     samples: ClassVar[int] = 4
 

@@ -50,7 +50,6 @@ class DecoderContract(ModuleContract, TreeContract):
             one is enough.
     """
 
-    kind = "decoders"
     pyramids: ClassVar[Mapping[str, Pyramid]] = PYRAMIDS
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

@@ -13,8 +13,6 @@ LARGEST_LABEL = 255
 class HierarchyContract(ComponentContract):
     """What every hierarchy has to offer: a function that returns a `hieraseg.Hierarchy`."""
 
-    kind = "hierarchies"
-
     def make(self, arguments: Arguments = DEFAULTS) -> Hierarchy:
         """The class tree."""
         made = self.build(arguments)

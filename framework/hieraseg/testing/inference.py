@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hieraseg.contracts import Activation, InferenceRule
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.inference import level_scores
+from hieraseg.inference.scores import level_scores
 from hieraseg.testing.cases import Size, random_logits
 from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
 
@@ -22,7 +22,6 @@ class InferenceContract(TreeContract):
         coherent: whether every answer is a path of the tree, which is checked then.
     """
 
-    kind = "inference"
     coherent: ClassVar[bool] = False
 
     def make(

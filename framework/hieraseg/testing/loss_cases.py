@@ -70,8 +70,6 @@ def answer(loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: floa
 class LossCases(TreeContract):
     """The base of the suite of losses: how to make one, with something to answer to."""
 
-    kind = "losses"
-
     def make(
         self,
         arguments: Arguments = DEFAULTS,

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.inference import level_scores
+from hieraseg.inference.scores import level_scores
 from hieraseg.testing.cases import forget_anywhere, forget_below, reordered
 from hieraseg.testing.comparing import difference, finite
 from hieraseg.testing.component import Arguments
@@ -116,7 +116,7 @@ class LossLabelsContract(LossCases):
     def test_minimising_it_teaches_the_classes(self) -> None:
         """Minimising it makes the classes right, as its activation reads them."""
         loss, inputs, targets, _ = self.draw(self.settings[0], 14)
-        if loss.levels == "none" or not loss.alone:
+        if loss.levels == "none" or not loss.standalone:
             pytest.skip("it needs another loss beside it")
         learnt = copies([0.1 * one for one in inputs])
         optimizer = torch.optim.Adam(learnt, lr=0.3)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from hieraseg.checkpoint import load_checkpoint, save_checkpoint
+from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.testing.comparing import difference, finite
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
 

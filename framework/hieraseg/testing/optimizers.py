@@ -16,8 +16,6 @@ STEPS = 20
 class OptimizerContract(ComponentContract):
     """What every optimizer has to offer (see `contracts.OptimizerFactory`)."""
 
-    kind = "optimizers"
-
     def make(self, parts: Parts, arguments: Arguments = DEFAULTS) -> Optimizer:
         """The optimizer of some parameters."""
         made = self.build(arguments, parameters=parts)

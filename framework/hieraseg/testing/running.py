@@ -13,10 +13,10 @@ import pytest
 import torch
 from rich.progress import BarColumn, Progress, TextColumn
 
+from hieraseg.console import console
 from hieraseg.errors import HierasegError
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.progress import console
-from hieraseg.testing import SUITES
+from hieraseg.registry import Kind
 from hieraseg.testing.component import ComponentContract, TreeContract
 from hieraseg.testing.places import place_of, reason_of
 
@@ -69,7 +69,7 @@ class Report:
 
 
 def suite_of(
-    kind: str,
+    kind: Kind,
     component: Callable[..., Any],
     settings: Mapping[str, Any],
     hierarchy: Hierarchy | None = None,
@@ -77,12 +77,12 @@ def suite_of(
     """The suite of a component with one set of arguments.
 
     Args:
-        kind: plural name of its kind.
+        kind: its kind.
         component: the class or function.
         settings: its arguments, as they would stand in a recipe.
         hierarchy: the only class tree to check it on; None for those of the suite.
     """
-    suite = SUITES[kind]
+    suite = kind.load_suite()
     given: dict[str, Any] = {"component": component, "settings": (settings,)}
     if hierarchy is not None:
         given["hierarchy"] = hierarchy

@@ -16,8 +16,6 @@ STEPS = (1, 2, 3, 10, 1000)
 class ScheduleContract(ComponentContract):
     """What every schedule has to offer (see `contracts.ScheduleFactory`)."""
 
-    kind = "schedules"
-
     def make(
         self, optimizer: Optimizer, total_steps: int, arguments: Arguments = DEFAULTS
     ) -> LRScheduler:

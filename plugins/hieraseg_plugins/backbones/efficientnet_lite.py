@@ -9,8 +9,8 @@ from jaxtyping import Float
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from hieraseg.checkpoint import Weights, load_weights, read_weights
 from hieraseg.errors import RecipeError
+from hieraseg.model.weights import Weights, load_weights, read_weights
 
 
 class EfficientNetLite(nn.Module):

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from hieraseg.checkpoint import Weights, load_weights, read_weights
 from hieraseg.errors import RecipeError
+from hieraseg.model.weights import Weights, load_weights, read_weights
 
 
 class ResNet50(nn.Module):

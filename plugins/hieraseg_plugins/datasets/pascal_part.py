@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from hieraseg import Hierarchy
-from hieraseg.data.store import UNREADABLE
+from hieraseg.data.images import UNREADABLE
 from hieraseg.errors import DataError, first_few
 
 # NumPy parses headers with `ast`, which in Python 3.11 fails at random when threads use it at

@@ -35,7 +35,7 @@ class RegionMutualInformation(Loss):
     """
 
     activation = "sigmoid"
-    alone = False  # scores that are wrong everywhere explain the labels just as well
+    standalone = False  # scores that are wrong everywhere explain the labels just as well
 
     def __init__(
         self, hierarchy: Hierarchy, radius: int = 3, stride: int = 3, ridge: float = 5e-4

@@ -1,0 +1,1 @@
+"""From images to classes: test-time augmentation, scores, and the inference rule on them."""

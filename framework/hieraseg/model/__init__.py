@@ -1,0 +1,1 @@
+"""The model: backbone and decoder put together, its weights."""

@@ -1,0 +1,64 @@
+"""Weights in files: read without pickle, checked against the model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hieraseg.errors import RecipeError
+
+Weights = dict[str, Tensor]
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The tensors of a `.safetensors` file, or of a state dict that torch saved.
+
+    Raises:
+        RecipeError: no such file, a damaged one, or one that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such weights file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reads a damaged file until anything at all goes wrong
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise RecipeError(
+            f"{path}: cannot be read as weights ({reason}); "
+            "save a plain state dict, or use safetensors"
+        ) from error
+    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise RecipeError(f"{path}: holds no state dict, but a {type(weights).__name__}")
+    return weights
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Put weights into a module, all of them or none.
+
+    Raises:
+        RecipeError: they are another model's: tensors are missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in weights]
+    unknown = [key for key in weights if key not in own]
+    reshaped = [
+        f"{key} is {list(weights[key].shape)} instead of {list(own[key].shape)}"
+        for key in own
+        if key in weights and weights[key].shape != own[key].shape
+    ]
+    if missing or unknown or reshaped:
+        counts = [
+            f"{len(missing)} tensors are missing (the first: {missing[0]})" if missing else "",
+            f"{len(unknown)} are unknown (the first: {unknown[0]})" if unknown else "",
+            f"{len(reshaped)} have another shape (the first: {reshaped[0]})" if reshaped else "",
+        ]
+        raise RecipeError(
+            f"{source}: holds the weights of another model: {', '.join(filter(None, counts))}; "
+            "use the recipe that made it"
+        )
+    module.load_state_dict(dict(weights))

@@ -1,0 +1,73 @@
+"""Component registries, one for each kind: `registry.losses`, `registry.backbones`, ...
+
+    from hieraseg import registry
+
+    @registry.losses.register("my_loss")
+    class MyLoss(Loss): ...
+
+    registry.losses.names()
+    registry.losses.get("my_loss")
+
+The kinds are those of the table in `hieraseg.registry.kinds`.
+"""
+
+from functools import cache
+from typing import Any
+
+from hieraseg.errors import did_you_mean
+from hieraseg.registry.kinds import Kind, add_kind, find_kind, kinds
+from hieraseg.registry.registry import Listing, Registry, plugin_files, registered_by
+
+__all__ = [
+    "Kind",
+    "Listing",
+    "Registry",
+    "add_kind",
+    "by_name",
+    "by_section",
+    "find_registry",
+    "plugin_files",
+    "registered_by",
+    "registry_of",
+]
+
+
+@cache
+def registry_of(kind: Kind) -> Registry:
+    """The registry of a kind."""
+    return Registry(kind)
+
+
+def by_name() -> dict[str, Registry]:
+    """All registries by the plural name of their kind."""
+    return {kind.name: registry_of(kind) for kind in kinds()}
+
+
+def by_section() -> dict[str, Registry]:
+    """All registries by the recipe section of their kind."""
+    return {kind.section: registry_of(kind) for kind in kinds()}
+
+
+def find_registry(word: str) -> Registry:
+    """The registry of the kind with this plural name or section.
+
+    Raises:
+        RecipeError: there is no such kind.
+    """
+    return registry_of(find_kind(word))
+
+
+def __getattr__(attribute: str) -> Any:
+    registries = by_name()
+    if attribute in registries:
+        return registries[attribute]
+    singular = by_section().get(attribute)
+    hint = f"did you mean {singular.kind.name!r}?" if singular else ""
+    raise AttributeError(
+        f"hieraseg.registry has no attribute {attribute!r}, "
+        f"{hint or did_you_mean(attribute, registries)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *by_name()]

@@ -1,0 +1,164 @@
+"""The table of component kinds: all that the framework knows of each kind is written here.
+
+A new kind is one more entry (see `add_kind`). Listing, validating, showing, scaffolding and
+checking its components all read this table.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hieraseg.errors import RecipeError, did_you_mean
+
+TEMPLATES = Path(__file__).parents[1] / "scaffold"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component. References are `module:attribute`, so that nothing is imported early.
+
+    Args:
+        name: plural name, as in `losses`; its entry point group is `hieraseg_<name>`.
+        section: recipe section that names its components, as in `loss`.
+        contract: reference of the class or protocol that its components implement.
+        suite: reference of the contract test suite in `hieraseg.testing`.
+        template: file that `hieraseg new` fills in.
+        supplied: arguments that the runner passes to a component whose signature has them; a
+            recipe cannot set them.
+        many: whether the section is a list of components instead of one.
+        required: whether a recipe must have the section.
+        nestable: whether arguments of other components can be annotated with the contract, and
+            then be set to such a component, or a list of them, in a recipe.
+    """
+
+    name: str
+    section: str
+    contract: str
+    suite: str
+    template: Path
+    supplied: frozenset[str] = frozenset()
+    many: bool = False
+    required: bool = True
+    nestable: bool = False
+
+    @property
+    def group(self) -> str:
+        """Entry point group of its components."""
+        return f"hieraseg_{self.name}"
+
+    def load_contract(self) -> Any:
+        """Import the contract."""
+        return _load(self.contract)
+
+    def load_suite(self) -> Any:
+        """Import the contract test suite."""
+        return _load(self.suite)
+
+
+def _load(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def add_kind(kind: Kind) -> None:
+    """Add a kind to the table.
+
+    Raises:
+        ValueError: another kind has the same name or section.
+    """
+    for other in _KINDS.values():
+        if {kind.name, kind.section} & {other.name, other.section}:
+            raise ValueError(f"kind {kind.name!r}: the kind {other.name!r} has this name already")
+    _KINDS[kind.name] = kind
+
+
+def kinds() -> Iterator[Kind]:
+    """All kinds, in the order in which a recipe prints their sections."""
+    return iter(_KINDS.values())
+
+
+def find_kind(word: str) -> Kind:
+    """The kind with this plural name or section.
+
+    Raises:
+        RecipeError: there is no such kind.
+    """
+    known = {word: kind for kind in kinds() for word in (kind.section, kind.name)}
+    if word not in known:
+        raise RecipeError(f"unknown kind of component {word!r}, {did_you_mean(word, known)}")
+    return known[word]
+
+
+for _kind in (
+    Kind(
+        name="hierarchies",
+        section="hierarchy",
+        contract="hieraseg.hierarchy:Hierarchy",
+        suite="hieraseg.testing:HierarchyContract",
+        template=TEMPLATES / "hierarchy.template",
+    ),
+    Kind(
+        name="datasets",
+        section="data",
+        contract="hieraseg.contracts:Dataset",
+        suite="hieraseg.testing:DatasetContract",
+        template=TEMPLATES / "data.template",
+        supplied=frozenset({"hierarchy"}),
+    ),
+    Kind(
+        name="backbones",
+        section="backbone",
+        contract="hieraseg.contracts:Backbone",
+        suite="hieraseg.testing:BackboneContract",
+        template=TEMPLATES / "backbone.template",
+    ),
+    Kind(
+        name="decoders",
+        section="decoder",
+        contract="hieraseg.contracts:Decoder",
+        suite="hieraseg.testing:DecoderContract",
+        template=TEMPLATES / "decoder.template",
+        supplied=frozenset(
+            {"channels", "strides", "num_classes", "hierarchy", "embedding_channels"}
+        ),
+    ),
+    Kind(
+        name="losses",
+        section="loss",
+        contract="hieraseg.contracts:Loss",
+        suite="hieraseg.testing:LossContract",
+        template=TEMPLATES / "loss.template",
+        supplied=frozenset({"hierarchy", "class_pixels"}),
+        nestable=True,
+    ),
+    Kind(
+        name="inference",
+        section="inference",
+        contract="hieraseg.contracts:InferenceRule",
+        suite="hieraseg.testing:InferenceContract",
+        template=TEMPLATES / "inference.template",
+        supplied=frozenset({"hierarchy"}),
+    ),
+    Kind(
+        name="optimizers",
+        section="optimizer",
+        contract="hieraseg.contracts:OptimizerFactory",
+        suite="hieraseg.testing:OptimizerContract",
+        template=TEMPLATES / "optimizer.template",
+        supplied=frozenset({"parameters"}),
+    ),
+    Kind(
+        name="schedules",
+        section="schedule",
+        contract="hieraseg.contracts:ScheduleFactory",
+        suite="hieraseg.testing:ScheduleContract",
+        template=TEMPLATES / "schedule.template",
+        supplied=frozenset({"optimizer", "total_steps"}),
+    ),
+):
+    add_kind(_kind)

@@ -1,0 +1,102 @@
+"""What a run was made with, so that another can be made like it."""
+
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import hieraseg
+from hieraseg.recipe import ComponentSpec, Recipe
+from hieraseg.recipe.spec import components_in
+
+_PACKAGES = (
+    *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
+    *("jsonargparse", "catalogue", "safetensors"),
+)
+
+
+def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
+    """Content of `provenance.json`.
+
+    Args:
+        recipe: the resolved recipe.
+        data: fingerprint of each split that was read.
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "seed": recipe.training.seed,
+        "code": {"version": hieraseg.__version__, **_revision()},
+        "packages": {"python": platform.python_version(), **_versions()},
+        "hardware": {
+            "platform": platform.platform(),
+            "cpu_cores": os.cpu_count(),
+            "gpus": [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())],
+        },
+        "data": data,
+        "plugins": {
+            section: [_plugin(one) for one in components_in(component)]
+            for section, component in recipe.components.items()
+        },
+    }
+
+
+def _plugin(component: ComponentSpec) -> dict[str, Any]:
+    """A component's code, and the files that its arguments name, such as weights or a tree."""
+    factory = component.factory
+    digest: str | None = component.code
+    if not digest:
+        file = inspect.getsourcefile(factory)
+        digest = _digest(Path(file)) if file else None
+    named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
+    return {
+        "name": component.name,
+        "object": f"{factory.__module__}:{factory.__qualname__}",
+        "sha256": digest,
+        "files": {name: _digest(Path(name)) for name in named if os.path.isfile(name)},
+    }
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _revision() -> dict[str, str | None]:
+    """Revision of the checkout that the program runs from, and what was changed since."""
+    root = Path(__file__).parent
+    if _git(root, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return {"revision": None, "diff": None}  # installed, perhaps inside another repository
+    return {"revision": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,246 @@
+"""Restricted types: ranges that `validate`, `list`, the JSON Schema and Python calls all know.
+
+    from hieraseg.types import NonNegativeFloat, PositiveInt, check_arguments
+
+    @check_arguments
+    class MyLoss(Loss):
+        def __init__(self, gamma: NonNegativeFloat = 0.0, radius: PositiveInt = 3) -> None: ...
+
+A recipe with `gamma: -1` is refused with its file and line before anything is built, and
+`MyLoss(gamma=-1)` raises ValueError. To a type checker the types are plain `float` and `int`.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Component = TypeVar("Component", bound=Callable[..., Any])
+
+
+class Constraint(Protocol):
+    """What a value has to satisfy beyond its type: metadata of an `Annotated` type."""
+
+    @property
+    def phrase(self) -> str:
+        """What the value must be, as in `non-negative` or `in [0, 1]`."""
+        ...
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value satisfies the constraint."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON Schema keywords (draft-07)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Range:
+    """Finite numbers within bounds.
+
+    Args:
+        ge: smallest value.
+        gt: lower bound, excluded.
+        le: largest value.
+        lt: upper bound, excluded.
+    """
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    @property
+    def phrase(self) -> str:
+        """`positive`, `non-negative`, `at least 2`, `in [0, 1)`, ..."""
+        low = self.ge if self.gt is None else self.gt
+        high = self.le if self.lt is None else self.lt
+        if low is not None and high is not None:
+            opening, closing = "[" if self.gt is None else "(", "]" if self.lt is None else ")"
+            return f"in {opening}{low:g}, {high:g}{closing}"
+        if high is not None:
+            return f"{'at most' if self.lt is None else 'below'} {high:g}"
+        if low == 0:
+            return "non-negative" if self.gt is None else "positive"
+        return f"{'at least' if self.gt is None else 'above'} {low or 0:g}"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a number lies within the bounds. NaN and infinities never do."""
+        return (
+            math.isfinite(value)
+            and (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+    def schema(self) -> dict[str, Any]:
+        """`minimum`, `exclusiveMinimum`, `maximum` and `exclusiveMaximum`."""
+        bounds = {
+            "minimum": self.ge,
+            "exclusiveMinimum": self.gt,
+            "maximum": self.le,
+            "exclusiveMaximum": self.lt,
+        }
+        return {keyword: bound for keyword, bound in bounds.items() if bound is not None}
+
+
+@dataclass(frozen=True)
+class Ascending:
+    """Sequences of numbers, none of which is smaller than the one before."""
+
+    phrase = "ascending"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the numbers ascend."""
+        return all(low <= high for low, high in zip(value, value[1:], strict=False))
+
+    def schema(self) -> dict[str, Any]:
+        """Nothing: JSON Schema cannot compare items."""
+        return {}
+
+
+@dataclass(frozen=True)
+class NonEmpty:
+    """Sequences with at least one item."""
+
+    phrase = "non-empty"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether there is an item."""
+        return len(value) > 0
+
+    def schema(self) -> dict[str, Any]:
+        """`minItems`."""
+        return {"minItems": 1}
+
+
+PositiveInt = Annotated[int, Range(gt=0)]
+NonNegativeInt = Annotated[int, Range(ge=0)]
+PositiveFloat = Annotated[float, Range(gt=0)]
+NonNegativeFloat = Annotated[float, Range(ge=0)]
+Probability = Annotated[float, Range(ge=0, le=1)]
+"""A number from 0 to 1, also where it is a share of a whole."""
+
+
+class ArgumentError(ValueError):
+    """An argument that has a value which cannot be used.
+
+    Args:
+        argument: its name.
+        problem: the rest of the sentence, as in `must be positive, got -1`.
+    """
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument} {problem}")
+        self.argument = argument
+        self.problem = problem
+
+
+def check_arguments(component: Component) -> Component:
+    """Decorator of a class or function that checks arguments against their restricted types.
+
+    Calls with a value that its type excludes raise ArgumentError, a ValueError.
+    """
+    if not inspect.isclass(component):
+        return _checked(component)
+    component.__init__ = _checked(component.__init__)  # type: ignore[method-assign]
+    return component
+
+
+def _checked(function: Any) -> Any:
+    @functools.cache
+    def restricted() -> dict[str, Any]:
+        # On the first call, as annotations may name what the module defines later.
+        hints = get_type_hints(function, include_extras=True)
+        return {name: hint for name, hint in hints.items() if is_restricted(hint)}
+
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # which raises Python's own error
+        for name, hint in restricted().items():
+            problem = violation(given[name], hint) if name in given else ""
+            if problem:
+                raise ArgumentError(name, problem)
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def is_restricted(hint: Any) -> bool:
+    """Whether a type, or one inside it, has constraints."""
+    return bool(constraints_of(hint)) or any(map(is_restricted, get_args(hint)))
+
+
+def constraints_of(hint: Any) -> list[Constraint]:
+    """The constraints of a type itself, not of the types inside it."""
+    if get_origin(hint) is not Annotated:
+        return []
+    return [one for one in hint.__metadata__ if hasattr(one, "accepts")]
+
+
+def plain_type(hint: Any) -> Any:
+    """A type without the metadata of `Annotated`, at any depth."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return plain_type(inner[0])
+    if origin in (Union, UnionType):
+        return Union[tuple(map(plain_type, inner))]  # noqa: UP007 (built at run time)
+    if origin in (list, tuple, dict, Sequence, Mapping):
+        return origin[tuple(one if one is Ellipsis else plain_type(one) for one in inner)]
+    return hint
+
+
+def violation(value: Any, hint: Any) -> str:
+    """How a value violates the constraints of a type, as in `must be positive, got -1`.
+
+    The type itself is not checked.
+
+    Args:
+        value: as Python or YAML gives it; sequences and mappings are checked item by item.
+        hint: the type.
+
+    Returns:
+        An empty string if it does not.
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        for constraint in constraints_of(hint):
+            if isinstance(value, int | float | Sequence) and not constraint.accepts(value):
+                return f"must be {constraint.phrase}, got {value!r}"
+        return violation(value, inner[0])
+    if origin in (Union, UnionType):
+        problems = [violation(value, one) for one in inner if _matches(value, one)]
+        return "" if "" in problems else next(iter(problems), "")
+    if origin in (dict, Mapping) and isinstance(value, Mapping):
+        items = [(f"[{key!r}]", item, inner[1]) for key, item in value.items()]
+    elif origin in (list, tuple, Sequence) and isinstance(value, Sequence):
+        hints = inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1] * len(value)
+        items = [(f"[{i}]", *pair) for i, pair in enumerate(zip(value, hints, strict=False))]
+    else:
+        return ""
+    for place, item, of_item in items:
+        problem = violation(item, of_item)
+        if problem:
+            return f"{problem} at {place}"
+    return ""
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Whether a value can be meant for one of the types of a union."""
+    kind = plain_type(hint)
+    kind = get_origin(kind) or kind
+    if kind is float:
+        return isinstance(value, int | float)
+    if kind in (list, tuple, Sequence):
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(kind, type) and isinstance(value, kind)

@@ -1,0 +1,128 @@
+"""Boundary IoU against erosion of one class at a time, and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import binary_erosion
+from torch import Tensor
+
+from hieraseg import IGNORE_INDEX, Hierarchy
+from hieraseg.metrics import SplitCounts, summarize
+from hieraseg.metrics.boundary import boundary_distance, near_boundary
+from tests.support.scores import Case, approximately, mean_of, random_case
+from tests.support.trees import SEEDS, Tree, nested_trees
+
+FLAT = Hierarchy.from_tree(["background", "a", "b"], background="background")
+
+
+def eroded_away(mask: np.ndarray, distance: int) -> np.ndarray:
+    """What a mask loses by the published code: eroded step by step, outside of the image is 0."""
+    square = np.ones((3, 3), bool)
+    return mask & ~binary_erosion(mask, square, iterations=distance, border_value=0)
+
+
+def blobs(size: tuple[int, int, int], classes: int, generator: torch.Generator) -> Tensor:
+    """Label maps `[B, H, W]` of coarse areas with a few stray pixels."""
+    images, height, width = size
+    coarse = torch.randint(classes, (images, height // 8 + 1, width // 8 + 1), generator=generator)
+    labels = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width]
+    stray = torch.rand(labels.shape, generator=generator) < 0.01
+    return torch.where(stray, torch.randint(classes, size, generator=generator), labels)
+
+
+@given(SEEDS, st.integers(1, 6))
+def test_band_is_what_erosion_takes_away(seed: int, distance: int) -> None:
+    """All classes at once, by windows, or one at a time, step by step."""
+    labels = blobs((2, 30, 21), 4, torch.Generator().manual_seed(seed))
+    labels[1, 3:17, 4:9] = IGNORE_INDEX
+    band = near_boundary(labels, distance).numpy()
+    for image in range(2):
+        for index in range(4):
+            mask = labels[image].numpy() == index
+            np.testing.assert_array_equal(band[image] & mask, eroded_away(mask, distance))
+
+
+@given(nested_trees(), SEEDS)
+def test_scores_by_loops(tree: Tree, seed: int) -> None:
+    """Small images: each pixel looks at its eight neighbours."""
+    case = random_case(tree, seed)
+    assert boundary_distance(*case.targets.shape[-2:]) == 1
+    levels = case.summary()["levels"]
+    for level, names in enumerate(case.hierarchy.level_names):
+        iou = {name: iou_by_loop(case, level, index) for index, name in enumerate(names)}
+        foreground = [iou[name] for name in names if name != case.hierarchy.background]
+        expected = {name: approximately(value) for name, value in iou.items()}
+        assert levels[level]["boundary_iou"] == expected
+        assert levels[level]["mean_boundary_iou"] == approximately(mean_of(foreground))
+
+
+def iou_by_loop(case: Case, level: int, index: int) -> float | None:
+    both = either = 0
+    images, height, width = case.targets[:, level].shape
+    for image in range(images):
+        truth = case.targets[image, level].tolist()
+        answer = case.predicted[image, level].tolist()
+        for y, x in np.ndindex(height, width):
+            neighbours = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+            def inside(
+                labels: list[list[int]],
+                place: tuple[int, int],
+                truth: list[list[int]] = truth,
+            ) -> bool:
+                row, column = place
+                if not (0 <= row < height and 0 <= column < width):
+                    return False
+                return truth[row][column] != IGNORE_INDEX and labels[row][column] == index
+
+            near = [
+                inside(labels, (y, x)) and not all(inside(labels, place) for place in neighbours)
+                for labels in (truth, answer)
+            ]
+            both += all(near)
+            either += any(near)
+    return both / either if either else None
+
+
+def test_large_image_against_erosion() -> None:
+    """A diagonal of 150 pixels: 3 pixels to each side of a boundary, on two images."""
+    generator = torch.Generator().manual_seed(0)
+    truth = blobs((2, 120, 90), 3, generator)
+    answer = torch.where(
+        torch.rand(truth.shape, generator=generator) < 0.001, (truth + 1) % 3, truth
+    ).roll(1, dims=2)
+    assert boundary_distance(120, 90) == 3
+    counts = SplitCounts(FLAT, 2, torch.device("cpu"))
+    scores = [torch.rand(2, 3, 120, 90, generator=generator)]
+    counts.add(torch.arange(2), answer[:, None], truth[:, None], scores)
+    (level,) = summarize(counts.arrays(), FLAT)["levels"]
+    for index, name in enumerate(FLAT.level_names[0]):
+        near = [
+            [eroded_away(image.numpy() == index, 3) for image in labels]
+            for labels in (truth, answer)
+        ]
+        both, either = np.logical_and(*near).sum(), np.logical_or(*near).sum()
+        assert level["boundary_iou"][name] == pytest.approx(both / either)
+        # Near boundaries a shift by one pixel weighs more.
+        assert level["boundary_iou"][name] < level["iou"][name]
+
+
+def test_right_answers_beside_void_are_right() -> None:
+    truth = torch.tensor([[1, 1, 1, -100, -100, 2, 2, 2, 2]] * 7)[None, None]
+    answer = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 2, 2]] * 7)[None, None]
+    counts = SplitCounts(FLAT, 1, torch.device("cpu"))
+    counts.add(torch.tensor([0]), answer, truth, [torch.rand(1, 3, 7, 9)])
+    (level,) = summarize(counts.arrays(), FLAT)["levels"]
+    assert level["boundary_iou"] == {"background": None, "a": 1, "b": 1}
+    # All but the inner 5 x 1 of a and 5 x 2 of b: void is a boundary as the border is.
+    np.testing.assert_array_equal(counts.arrays()["boundary_truth_1"], [[0, 16, 18]])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "distance"), [(1, 1, 1), (30, 40, 1), (60, 80, 2), (1024, 2048, 46)]
+)
+def test_distance(height: int, width: int, distance: int) -> None:
+    """2 % of the diagonal, rounded, at least 1."""
+    assert boundary_distance(height, width) == distance

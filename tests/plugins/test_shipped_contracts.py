@@ -1,0 +1,308 @@
+"""Every shipped component keeps the contract of its kind (see `hieraseg.testing`)."""
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieraseg import registry
+from hieraseg.testing import (
+    BackboneContract,
+    ComponentContract,
+    DatasetContract,
+    DecoderContract,
+    HierarchyContract,
+    InferenceContract,
+    LossContract,
+    OptimizerContract,
+    ScheduleContract,
+)
+from tests.support.pascal_part import write_pascal_folder
+
+HERE = Path(__file__)
+COMPILE = "test_torch_compile_gives_the_same"
+
+
+@pytest.fixture(autouse=True)
+def compiled_elsewhere(request: pytest.FixtureRequest) -> None:
+    """torch.compile would trace the shape checks of each function too, which takes minutes."""
+    if request.node.originalname == COMPILE and "shape_checks" in sys.modules:
+        pytest.skip("done by test_compiled_components")
+
+
+def test_compiled_components() -> None:
+    """The suites' tests of torch.compile, in a process without shape checks."""
+    words = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", COMPILE, str(HERE)]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+
+
+# Losses. Lists of weights are of the suite's main tree, which has three levels.
+
+
+class ShippedLoss(LossContract):
+    """A perfect prediction costs nothing, a wrong one a good deal."""
+
+    least = 0.0
+    margin = 0.5
+
+
+class TestBCE(ShippedLoss):
+    component = registry.losses.get("bce")
+    settings = ({}, {"level_weights": [0.1, 0.4, 1.0]})
+
+
+class TestDice(ShippedLoss):
+    component = registry.losses.get("dice")
+
+
+class TestFocal(ShippedLoss):
+    component = registry.losses.get("focal")
+
+
+class TestHSSN(ShippedLoss):
+    component = registry.losses.get("hssn")
+    least = None  # its region mutual information is negative, and its embedding random
+
+
+class TestHXE(ShippedLoss):
+    component = registry.losses.get("hxe")
+    settings = ({}, {"alpha": 0.0})
+
+
+class TestHyperbolic(ShippedLoss):
+    component = registry.losses.get("hyperbolic")
+
+
+class TestLevelConsistency(ShippedLoss):
+    component = registry.losses.get("level_consistency")
+    settings = ({}, {"gamma": 0.5})
+
+
+class TestLogicRules(ShippedLoss):
+    component = registry.losses.get("logic_rules")
+
+
+class TestLovasz(ShippedLoss):
+    component = registry.losses.get("lovasz")
+
+
+class TestMarginalCE(ShippedLoss):
+    component = registry.losses.get("marginal_ce")
+    settings = ({}, {"level_weights": [0.0, 0.0, 1.0]})
+
+
+class TestMaxConstraint(ShippedLoss):
+    component = registry.losses.get("max_constraint")
+
+
+class TestRMI(ShippedLoss):
+    component = registry.losses.get("rmi")
+    least = None  # the log of what is left unexplained, which is negative
+
+
+class TestSoftLabels(ShippedLoss):
+    component = registry.losses.get("soft_labels")
+    least = None  # the entropy of the soft labels
+
+
+class TestSum(ShippedLoss):
+    component = registry.losses.get("sum")
+    settings = (
+        {"losses": ["weighted_ce", "marginal_ce"]},
+        {"losses": ["tree_min", {"name": "rmi", "stride": 1}], "ramps": [[0, 0], [0.2, 0.6]]},
+    )
+    least = None  # with RMI in it
+
+
+class TestTreeMin(ShippedLoss):
+    component = registry.losses.get("tree_min")
+    settings = ({}, {"gamma": 2.0}, {"gamma": 0.5})
+
+
+class TestTreeTriplet(ShippedLoss):
+    component = registry.losses.get("tree_triplet")
+
+
+class TestTversky(ShippedLoss):
+    component = registry.losses.get("tversky")
+
+
+class TestWeightedCE(ShippedLoss):
+    component = registry.losses.get("weighted_ce")
+    settings = ({}, {"class_weights": "median_frequency", "level_weights": [0.1, 0.4, 1.0]})
+
+
+# Models.
+
+
+class TestEfficientNetLite(BackboneContract):
+    component = registry.backbones.get("efficientnet_lite")
+
+
+class TestResNet50(BackboneContract):
+    component = registry.backbones.get("resnet50")
+
+
+class TestHyperbolicDecoder(DecoderContract):
+    component = registry.decoders.get("hyperbolic")
+    settings = ({"width": 8, "dimensions": 6}, {"width": 8, "dimensions": 2, "curvature": 0.5})
+
+
+class TestLinear(DecoderContract):
+    component = registry.decoders.get("linear")
+
+
+class TestSkip(DecoderContract):
+    component = registry.decoders.get("skip")
+    settings = ({"width": 8},)
+
+
+# Class trees and data.
+
+
+class TestADE20K(HierarchyContract):
+    component = registry.hierarchies.get("ade20k")
+
+
+class TestCityscapes(HierarchyContract):
+    component = registry.hierarchies.get("cityscapes")
+
+
+class TestCOCOStuff(HierarchyContract):
+    component = registry.hierarchies.get("coco_stuff")
+
+
+class TestFile(HierarchyContract):
+    component = registry.hierarchies.get("file")
+
+    @pytest.fixture(autouse=True)
+    def written(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "tree.yaml"
+        self.path.write_text("tree: {sky: null, body: {arms: [left, right]}}\nvoid: [255]\n")
+
+    def build(self, arguments: Any = {}, **supplied: Any) -> Any:  # noqa: B006
+        return super().build({"path": str(self.path)}, **supplied)
+
+
+class TestLIP(HierarchyContract):
+    component = registry.hierarchies.get("lip")
+
+
+class TestMapillaryVistas(HierarchyContract):
+    component = registry.hierarchies.get("mapillary_vistas_v2")
+
+
+class TestPascalPartTree(HierarchyContract):
+    component = registry.hierarchies.get("pascal_part")
+
+
+class TestPascalPart58(HierarchyContract):
+    component = registry.hierarchies.get("pascal_part_58")
+
+
+class TestPascalPart108(HierarchyContract):
+    component = registry.hierarchies.get("pascal_part_108")
+
+
+class TestPascalPersonPart(HierarchyContract):
+    component = registry.hierarchies.get("pascal_person_part")
+
+
+class TestMannequins(DatasetContract):
+    component = registry.datasets.get("mannequins")
+    settings = ({"size": [32, 48]},)
+    hierarchy = registry.hierarchies.get("pascal_part")
+
+
+class TestPascalPart(DatasetContract):
+    component = registry.datasets.get("pascal_part")
+    hierarchy = registry.hierarchies.get("pascal_part")
+
+    @pytest.fixture(autouse=True)
+    def written(self, tmp_path: Path) -> None:
+        self.root = write_pascal_folder(tmp_path / "pascal")
+
+    def build(self, arguments: Any = {}, **supplied: Any) -> Any:  # noqa: B006
+        return super().build({**arguments, "root": str(self.root)}, **supplied)
+
+
+# Answers and training.
+
+
+class Coherent(InferenceContract):
+    """A rule that always answers a path."""
+
+    coherent = True
+
+
+class TestBestPath(Coherent):
+    component = registry.inference.get("best_path")
+
+
+class TestBottomUp(Coherent):
+    component = registry.inference.get("bottom_up")
+
+
+class TestIndependent(InferenceContract):
+    component = registry.inference.get("independent")
+
+
+class TestMarginal(Coherent):
+    component = registry.inference.get("marginal")
+
+
+class TestTopDown(Coherent):
+    component = registry.inference.get("top_down")
+
+
+class TestAdamW(OptimizerContract):
+    component = registry.optimizers.get("adamw")
+    settings = ({}, {"weight_decay": 0.0, "betas": [0.8, 0.99], "backbone_lr_multiplier": 0.1})
+
+
+class TestSGD(OptimizerContract):
+    component = registry.optimizers.get("sgd")
+    settings = ({}, {"nesterov": True, "backbone_lr_multiplier": 0.1})
+
+
+class TestCosine(ScheduleContract):
+    component = registry.schedules.get("cosine")
+    settings = ({}, {"warmup": 0.2}, {"warmup": 0.9})
+
+
+class TestPoly(ScheduleContract):
+    component = registry.schedules.get("poly")
+    settings = ({}, {"power": 2.0, "warmup": 0.2}, {"warmup": 0.9})
+
+
+@pytest.mark.parametrize("kind", registry.by_name())
+def test_every_shipped_component_has_its_suite(kind: str) -> None:
+    """A component that is registered is checked here."""
+    checked = [
+        suite.component
+        for suite in list(globals().values())
+        if inspect.isclass(suite) and issubclass(suite, registry.by_name()[kind].kind.load_suite())
+        if suite.__name__.startswith("Test")
+    ]
+    components = registry.by_name()[kind]
+    shipped = [
+        name for name, origin in components.origins().items() if origin.startswith("hieraseg (")
+    ]
+    assert shipped
+    for name in shipped:
+        assert components.get(name) in checked, f"{kind}: {name} has no suite in this file"
+
+
+def test_every_kind_has_a_suite() -> None:
+    """So that `hieraseg check` knows one for each."""
+    for one in registry.by_name().values():
+        assert issubclass(one.kind.load_suite(), ComponentContract)
