@@ -80,7 +80,7 @@ class Row:
                 "data": s["data"],
                 "classes": "; ".join(",".join(level["iou"]) for level in s["levels"]),
                 "resolution": s["resolution"],
-                "views": s.get("views", "scales 1"),
+                "tta": s.get("tta", "scales 1"),
                 "checkpoint": s["checkpoint"],
             }
             for s in self.scores

@@ -11,11 +11,11 @@ import torch
 from hieraseg.console import console, log, training_bar
 from hieraseg.contracts import Prediction, asks_for
 from hieraseg.data.batches import Batch, load
-from hieraseg.data.sampling import generator, own_share, training_order
+from hieraseg.data.sampling import generator, training_order
 from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import all_counts, score_split
-from hieraseg.processes import on_all_ranks
+from hieraseg.processes import on_all_ranks, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.checkpoint import load_checkpoint
 from hieraseg.runs.folder import RunFolder

@@ -15,6 +15,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -97,7 +98,7 @@ class Ascending:
 
     def accepts(self, value: Any) -> bool:
         """Whether the numbers ascend."""
-        return all(low <= high for low, high in zip(value, value[1:], strict=False))
+        return all(low <= high for low, high in pairwise(value))
 
     def schema(self) -> dict[str, Any]:
         """Nothing: JSON Schema cannot compare items."""

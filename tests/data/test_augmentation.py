@@ -11,7 +11,8 @@ from torchvision.transforms.v2 import functional as tv
 
 from hieraseg import Hierarchy
 from hieraseg.data.augmentation import Augmentation
-from hieraseg.data.sampling import generator, own_share
+from hieraseg.data.sampling import generator
+from hieraseg.processes import own_share
 
 OFF: dict[str, Any] = {"crop": 0, "flip": 0, "affine": 0, "photometric": 0, "blur": 0}
 CODES = 7

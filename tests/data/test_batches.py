@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hieraseg.data.batches import Batch, load, read_ahead
-from hieraseg.data.sampling import generator, own_share, training_order
+from hieraseg.data.sampling import generator, training_order
 from hieraseg.data.store import Store
+from hieraseg.processes import own_share
 
 SIZES = st.integers(1, 60)
 SEEDS = st.integers(0, 2**40)

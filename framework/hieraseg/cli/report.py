@@ -36,7 +36,7 @@ def print_scores(scores: dict[str, Any], title: str) -> None:
     means = [[key, *(_number(level[key]) for level in levels)] for key in of_levels]
     print_table(["", *(f"level {level['level']}" for level in levels)], means)
     print_table(["", "tree"], [[key, _number(scores[key])] for key in of_tree])
-    print(f"{scores['images']} images at {scores['resolution']} resolution, {scores['views']}")
+    print(f"{scores['images']} images at {scores['resolution']} resolution, {scores['tta']}")
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
-from hieraseg.data.sampling import own_share
+from hieraseg.processes import own_share
 
 _NUMBERS = 20  # drawn per image
 _GRAY = (0.299, 0.587, 0.114)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
 
@@ -26,8 +26,3 @@ def training_order(images: int, batch_size: int, seed: int, epoch: int) -> list[
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Full batches in an epoch; one smaller batch where there is no full one."""
     return max(images // batch_size, 1)
-
-
-def own_share(rows: Shaped[Tensor, "B ..."], rank: int, processes: int) -> Shaped[Tensor, "b ..."]:
-    """The rows (or what is drawn for each) that one of several processes takes."""
-    return rows[rank::processes]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from hieraseg.contracts import Activation, InferenceRule, Prediction
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.scores import level_scores
-from hieraseg.inference.tta import answer_views
+from hieraseg.inference.tta import predict_views
 from hieraseg.model.segmentation import resize_logits
-from hieraseg.settings import Views
+from hieraseg.settings import Evaluation
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class Segmenter:
         activation: how the loss that trained it makes scores of logits.
         rule: scores per level -> one class per level.
         hierarchy: the class tree.
-        views: of each image that are answered.
+        settings: test-time augmentation.
     """
 
     model: nn.Module
     activation: Activation
     rule: InferenceRule
     hierarchy: Hierarchy
-    views: Views = field(default_factory=Views)
+    settings: Evaluation = field(default_factory=Evaluation)
 
     def predictions(self, images: Float[Tensor, "B 3 H W"]) -> list[Prediction]:
-        """What the model answers to each view of images in 0..1 (see `views.answer_views`)."""
-        return answer_views(self.model, images, self.hierarchy, self.views)
+        """What the model answers to each view of images in 0..1 (see `views.predict_views`)."""
+        return predict_views(self.model, images, self.hierarchy, self.settings)
 
     def scores(
         self, predictions: Sequence[Prediction], size: tuple[int, ...]

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from hieraseg.contracts import Prediction
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.settings import Views
+from hieraseg.settings import Evaluation
 
 Model = Callable[[Float[Tensor, "B 3 H W"]], Prediction]
 
 
-def answer_views(
-    model: Model, images: Float[Tensor, "B 3 H W"], hierarchy: Hierarchy, views: Views
+def predict_views(
+    model: Model, images: Float[Tensor, "B 3 H W"], hierarchy: Hierarchy, settings: Evaluation
 ) -> list[Prediction]:
     """What a model answers to each view of some images.
 
@@ -24,18 +24,18 @@ def answer_views(
         model: images -> logits per level at their size.
         images: RGB in 0..1.
         hierarchy: the class tree, which knows left and right classes.
-        views: which ones.
+        settings: test-time augmentation.
 
     Returns:
         One prediction per view, at the size of the resized image, and turned back where the
         view was mirrored.
     """
     predictions = []
-    for scale in views.scales:
+    for scale in settings.scales:
         view = rescale(images, scale)
-        predictions.append(slide(model, view, views.window, views.window_overlap))
-        if views.flip:
-            answer = slide(model, view.flip(-1), views.window, views.window_overlap)
+        predictions.append(slide(model, view, settings.window, settings.window_overlap))
+        if settings.flip:
+            answer = slide(model, view.flip(-1), settings.window, settings.window_overlap)
             predictions.append(mirror(answer, hierarchy))
     return predictions
 

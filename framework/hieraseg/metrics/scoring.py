@@ -10,10 +10,10 @@ from torch import Tensor
 from hieraseg.console import progress
 from hieraseg.contracts import Dataset, Prediction
 from hieraseg.data.batches import load, read_ahead
-from hieraseg.data.sampling import own_share
 from hieraseg.data.store import Store
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts
+from hieraseg.processes import own_share
 from hieraseg.settings import Evaluation
 
 
@@ -85,7 +85,7 @@ def protocol(
     """How a split was scored, as `result.json` says it beside the scores."""
     return {
         "resolution": settings.resolution,
-        "views": str(settings.views),
+        "tta": settings.tta,
         "data": store.fingerprint,
         "checkpoint": checkpoint,
         "epoch": epoch,

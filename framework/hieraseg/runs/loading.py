@@ -46,5 +46,4 @@ def load_segmenter(
     load_checkpoint(path, model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
     rule = build(recipe["inference"], hierarchy=hierarchy)
-    views = recipe.evaluation.views
-    return Segmenter(model, about["activation"], rule, hierarchy, views), about
+    return Segmenter(model, about["activation"], rule, hierarchy, recipe.evaluation), about

@@ -53,7 +53,7 @@ def dry_run(recipe: Recipe) -> DryRun:
     standalone = replace(
         recipe.training, device="cpu", devices=1, num_nodes=1, precision="32-true", max_steps=1
     )
-    recipe = replace(recipe, training=alone)
+    recipe = replace(recipe, training=standalone)
     try:
         return _try_step(recipe)
     except HierasegError:

@@ -65,7 +65,7 @@ def weight_at(ramp: tuple[float, float], progress: float, weight: float = 1.0) -
     prediction, targets = batch()
     standalone = Probe()(prediction, targets)["probe"]
     loss = total([Probe()], weights=[weight], ramps=[ramp])
-    return (loss(prediction, targets, progress)["probe"] / alone).item()
+    return (loss(prediction, targets, progress)["probe"] / standalone).item()
 
 
 @given(nested_trees(), SEEDS, st.floats(0, 3))
