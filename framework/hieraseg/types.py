@@ -17,11 +17,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import UnionType
-from typing import Annotated, Any, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
 
+@runtime_checkable
 class Constraint(Protocol):
     """What a value has to satisfy beyond its type: metadata of an `Annotated` type."""
 
