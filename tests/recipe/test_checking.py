@@ -1,10 +1,8 @@
 """Every kind of problem is reported, at its place, together with all others."""
 
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
 
-import catalogue
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +34,7 @@ IN_LOSS = [
     ("gamma: [1]", "7: loss.gamma: expected a float, got [1]"),
     (
         'gamma: "0.1"',
-        "7: loss.gamma: expected a float, got '0.1', which is a text: remove the quotes",
+        "7: loss.gamma: expected a float, got '0.1', which is a string: remove the quotes",
     ),
     ("weights: [1, null]", "7: loss.weights: expected a list of float or null, got [1, null]"),
     ("weights: [1, '2']", "7: loss.weights: expected a list of float or null, got [1, '2']"),
@@ -49,14 +47,14 @@ IN_LOSS = [
     ("sides: 1.5", "7: loss.sides: expected a list of float, got 1.5"),
     ("by_class: {a: x}", "7: loss.by_class: expected a mapping of str to float, got {a: x}"),
     ("by_class: {1: 2}", "7: loss.by_class: expected a mapping of str to float, got {1: 2}"),
-    ("by_class: {a: 1, a: 2}", "7: loss.by_class.a: stands twice: keep one"),
+    ("by_class: {a: 1, a: 2}", "7: loss.by_class.a: duplicate key (first on line 7); keep one"),
     ("either: 1.5", "7: loss.either: expected an int or str, got 1.5"),
     ("either: true", "7: loss.either: expected an int or str, got true"),
     ("label: 5", "7: loss.label: expected a str or null, got 5"),
     ("focal: 1", "7: loss.focal: expected a bool, got 1"),
     (
         "focal: 'true'",
-        "7: loss.focal: expected a bool, got 'true', which is a text: remove the quotes",
+        "7: loss.focal: expected a bool, got 'true', which is a string: remove the quotes",
     ),
     ("gamma: 'true'", "7: loss.gamma: expected a float, got 'true'"),
     (
@@ -70,15 +68,15 @@ IN_LOSS = [
         "7: loss.zzz: loss 'fake_loss' has no such key, known: gamma, weights, reduction, sides, "
         "by_class, either, label, focal, mode",
     ),
-    ("hierarchy: 1", "7: loss.hierarchy: is supplied by the runner: remove it"),
-    ("class_pixels: 1", "7: loss.class_pixels: is supplied by the runner: remove it"),
-    ("name: other_loss", "7: loss.name: stands twice (first on line 6): keep one"),
-    ("5: 1", "7: loss: a key must be a text, got '5'"),
-    ("[1]: 1", "7: loss: a key must be a text, got a list or mapping"),
-    ("<<: {a: 1}", "7: loss: merge keys (<<) are not supported: write the value out"),
+    ("hierarchy: 1", "7: loss.hierarchy: is supplied by the runner; remove it"),
+    ("class_pixels: 1", "7: loss.class_pixels: is supplied by the runner; remove it"),
+    ("name: other_loss", "7: loss.name: duplicate key (first on line 6); keep one"),
+    ("5: 1", "7: loss: a key must be a string, got '5'"),
+    ("[1]: 1", "7: loss: a key must be a string, got a list or mapping"),
+    ("<<: {a: 1}", "7: loss: merge keys (<<) are not supported; write the value out"),
     (
         "label: !!python/name:os.system x",
-        "7: loss.label: the tag 'tag:yaml.org,2002:python/name:os.system' is not supported: "
+        "7: loss.label: the tag 'tag:yaml.org,2002:python/name:os.system' is not supported; "
         "write the value out",
     ),
     ("gamma: !!float x", "7: loss.gamma: cannot be read as float: could not convert string to "
@@ -93,8 +91,8 @@ def test_problems_in_a_component(path: Path, line: str, expected: str) -> None:
 
 
 OF_SECTIONS = [
-    ("loss: fake_los", "1: loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
-    ("loss: {name: fake_los}", "1: loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
+    ("loss: fake_los", "1: loss: unknown loss 'fake_los', did you mean 'fake_loss'?"),
+    ("loss: {name: fake_los}", "1: loss: unknown loss 'fake_los', did you mean 'fake_loss'?"),
     ("loss: null", "1: loss: expected a name or a mapping with a name, got null"),
     ("loss:", "1: loss: expected a name or a mapping with a name, got null"),
     ("loss: [fake_loss]", "1: loss: expected a name or a mapping with a name, got a list"),
@@ -102,17 +100,17 @@ OF_SECTIONS = [
     ("loss: {name: 5}", "1: loss.name: expected a name, got 5"),
     ("loss: {name: null}", "1: loss.name: expected a name, got null"),
     ("loss: fake_loss\nlos: x", "2: los: unknown section, did you mean 'loss'?"),
-    ("loss: fake_loss\nloss: fake_loss", "2: loss: stands twice (first on line 1): keep one"),
-    ("loss: fake_loss\n5: x", "2: recipe: a key must be a text, got '5'"),
+    ("loss: fake_loss\nloss: fake_loss", "2: loss: duplicate key (first on line 1); keep one"),
+    ("loss: fake_loss\n5: x", "2: recipe: a key must be a string, got '5'"),
     ("loss: fake_loss\n'': x", "2: '': unknown section, known: "),
     ("loss: fake_loss\nlogging:", "2: logging: expected a mapping, got null"),
     ("loss: fake_loss\nlogging: [1]", "2: logging: expected a mapping, got a list"),
     ("loss: fake_loss\nlogging: x", "2: logging: expected a mapping, got 'x'"),
     (
         "loss: fake_loss\nlogging: {images: -1}",
-        "2: logging.images: images is -1, but must be at least 0",
+        "2: logging.images: must be non-negative, got -1",
     ),
-    ("loss: fake_loss\nlogging: {images: 1.5}", "2: logging.images: expected an int, got 1.5"),
+    ("loss: fake_loss\nlogging: {images: 1.5}", "2: logging.images: expected a non-negative int, got 1.5"),
     (
         "loss: fake_loss\nlogging: {imags: 1}",
         "2: logging.imags: logging has no such key, did you mean 'images'?",
@@ -122,7 +120,7 @@ OF_SECTIONS = [
         "2: evaluation.resolution: expected one of 'native', 'input', got 'nativ', "
         "did you mean 'native'?",
     ),
-    ("loss: fake_loss\naugmentation: {crop: 2}", "2: augmentation.crop: crop is 2.0, but "),
+    ("loss: fake_loss\naugmentation: {crop: 2}", "2: augmentation.crop: must be in [0, 1], got 2"),
     ("loss: !!set {name: x}", "1: loss: the tag 'tag:yaml.org,2002:set' is not supported"),
     ("loss: {}", "1: loss: names no component; choose one of "),
     ("", "1: loss: missing; choose one of "),
@@ -146,7 +144,7 @@ def test_problems_of_sections(path: Path, text: str, expected: str) -> None:
 
 def test_a_fault_of_a_plugin_names_it(path: Path) -> None:
     (found,) = problems(path, VALID, [("loss", "untyped_loss")])
-    assert found.startswith("command line: loss: loss 'untyped_loss' of recipe_fakes:UntypedLoss: ")
+    assert found.startswith("command line: loss: loss 'untyped_loss' of tests.support.components:UntypedLoss: ")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +157,10 @@ def test_a_fault_of_a_plugin_names_it(path: Path) -> None:
         (("loss.gamma.x", "1"), "loss.gamma.x: loss 'fake_loss' has no such key"),
         (("loss.", "1"), "loss.: loss 'fake_loss' has no such key"),
         (("los.gamma", "1"), "los: unknown section, did you mean 'loss'?"),
-        (("loss", "fake_los"), "loss: no loss is called 'fake_los', did you mean 'fake_loss'?"),
+        (("loss", "fake_los"), "loss: unknown loss 'fake_los', did you mean 'fake_loss'?"),
         (("loss", "[1]"), "loss: expected a name or a mapping with a name, got a list"),
         (("base", "x.yaml"), "base: can only be given in a recipe file"),
-        (("training.epochs", "0"), "training.epochs: epochs is 0, but must be at least 1"),
+        (("training.epochs", "0"), "training.epochs: must be positive, got 0"),
         (("decoder.width", "0"), "decoder.width: Not of type PositiveInt: "),
         (("training.seed", "9" * 5000), "training.seed: cannot be read as int: "),
         (("data.size", "[1, 2, 3]"), "data.size: expected a list [int, int], got [1, 2, 3]"),
@@ -191,9 +189,12 @@ def test_all_sections_of_components_are_required(path: Path) -> None:
     )
 
 
-def test_a_fault_between_settings_is_reported_at_the_section(path: Path) -> None:
+def test_a_problem_between_settings_is_reported_at_one_of_them(path: Path) -> None:
     (found,) = problems(path, VALID, [("training.devices", "3")])
-    assert found == "11: training: batch_size is 16, which 3 processes cannot share evenly"
+    assert found == "11: training.batch_size: must be a multiple of the 3 processes, got 16"
+    text = VALID.replace("seed: 7", "batch_size: 9,\n  devices: 2")
+    (found,) = problems(path, text)
+    assert found == "11: training.batch_size: must be a multiple of the 2 processes, got 9"
 
 
 def test_all_problems_at_once_in_the_order_of_the_file(path: Path) -> None:
@@ -210,8 +211,8 @@ def test_all_problems_at_once_in_the_order_of_the_file(path: Path) -> None:
         ["7", "loss.gamma"],
         ["8", "loss.gama"],
         ["9", "inferenc"],
-        ["12", "training.device"],
         ["12", "training.epochs"],
+        ["12", "training.device"],
         ["12", "training.seed"],
         ["command line", "data.size"],
     ]
@@ -226,14 +227,13 @@ def test_a_plugin_that_cannot_be_imported(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shaky\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[hieraseg_losses]\nshaky = shaky_plugin:Shaky\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(catalogue, "AVAILABLE_ENTRY_POINTS", entry_points())
     path.write_text(VALID)
     load(path)
     found = problems(path, VALID, [("loss", "shaky"), ("training.epochs", "x")])
     assert found == [
         "command line: loss: loss 'shaky' of shaky (shaky_plugin:Shaky) cannot be imported: "
         "RuntimeError: no luck today",
-        "command line: training.epochs: expected an int, got 'x'",
+        "command line: training.epochs: expected a positive int, got 'x'",
     ]
 
 

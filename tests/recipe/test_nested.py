@@ -83,9 +83,9 @@ def test_each_nested_value_has_its_origin(tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    ("losses: [fake_los]", "3: loss.losses[0]: no loss is called 'fake_los', did you mean "
+    ("losses: [fake_los]", "3: loss.losses[0]: unknown loss 'fake_los', did you mean "
      "'fake_loss'?"),
-    ("losses: [{name: fake_los}]", "3: loss.losses[0]: no loss is called 'fake_los', did you mean "
+    ("losses: [{name: fake_los}]", "3: loss.losses[0]: unknown loss 'fake_los', did you mean "
      "'fake_loss'?"),
     ("losses:\n  - other_loss\n  - {name: fake_loss,\n     gama: 1}",
      "6: loss.losses[1].gama: loss 'fake_loss' has no such key, did you mean 'gamma'?"),
@@ -94,7 +94,7 @@ MISTAKES = [
     ("losses:\n  - name: fake_loss\n    gamma: null",
      "5: loss.losses[0].gamma: expected a float, got null"),
     ("losses: [{name: fake_loss, hierarchy: 1}]",
-     "3: loss.losses[0].hierarchy: is supplied by the runner: remove it"),
+     "3: loss.losses[0].hierarchy: is supplied by the runner; remove it"),
     ("losses:\n  - other_loss\n  - gamma: 1", "5: loss.losses[1]: names no component; choose one "),
     ("losses: [{name: 5}]", "3: loss.losses[0].name: expected a name, got 5"),
     ("losses: [{name: sum_loss}]",
@@ -103,7 +103,10 @@ MISTAKES = [
      "7: loss.losses[0].losses[0].delta: expected an int, got 1.5"),
     ("losses: [untyped_loss]", "3: loss.losses[0]: loss 'untyped_loss' of "
      "recipe_fakes:UntypedLoss: its argument 'delta' has no type: annotate it"),
-    ("losses: [{name: other_loss, name: x}]", "3: loss.losses[0].name: stands twice: keep one"),
+    (
+        "losses: [{name: other_loss, name: x}]",
+        "3: loss.losses[0].name: duplicate key (first on line 3); keep one",
+    ),
     ("losses: other_loss", "3: loss.losses: expected a list of losses, got 'other_loss'"),
     ("losses: {name: other_loss}", "3: loss.losses: expected a list of losses, got {name: "),
     ("losses: [5]", "3: loss.losses: expected a list of losses, got [5]"),

@@ -136,9 +136,9 @@ def test_the_recipe_that_is_spoilt_below_is_right(shipped: Draft7Validator, tmp_
 GONE = object()
 WRONG = [
     ("unknown section", "los", "lovasz", "los: unknown section"),
-    ("unknown component", "loss", "lovas", "loss: no loss is called"),
-    ("unknown component by name", "loss", {"name": "lovas"}, "loss: no loss is called"),
-    ("component of another kind", "loss", "skip", "loss: no loss is called"),
+    ("unknown component", "loss", "lovas", "loss: unknown loss"),
+    ("unknown component by name", "loss", {"name": "lovas"}, "loss: unknown loss"),
+    ("component of another kind", "loss", "skip", "loss: unknown loss"),
     ("unknown key", "decoder", {"name": "skip", "widht": 8}, "decoder.widht: decoder 'skip' has"),
     ("key of another", "loss", {"name": "lovasz", "gamma": 1}, "loss.gamma: loss 'lovasz' has no"),
     ("unknown key of the core", "training", {"epoch": 1}, "training.epoch: training has no such"),
@@ -210,7 +210,7 @@ def test_a_problem_is_refused_by_both(
         ({"loss": {"losse": ["lovasz"]}}, "loss.losse: loss 'sum' has no such key"),
         ({"optimizer": {"lr": "x"}}, "optimizer.lr: expected a float"),
         ({"loss": {"losses": ["sum"]}}, "loss.losses[0].losses: missing"),
-        ({"loss": {"name": "lovas"}}, "loss: no loss is called"),
+        ({"loss": {"name": "lovas"}}, "loss: unknown loss"),
         ({"loss": None}, "loss: expected a name or a mapping with a name"),
         ({"los": "lovasz"}, "los: unknown section"),
     ],

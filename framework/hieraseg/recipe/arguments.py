@@ -1,4 +1,4 @@
-"""What a recipe may set of a component: read from its signature and docstring."""
+"""Arguments that a recipe can set, read from a component's signature and docstring."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,21 +12,22 @@ from torch import nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.values import convert, fits, is_readable, parser_for, plain, type_name
+from hieraseg.types import violation
 
 _NO_DEFAULT = Parameter.empty
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument that a recipe may set.
+    """An argument that a recipe can set.
 
     Attributes:
-        name: its key in the recipe.
-        type: its annotation.
-        default: as it would stand in a recipe.
-        required: whether it has no default.
-        meaning: from the docstring, perhaps empty.
-        parser: jsonargparse's parser of the type.
+        name: key in the recipe.
+        type: annotation.
+        default: default as YAML would have it.
+        required: whether there is no default.
+        meaning: description in the docstring; may be empty.
+        parser: jsonargparse parser of the type.
     """
 
     name: str
@@ -37,10 +38,10 @@ class Argument:
     parser: ArgumentParser
 
     def read(self, value: Any) -> Any:
-        """A recipe's value in the type of the signature.
+        """Convert a YAML value to the type of the signature.
 
         Raises:
-            ValueError: it is not of this type; the message says what was expected.
+            ValueError: the value has another type, or is out of range.
         """
         return convert(value, self.type, self.parser)
 
@@ -52,16 +53,18 @@ def arguments_of(
     """The arguments of a component, without those that the runner supplies.
 
     Raises:
-        RecipeError: its signature breaks the rules for plugins: an argument that is untyped, of a
-            type that YAML cannot give, without keyword, or called `name`; a default of another
-            type; `*args` or `**kwargs`.
+        RecipeError: the signature cannot be used by a recipe: an argument has no type, or one
+            that YAML cannot express, is positional-only or called `name`; a default does not fit
+            its type; or there are `*args` or `**kwargs`.
     """
     try:
         parameters = _parameters(factory, supplied)
-        hints = get_type_hints(factory.__init__ if isclass(factory) else factory)
+        hints = get_type_hints(
+            factory.__init__ if isclass(factory) else factory, include_extras=True
+        )
     except RecipeError:
         raise
-    except Exception as error:  # annotations are the plugin's code and may fail in any way
+    except Exception as error:  # evaluating annotations can raise anything
         raise RecipeError(
             f"its signature cannot be read: {type(error).__name__}: {error}"
         ) from error
@@ -73,7 +76,7 @@ def arguments_of(
 
 
 def docstring_of(component: Any) -> str:
-    """Its own docstring; that of a base class would describe something else. Perhaps empty."""
+    """The component's own docstring, not an inherited one; empty if it has none."""
     doc = vars(component).get("__doc__") if isclass(component) else component.__doc__
     return cleandoc(doc or "")
 
@@ -101,7 +104,7 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
         hint = hint | None
     if not is_readable(hint):
         raise RecipeError(f"its argument {name!r} has a type that YAML cannot give: {hint}")
-    if not required and not fits(default, hint):
+    if not required and not (fits(default, hint) and not violation(default, hint)):
         raise RecipeError(
             f"its argument {name!r} is typed as {type_name(hint)}, but its default is {default!r}"
         )
@@ -111,7 +114,7 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
 
 
 def _meanings(factory: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring says of each argument."""
+    """The description of each argument in the docstring."""
     docs = [factory.__init__.__doc__, factory.__doc__] if isclass(factory) else [factory.__doc__]
     meanings: dict[str, str] = {}
     for doc in docs:

@@ -1,4 +1,4 @@
-"""Check the composed sections against the signatures of the components that they name."""
+"""Check a recipe's sections against the signatures of the components that they name."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from hieraseg.recipe.values import registry_in
 from hieraseg.registry import Registry, by_section, datasets
 from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
+from hieraseg.types import ArgumentError
 
 CORE_SECTIONS: dict[str, type] = {
     "augmentation": Augmentation,
@@ -21,30 +22,35 @@ CORE_SECTIONS: dict[str, type] = {
     "evaluation": Evaluation,
     "logging": Logging,
 }
-"""Sections that configure the core itself, and the class whose signature each is checked by."""
+"""Sections that configure the framework itself, and the class that has their signature."""
 
-SECTIONS = (*by_section(), *CORE_SECTIONS)
-"""All sections that a recipe can have, in the order in which it is printed."""
+
+def sections() -> list[str]:
+    """All sections that a recipe can have, in the order in which it is printed."""
+    return [*by_section(), *CORE_SECTIONS]
 
 
 def check(
     path: Path, layer: Layer, plugins: Sequence[PluginFile] = (), require_paths: bool = False
 ) -> tuple[Recipe | None, list[Problem]]:
-    """The resolved recipe, or None and everything that is wrong with it.
+    """Resolve a recipe, or find all of its problems.
 
     Args:
-        path: of the recipe.
+        path: path of the recipe.
         layer: its sections.
         plugins: its own plugin files, which the registries know meanwhile.
-        require_paths: whether the files and folders that it names must be there.
+        require_paths: whether files and folders that it names must exist.
+
+    Returns:
+        The recipe, or None if there are problems, and the problems.
     """
     checker = Checker(Place(str(path), 1), require_paths)
     for section in layer:
-        if section not in SECTIONS:
-            hint = did_you_mean(section, SECTIONS)
+        if section not in sections():
+            hint = did_you_mean(section, sections())
             checker.note(layer[section].place, section, f"unknown section, {hint}")
     components = {
-        section: checker.component(section, registry, layer.get(section))
+        section: checker.section(registry, layer.get(section))
         for section, registry in by_section().items()
     }
     core = {
@@ -68,7 +74,16 @@ def check(
 
 
 class Checker:
-    """Reads one section after the other; collects the problems and the origin of each value."""
+    """Checks section by section, and collects problems and the origin of each value.
+
+    Args:
+        start: place of problems with what is missing.
+        require_paths: whether files and folders must exist.
+
+    Attributes:
+        problems: all problems so far.
+        origin: place of each value by dotted key.
+    """
 
     def __init__(self, start: Place, require_paths: bool) -> None:
         self.start = start
@@ -77,14 +92,32 @@ class Checker:
         self.origin: dict[str, str] = {}
 
     def note(self, place: Place, key: str, text: str) -> None:
+        """Add a problem."""
         self.problems.append(Problem(place, key, " ".join(text.split())))
 
-    def component(self, key: str, registry: Registry, entry: Entry | None) -> ComponentSpec | None:
-        """What the section at a dotted key names."""
+    def section(
+        self, registry: Registry, entry: Entry | None
+    ) -> ComponentSpec | list[ComponentSpec | None] | None:
+        """The component of a section, or its list of components if the kind has many."""
+        kind = registry.kind
         if entry is None:
-            known = ", ".join(registry.names())
-            self.note(self.start, key, f"missing; choose one of {known}")
-            return None
+            if kind.required:
+                known = ", ".join(registry.names())
+                self.note(self.start, kind.section, f"missing; choose one of {known}")
+            return [] if kind.many else None
+        if not kind.many:
+            return self.component(kind.section, registry, entry)
+        if not isinstance(entry.value, list):
+            what = f"expected a list of {kind.name}, got {_kind(entry.value)}"
+            self.note(entry.place, kind.section, what)
+            return []
+        return [
+            self._item(f"{kind.section}[{index}]", registry, item, entry)
+            for index, item in enumerate(entry.value)
+        ]
+
+    def component(self, key: str, registry: Registry, entry: Entry) -> ComponentSpec | None:
+        """The component at a dotted key."""
         if not isinstance(entry.value, dict) or "name" not in entry.value:
             what = "names no component; choose one of " + ", ".join(registry.names())
             if not isinstance(entry.value, dict):
@@ -114,37 +147,18 @@ class Checker:
         arguments = self.arguments(key, owner, where, known_arguments, supplied)
         return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
 
-    def nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
-        """An argument's value with what its sections name in their place.
-
-        Args:
-            key: dotted, as in `loss.losses[1]`.
-            registry: of the components.
-            value: null, one section or a list of them, plain.
-            given: the argument's whole value.
-        """
-        if value is None:
-            return None
-        if isinstance(value, list):
-            return [
-                self.nested(f"{key}[{index}]", registry, item, given)
-                for index, item in enumerate(value)
-            ]
-        place = given.inside.get(key, given.place)
-        settings = {"name": value} if isinstance(value, str) else value
-        entries = {
-            name: Entry(item, given.inside.get(f"{key}.{name}", place), given.inside)
-            for name, item in settings.items()
-        }
-        return self.component(key, registry, Entry(entries, place))
-
     def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
+        """The arguments of a section that configures the framework itself."""
         entry = entry or Entry({}, DEFAULT)
         if not isinstance(entry.value, dict):
             self.note(entry.place, section, f"expected a mapping, got {_kind(entry.value)}")
             return {}
         arguments = self.arguments(section, section, entry, arguments_of(settings), frozenset())
-        self._check_values(section, settings, entry, dict(arguments))
+        try:
+            settings(**arguments)
+        except ArgumentError as error:  # of arguments that do not go together
+            place = entry.value.get(error.argument, entry).place
+            self.note(place, f"{section}.{error.argument}", error.problem)
         return arguments
 
     def arguments(
@@ -155,9 +169,19 @@ class Checker:
         known: dict[str, Argument],
         supplied: Collection[str],
     ) -> dict[str, Any]:
+        """The arguments of a component or of a section of the framework itself.
+
+        Args:
+            section: dotted key of the component.
+            owner: the component in messages.
+            entry: the given arguments, a mapping of entries.
+            known: arguments of the signature.
+            supplied: arguments that the runner supplies.
+        """
         for key, given in entry.value.items():
             if key in supplied:
-                self.note(given.place, f"{section}.{key}", "is supplied by the runner: remove it")
+                text = "is supplied by the runner; remove it"
+                self.note(given.place, f"{section}.{key}", text)
             elif key not in known:
                 hint = did_you_mean(key, known)
                 text = f"{owner} has no such key, {hint}" if known else f"{owner} has no keys"
@@ -176,39 +200,52 @@ class Checker:
             except ValueError as error:
                 self.note(given.place, dotted, str(error))
                 continue
-            value = arguments[key]
-            is_given = self.require_paths and given.place is not DEFAULT
-            if is_given and isinstance(value, Path) and not value.exists():
-                of_data = section == datasets.section
-                what = "data folder" if of_data else "file or folder"
-                shown = str(value) if str(value).isprintable() else repr(str(value))
-                text = f"{shown}: no such {what}; set {dotted} to one that is there"
-                self.problems.append(Problem(given.place, dotted, text, of_data))
+            if self.require_paths and given.place is not DEFAULT:
+                self._require_path(section, dotted, arguments[key], given.place)
             registry = registry_in(argument.type)
             if registry is not None:
-                arguments[key] = self.nested(dotted, registry, arguments[key], given)
+                arguments[key] = self._nested(dotted, registry, arguments[key], given)
         return arguments
 
-    def _check_values(
-        self, section: str, settings: type, entry: Entry, arguments: dict[str, Any]
-    ) -> None:
-        """Note what the class itself refuses, one key after the other.
+    def _nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
+        """An argument's value with its sections replaced by specs.
 
-        A refusal is noted at the first of the given keys that its message names, which is then
-        left to its default, so that others come to light; else at the section.
+        Args:
+            key: dotted key, as in `loss.losses[1]`.
+            registry: registry of the components.
+            value: null, one section or a list of sections.
+            given: entry of the whole argument.
         """
-        while True:
-            try:
-                settings(**arguments)
-            except ValueError as error:
-                named = [key for key in str(error).split() if key in arguments.keys() & entry.value]
-                if not named:
-                    self.note(entry.place, section, str(error))
-                    return
-                self.note(entry.value[named[0]].place, f"{section}.{named[0]}", str(error))
-                del arguments[named[0]]
-            else:
-                return
+        if value is None:
+            return None
+        if isinstance(value, list):
+            return [
+                self._item(f"{key}[{index}]", registry, item, given)
+                for index, item in enumerate(value)
+            ]
+        return self._item(key, registry, value, given)
+
+    def _item(self, key: str, registry: Registry, value: Any, given: Entry) -> ComponentSpec | None:
+        """The component of a plain value inside another entry."""
+        place = given.inside.get(key, given.place)
+        settings = {"name": value} if isinstance(value, str) else value
+        if not isinstance(settings, dict):
+            return self.component(key, registry, Entry(settings, place))
+        entries = {
+            name: Entry(item, given.inside.get(f"{key}.{name}", place), given.inside)
+            for name, item in settings.items()
+        }
+        return self.component(key, registry, Entry(entries, place))
+
+    def _require_path(self, section: str, key: str, value: Any, place: Place) -> None:
+        """Add a problem if a value is a path that does not exist."""
+        if not isinstance(value, Path) or value.exists():
+            return
+        of_data = section == datasets.section
+        what = "data folder" if of_data else "file or folder"
+        shown = str(value) if str(value).isprintable() else repr(str(value))
+        text = f"{shown}: no such {what}; set {key} to an existing one"
+        self.problems.append(Problem(place, key, text, of_data))
 
 
 def _kind(value: Any) -> str:

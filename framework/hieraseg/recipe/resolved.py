@@ -1,4 +1,4 @@
-"""A recipe with every section and every argument filled in, and how it is printed."""
+"""A resolved recipe: every section and every argument filled in."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -6,31 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.errors import RecipeError
-from hieraseg.recipe.reading import COMMAND_LINE, inline
+from hieraseg.recipe.reading import COMMAND_LINE
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
+from hieraseg.strict_yaml import inline
+from hieraseg.types import ArgumentError
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do, complete. Two recipes are equal if they say the same, wherever they stand.
+    """A resolved recipe. Recipes with the same content are equal, wherever they were read.
 
     Attributes:
-        path: of the file it was read from.
+        path: file it was read from.
         plugins: its own plugin files, and those of the plugin folders that it uses.
-        components: by section.
+        components: by section, a component, or a list of them for kinds of which there are many.
         augmentation: arguments of `hieraseg.data.augmentation.Augmentation`.
         training: how long, how fast and where to train.
-        evaluation: the protocol of the scores.
-        logging: what a run leaves behind.
-        origin: of each dotted key, as `file:line`, `command line` or `default`.
+        evaluation: protocol of the scores.
+        logging: what a run writes.
+        origin: place of each value by dotted key: `file:line`, `command line` or `default`.
     """
 
     path: Path = field(compare=False)
     plugins: tuple[PluginFile, ...] = field(compare=False)
-    components: dict[str, ComponentSpec]
+    components: dict[str, Any]
     augmentation: dict[str, Any]
     training: Training
     evaluation: Evaluation
@@ -38,27 +40,35 @@ class Recipe:
     origin: Mapping[str, str] = field(compare=False, repr=False)
 
     def __getitem__(self, section: str) -> ComponentSpec:
-        """The component that a section names."""
-        return self.components[section]
+        """The component of a section whose kind has one."""
+        component = self.components[section]
+        assert isinstance(component, ComponentSpec), f"{section}: a list; use `listed`"
+        return component
+
+    def listed(self, section: str) -> list[ComponentSpec]:
+        """The components of a section: any number of them, none if it is missing."""
+        components = self.components.get(section, [])
+        return components if isinstance(components, list) else [components]
 
     def with_seed(self, seed: int) -> "Recipe":
-        """The same recipe for another seed.
+        """The same recipe with another seed.
 
         Raises:
-            RecipeError: the seed is none.
+            RecipeError: the seed is out of range.
         """
         try:
             training = replace(self.training, seed=seed)
-        except ValueError as error:
-            raise RecipeError(f"{COMMAND_LINE}: training.seed: {error}") from error
+        except ArgumentError as error:
+            problem = f"training.{error.argument}: {error.problem}"
+            raise RecipeError(f"{COMMAND_LINE}: {problem}") from error
         origin = {**self.origin, "training.seed": str(COMMAND_LINE)}
         return replace(self, training=training, origin=origin)
 
     def to_dict(self, plugins: Sequence[str] | None = None) -> dict[str, Any]:
-        """Sections with their keys, all values plain as in YAML or JSON.
+        """The sections as mappings and lists of plain values, as YAML or JSON has them.
 
         Args:
-            plugins: paths of the plugin files; where they were read from if None.
+            plugins: paths of the plugin files; those they were read from if None.
         """
         if plugins is None:
             plugins = [str(file.path) for file in self.plugins]
@@ -71,25 +81,32 @@ class Recipe:
         return {section: plain(settings) for section, settings in sections.items()}
 
     def to_yaml(self, origins: bool = False, plugins: Sequence[str] | None = None) -> str:
-        """The recipe as a YAML file that needs no other file but its plugin files.
+        """The recipe as YAML that depends on no other file but its plugin files.
 
         Args:
-            origins: follow each value by a comment that says where it comes from.
+            origins: append the place of each value as a comment.
             plugins: as in `to_dict`.
         """
         return "\n".join(self._lines(origins, plugins)) + "\n"
 
     def _lines(self, origins: bool, plugins: Sequence[str] | None) -> Iterator[str]:
         for section, settings in self.to_dict(plugins).items():
-            if section == "plugins":
-                yield f"plugins: {inline(settings)}"
+            if section == "plugins" or settings == []:
+                yield f"{section}: {inline(settings)}"
                 continue
             yield f"{section}:"
+            if isinstance(settings, list):
+                for index, item in enumerate(settings):
+                    yield f"  - {inline(item)}{self._comment(f'{section}[{index}].name', origins)}"
+                continue
             for key, value in settings.items():
-                comment = f"  # {self.origin[f'{section}.{key}']}" if origins else ""
+                comment = self._comment(f"{section}.{key}", origins)
                 if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-                    # Sections of components are long: one on each line.
+                    # Nested components are long: one on each line.
                     yield f"  {key}:{comment}"
                     yield from (f"    - {inline(item)}" for item in value)
                 else:
                     yield f"  {key}: {inline(value)}{comment}"
+
+    def _comment(self, key: str, origins: bool) -> str:
+        return f"  # {self.origin[key]}" if origins else ""

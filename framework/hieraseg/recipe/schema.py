@@ -1,27 +1,27 @@
 """The JSON Schema of recipes, by which editors complete, explain and check them.
 
-It is built from what the checker reads: the registries and the signatures of what is in them. What
-the checker takes, it takes. It is looser where a type does not tell: ranges that a class checks
-itself, `1.0` for an int, the keys of a mapping, and all that depends on what the base recipe says.
+It is built from the registries and signatures, as the checker is, and accepts whatever the checker
+accepts. It is looser where a schema cannot tell: `1.0` for an int, the keys of a mapping, arguments
+that do not go together, and everything that depends on the base recipe.
 """
 
 import json
-import operator
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Literal, NamedTuple, Union
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 from urllib.parse import quote
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
-from hieraseg.recipe.checking import CORE_SECTIONS, SECTIONS
+from hieraseg.recipe.checking import CORE_SECTIONS, sections
 from hieraseg.recipe.environment import REFERENCE
 from hieraseg.recipe.values import kind_of, registry_in, type_name
 from hieraseg.registry import Registry, by_section
+from hieraseg.types import constraints_of
 
 Schema = dict[str, Any]
 
-# Editors read `errorMessage` and `doNotSuggest`; other readers of a schema pass over them.
+# Editors read `errorMessage` and `doNotSuggest`; other readers of a schema ignore them.
 _VARIABLE: Schema = {
     "type": "string",
     "pattern": REFERENCE.pattern,
@@ -31,52 +31,47 @@ _FILES: Schema = {
     "base": {
         "type": "string",
         "minLength": 1,
-        "description": "The recipe that says what this one does not: its path from here, or the "
-        "name of one that ships.",
+        "description": "The recipe that this one extends: its path relative to this file, or the "
+        "name of a shipped recipe.",
     },
     "plugins": {
         "type": "array",
         "items": {"type": "string"},
-        "description": "Python files that register components: their paths from here.",
+        "description": "Python files that register components, relative to this file.",
     },
 }
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", None: "null"}
-_LIMITS = {
-    operator.gt: "exclusiveMinimum",
-    operator.ge: "minimum",
-    operator.lt: "exclusiveMaximum",
-    operator.le: "maximum",
-}
 
 
 class _Settings(NamedTuple):
-    """What a recipe may set of a class or function, and the first line of its docstring."""
+    """Arguments of a class or function, and the first line of its docstring."""
 
     summary: str
     arguments: dict[str, Argument]
 
 
 def recipe_schema() -> tuple[Schema, list[str]]:
-    """The schema (draft-07), and what is wrong with each component that is left out of it."""
+    """The schema (draft-07), and the problem of each component that is left out of it."""
     broken: list[str] = []
     definitions = {"variable": _VARIABLE}
-    for registry in by_section().values():
+    registries = by_section()
+    for registry in registries.values():
         definitions |= _definitions(registry, broken)
-    sections = {section: _ref(section) for section in SECTIONS}
+    properties = {section: _ref(section) for section in sections()}
     for section, settings in CORE_SECTIONS.items():
-        sections[section] = _object(_settings(settings))
+        properties[section] = _object(_settings(settings))
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$comment": "Written by `hieraseg schema`.",
         "title": "hieraseg recipe",
         "type": "object",
-        "properties": {**_FILES, **sections},
+        "properties": {**_FILES, **properties},
         "additionalProperties": False,
         "if": {"required": ["base"]},
-        "then": {"properties": {section: _ref(f"{section}.merged") for section in by_section()}},
+        "then": {"properties": {section: _ref(f"{section}.merged") for section in registries}},
         "else": {
-            "required": list(by_section()),
-            "properties": {section: _ref(f"{section}.complete") for section in by_section()},
+            "required": [name for name, one in registries.items() if one.kind.required],
+            "properties": {section: _ref(f"{section}.complete") for section in registries},
         },
         "definitions": definitions,
     }
@@ -84,16 +79,17 @@ def recipe_schema() -> tuple[Schema, list[str]]:
 
 
 def as_text(schema: Schema) -> str:
-    """The schema as it stands in a file."""
+    """The schema as the content of a file."""
     return json.dumps(schema, indent=1, allow_nan=False) + "\n"
 
 
 def _definitions(registry: Registry, broken: list[str]) -> dict[str, Schema]:
-    """Of a section that names a component: its parts, and one definition for each component.
+    """Definitions of a section that names components, and of each component.
 
-    Whether a component's keys are complete is said apart: over a base recipe they need not be.
+    Whether a component's keys are complete is a definition of its own: on top of a base recipe they
+    need not be. A section with many components is a list, which replaces that of the base.
     """
-    section = registry.section
+    section, kind = registry.section, registry.kind
     known = _known(registry, broken)
     names = [{"const": name, "description": one.summary} for name, one in known.items()]
     any_keys = {"anyOf": [_ref(f"{section}:{name}") for name in known] or [{"not": {}}]}
@@ -102,34 +98,40 @@ def _definitions(registry: Registry, broken: list[str]) -> dict[str, Schema]:
         name: [key for key, argument in one.arguments.items() if argument.required]
         for name, one in known.items()
     }
-    parts: dict[str, Schema] = {
-        section: {
-            "description": f"The {section}; `hieraseg list {registry.kind.name}` tells of each.",
-            "anyOf": [_ref(f"{section}.name"), {"type": "object"}],
-            "properties": {"name": _ref(f"{section}.name")},
-            "allOf": [*own_keys, _if_named(_ref("variable"), any_keys)],
-        },
-        f"{section}.name": {"anyOf": [*names, _ref("variable")]},
-        f"{section}.complete": {
-            "allOf": [
-                {"required": ["name"]},
-                *(_with_keys(name, keys) for name, keys in required.items() if keys),
-            ]
-        },
-        f"{section}.merged": {
-            "if": {"type": "object", "not": {"required": ["name"]}},
-            "then": any_keys,
-        },
+    component: Schema = {
+        "description": f"The {section}; `hieraseg list {kind.name}` describes each.",
+        "anyOf": [_ref(f"{section}.name"), {"type": "object"}],
+        "properties": {"name": _ref(f"{section}.name")},
+        "allOf": [*own_keys, _if_named(_ref("variable"), any_keys)],
     }
+    complete: Schema = {
+        "allOf": [
+            {"required": ["name"]},
+            *(_with_keys(name, keys) for name, keys in required.items() if keys),
+        ]
+    }
+    merged: Schema = {
+        "if": {"type": "object", "not": {"required": ["name"]}},
+        "then": any_keys,
+    }
+    if kind.many:
+        component = {"type": "array", "items": component}
+        complete = merged = {"items": complete}
     of_each = {
         f"{section}:{name}": _object(one, name={"doNotSuggest": True})
         for name, one in known.items()
     }
-    return {**parts, **of_each}
+    return {
+        section: component,
+        f"{section}.name": {"anyOf": [*names, _ref("variable")]},
+        f"{section}.complete": complete,
+        f"{section}.merged": merged,
+        **of_each,
+    }
 
 
 def _known(registry: Registry, broken: list[str]) -> dict[str, _Settings]:
-    """What a recipe may set of each component; the faults of those that are unfit are noted."""
+    """The arguments of each component; the problems of broken ones are added to `broken`."""
     known = {}
     for name in registry.names():
         try:
@@ -158,7 +160,7 @@ def _named(name: Schema) -> Schema:
 
 
 def _with_keys(name: str, keys: list[str]) -> Schema:
-    """Of the component of that name: these keys, and so not its name alone."""
+    """A component with required keys, which its name alone does not give."""
     message = f"{name} needs {', '.join(keys)}."
     return {
         "if": {"anyOf": [{"const": name}, _named({"const": name})]},
@@ -195,7 +197,14 @@ def _is_portable(default: Any) -> bool:
 
 
 def _of_type(hint: Any) -> Schema:
-    """What `values.fits` takes for a type, and variables in the place of scalars."""
+    """The values that `values.fits` accepts for a type, and variables in the place of scalars."""
+    if get_origin(hint) is Annotated:
+        schema = _of_type(get_args(hint)[0])
+        for constraint in constraints_of(hint):
+            schema |= constraint.schema()
+        if "errorMessage" in schema:
+            schema["errorMessage"] = f"Expected {type_name(hint)}."
+        return schema
     kind, inner = kind_of(hint)
     registry = registry_in(hint)
     if kind is Union:
@@ -213,23 +222,17 @@ def _of_type(hint: Any) -> Schema:
         return _choice(list(hint.__members__))
     if registry is not None:
         return {"allOf": [_ref(registry.section), _ref(f"{registry.section}.complete")]}
-    return {"type": "string"} if kind is str else _scalar(kind, hint)
-
-
-def _choice(values: list[Any]) -> Schema:
-    return {"anyOf": [{"enum": values}, _ref("variable")]}
-
-
-def _scalar(kind: Any, hint: Any) -> Schema:
-    """A bool, null, or number, perhaps one that jsonargparse restricts, such as PositiveInt."""
-    is_range = getattr(hint, "_join", None) == "and"
-    restrictions = hint._restrictions if is_range else []
+    if kind is str:
+        return {"type": "string"}
     return {
         "type": [_JSON_TYPES[kind], "string"],
         "pattern": REFERENCE.pattern,
         "errorMessage": f"Expected {type_name(hint)}.",
-        **{_LIMITS[test]: limit for test, limit in restrictions if test in _LIMITS},
     }
+
+
+def _choice(values: list[Any]) -> Schema:
+    return {"anyOf": [{"enum": values}, _ref("variable")]}
 
 
 def _ref(definition: str) -> Schema:

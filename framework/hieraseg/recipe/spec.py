@@ -1,4 +1,4 @@
-"""What a section of a recipe names."""
+"""Specifications of components: what a section of a recipe names, before it is built."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from hieraseg.registry.files import PluginFile
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """A component and its arguments.
+    """A component and its arguments, not built yet.
 
     Attributes:
-        section: the recipe section that names such components, as in `loss`.
-        name: in the section's registry.
-        arguments: by name, defaults filled in, in the types of the signature; a component inside
-            another is a `ComponentSpec` itself.
-        factory: the class or function. Kept here, since what a recipe's own files register is in
-            no registry once the recipe is read.
-        file: the plugin file that it is part of, if any.
+        section: recipe section of its kind, as in `loss`.
+        name: name in the registry.
+        arguments: arguments by name, in the types of the signature and with defaults filled in;
+            nested components are specs themselves.
+        factory: class or function that builds it. Kept here, because components of a recipe's own
+            plugin files are not in the registry after the recipe is read.
+        file: plugin file that it comes from, if any.
     """
 
     section: str
@@ -29,12 +29,12 @@ class ComponentSpec:
 
     @property
     def code(self) -> str:
-        """What its code is known by, where a plugin file brings it; else empty."""
+        """SHA-256 of its plugin file; empty if it does not come from one."""
         return self.file.sha256 if self.file else ""
 
 
 def components_in(value: Any) -> Iterator[ComponentSpec]:
-    """The components in an argument's value, or in a component: itself, then those inside it."""
+    """All specs in a spec, an argument's value or a list of these, outermost first."""
     if isinstance(value, ComponentSpec):
         yield value
         value = list(value.arguments.values())

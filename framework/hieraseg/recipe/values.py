@@ -1,8 +1,8 @@
-"""The types that a recipe can give, and whether a value of YAML is of one of them.
+"""Types of recipe values: which there are, and whether a YAML value has one.
 
-jsonargparse converts; this module is stricter before it. For jsonargparse takes null for any type
-and quoted numbers for numbers, reads text a second time as YAML, and turns some types' values into
-imports of code. A recipe is data, so such types are no types of a recipe's argument.
+jsonargparse converts values, but only after the stricter checks here: on its own it accepts null
+for any type and quoted numbers as numbers, parses strings as YAML a second time, and imports code
+for some types. A recipe is data, so arguments of those types cannot be set by a recipe.
 """
 
 from argparse import ArgumentError
@@ -12,15 +12,16 @@ from difflib import get_close_matches
 from enum import Enum
 from pathlib import PurePath
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-import hieraseg
-from hieraseg.recipe.environment import settle
-from hieraseg.recipe.reading import inline, unquoted
+from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
-from hieraseg.registry import Registry, losses
+from hieraseg.registry import Registry, registry_of
+from hieraseg.registry.kinds import kinds
+from hieraseg.strict_yaml import inline, unquoted
+from hieraseg.types import constraints_of, plain_type, violation
 
 _LONGEST = 60
 
@@ -40,9 +41,9 @@ def is_readable(hint: Any) -> bool:
 
 
 def registry_in(hint: Any) -> Registry | None:
-    """The registry of the components that an argument of this type takes; None if it takes none.
+    """The registry of the components that an argument of this type accepts, or None.
 
-    It may take one, a list of them, or null instead.
+    The type may be the contract of a nestable kind, a list of it, or either of them or None.
     """
     kind, inner = kind_of(hint)
     if kind is Union:
@@ -53,7 +54,7 @@ def registry_in(hint: Any) -> Registry | None:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value, as YAML gives it, is of this type."""
+    """Whether a YAML value has this type. Constraints of restricted types are not checked."""
     kind, inner = kind_of(hint)
     if _registry_of(hint) is not None:
         return isinstance(value, str) or (
@@ -74,6 +75,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(
             fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items()
         )
+    hint = plain_type(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return isinstance(value, str) and value in hint.__members__
     if kind is float:
@@ -82,42 +84,49 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def parser_for(hint: Any) -> ArgumentParser:
-    """jsonargparse's parser of one type."""
+    """The jsonargparse parser of one type."""
     parser = ArgumentParser(exit_on_error=False, add_help=False)
-    parser.add_argument("--value", type=hint)
+    parser.add_argument("--value", type=plain_type(hint))
     return parser
 
 
 def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
-    """A plain value of YAML in the type of a signature; the sections of components stay plain.
+    """Convert a YAML value to the type of a signature; sections of components stay as they are.
 
     Args:
-        value: plain, as YAML gives it.
+        value: value as YAML gives it.
         hint: the type.
         parser: `parser_for(hint)`.
 
     Raises:
-        ValueError: the value is of another type; the message says what was expected.
+        ValueError: the value has another type, or violates a constraint of this one.
     """
     if registry_in(hint) is not None and fits(value, hint):
-        return value  # with its filled texts, as what they mean depends on the inner arguments
-    texts = settle(value, str)
-    value = texts if fits(texts, hint) else settle(value, unquoted)
+        # Variables in it stay open, since their types depend on the inner arguments.
+        problem = violation(value, hint)
+        if problem:
+            raise ValueError(problem)
+        return value
+    texts = map_substituted(value, str)
+    value = texts if fits(texts, hint) else map_substituted(value, unquoted)
     if not fits(value, hint):
         raise ValueError(_expectation(value, hint))
+    problem = violation(value, hint)
+    if problem:
+        raise ValueError(problem)
     if value is None:
         return value
     try:
         parsed = parser.parse_object({"value": deepcopy(value)})["value"]
     except (ArgumentError, OverflowError) as error:
-        # Types with a restriction, such as jsonargparse's PositiveInt, and numbers beyond floats.
+        # Restricted types of jsonargparse itself, and ints that are too large for a float.
         reason = str(error).partition(":\n")[2] or str(error)
         raise ValueError(" ".join(reason.split())) from error
-    return _texts_kept(value, parsed)
+    return _strings_kept(value, parsed)
 
 
 def plain(value: Any) -> Any:
-    """A value of a signature's type as it would stand in YAML."""
+    """A value of a signature's type as YAML would have it."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, PurePath):
@@ -135,14 +144,20 @@ def plain(value: Any) -> Any:
 
 
 def type_name(hint: Any) -> str:
-    """A type in the words of a recipe: `int or null`, `list of float`, `list [int, int]`."""
+    """A type in recipe terms, as in `positive int or null` or `list [float, float]`."""
+    if get_origin(hint) is Annotated:
+        name = type_name(get_args(hint)[0])
+        for constraint in constraints_of(hint):
+            phrase = constraint.phrase
+            name = f"{name} {phrase}" if " " in phrase else f"{phrase} {name}"
+        return name
     kind, inner = kind_of(hint)
     registry = _registry_of(hint)
     if registry is not None:
         return registry.section
     if kind is Union:
         names = dict.fromkeys(map(type_name, inner))
-        if "path" in names:  # Python takes a text for a path too; in a recipe there is no other
+        if "path" in names:  # a `Path | str` argument is one thing in a recipe
             names.pop("str", None)
         return " or ".join(names)
     if kind is Literal:
@@ -163,14 +178,20 @@ def type_name(hint: Any) -> str:
 
 
 def _registry_of(hint: Any) -> Registry | None:
-    """The registry of a contract whose components can stand inside others."""
-    registries = {hieraseg.Loss: losses}
-    return registries.get(hint) if isinstance(hint, type) else None
+    """The registry of a nestable kind whose contract a type is."""
+    if not isinstance(hint, type):
+        return None
+    for kind in kinds():
+        if kind.nestable and hint is kind.load_contract():
+            return registry_of(kind)
+    return None
 
 
 def kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """What YAML gives for a type, and the types inside; None for null and for unknown types."""
+    """The YAML kind of a type, and the types inside it; None for null and for unknown types."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return kind_of(inner[0])
     if origin is UnionType:
         return Union, inner
     if origin in (Union, Literal, list, tuple, dict):
@@ -193,7 +214,7 @@ def kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def _expectation(value: Any, hint: Any) -> str:
     name = type_name(hint)
     article = "" if name.startswith(("one of", "null", "'")) else "a "
-    article = "an " if name.startswith("int") else article
+    article = "an " if name.startswith(("int", "ascending")) else article
     expected = f"expected {article}{name}, got {_shown(value)}"
     if not isinstance(value, str):
         return expected
@@ -201,7 +222,7 @@ def _expectation(value: Any, hint: Any) -> str:
     if close:
         return f"{expected}, did you mean {close[0]!r}?"
     if len(value) <= _LONGEST and fits(unquoted(value), hint):
-        return f"{expected}, which is a text: remove the quotes"
+        return f"{expected}, which is a string: remove the quotes"
     return expected
 
 
@@ -217,20 +238,20 @@ def _choices(hint: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else inline(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    shown = repr(value) if isinstance(value, str) else inline(value)
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "..."
 
 
-def _texts_kept(given: Any, parsed: Any) -> Any:
-    """jsonargparse reads a text such as "5" or "null" once more as YAML: undo that."""
+def _strings_kept(given: Any, parsed: Any) -> Any:
+    """jsonargparse parses strings such as "5" or "null" as YAML once more: undo that."""
     if isinstance(given, str):
         return parsed if isinstance(parsed, str | PurePath | Enum) else given
     if isinstance(given, list):
-        return type(parsed)(map(_texts_kept, given, parsed))
+        return type(parsed)(map(_strings_kept, given, parsed))
     if isinstance(given, dict):
         items = zip(given.items(), parsed.items(), strict=True)
         return {
-            _texts_kept(key, as_key): _texts_kept(item, as_item)
+            _strings_kept(key, as_key): _strings_kept(item, as_item)
             for (key, item), (as_key, as_item) in items
         }
     return parsed
