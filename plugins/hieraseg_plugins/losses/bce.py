@@ -1,41 +1,47 @@
-"""Binary cross-entropy of each level."""
+"""Binary cross-entropy on each level."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.binary import binary_cost, true_logit
-from hieraseg_plugins.losses.checks import weights_per_level
-from hieraseg_plugins.losses.reduction import mean_over_valid
+from hieraseg.functional import (
+    binary_cross_entropy,
+    level_terms,
+    mean_over_valid,
+    weights_per_level,
+)
+from hieraseg.types import NonNegativeFloat, check_arguments
 
 
+@check_arguments
 class BinaryCrossEntropy(Loss):
-    """Weighted sum of the levels' binary cross-entropies, each class against all others.
+    """Binary cross-entropy of each class against all others, on each level.
 
-    Per level a mean over valid pixels and over classes. It knows nothing of the tree: each level
-    is learnt by itself.
+    Each level is averaged over its valid pixels and its classes. The hierarchy is not used
+    otherwise: levels are trained independently.
 
     Args:
         hierarchy: the class tree.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: a list whose length is not the number of levels; a weight below 0.
+        ValueError: a weight is negative, or there is not one weight per level.
     """
 
     activation = "sigmoid"
 
-    def __init__(self, hierarchy: Hierarchy, level_weights: list[float] | None = None) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
+    ) -> None:
         super().__init__()
-        self.level_weights = weights_per_level(level_weights, hierarchy)
+        self.level_weights = weights_per_level(hierarchy, level_weights)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `bce_level1` and so on."""
-        terms = {}
-        for level, weight in enumerate(self.level_weights):
-            logits, target = prediction.logits[level].float(), targets[:, level]
-            cost = binary_cost(true_logit(logits, target), logits, target)
-            terms[f"bce_level{level + 1}"] = weight * mean_over_valid(cost, target)
-        return terms
+        costs = [
+            mean_over_valid(binary_cross_entropy(logits.float(), target), target)
+            for logits, target in zip(prediction.logits, targets.unbind(1), strict=True)
+        ]
+        return level_terms("bce", costs, self.level_weights)

@@ -1,4 +1,4 @@
-"""The losses of HSSN, summed as published."""
+"""The combined losses of HSSN."""
 
 from typing import Literal
 
@@ -6,33 +6,35 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hieraseg import Hierarchy, Loss, Prediction
+from hieraseg.types import PositiveInt, Probability, check_arguments
 from hieraseg_plugins.losses.rmi import RegionMutualInformation
 from hieraseg_plugins.losses.tree_min import TreeMin
 from hieraseg_plugins.losses.tree_triplet import TreeTriplet
 from hieraseg_plugins.losses.weighted_ce import WeightedCrossEntropy
 
 
+@check_arguments
 class HSSN(Loss):
-    """Sum of losses that HSSN was trained with: tree-min, cross-entropy, tree-triplet, RMI.
+    """Combination of losses that HSSN was trained with: tree-min, cross-entropy, tree-triplet, RMI.
 
     `cityscapes`: 5 x `tree_min` + `weighted_ce` + `tree_triplet`. `person_part` (also LIP):
     0.5 x `rmi` + 0.5 x focal `tree_min` (gamma 2) + `weighted_ce` + `tree_triplet`. Cross-entropy
-    is that of every level; the weight of the tree-triplet loss is its ramp. Known against it:
-    the cross-entropy takes a softmax of the same logits that the other parts, and scores, take a
-    sigmoid of.
+    is computed on every level; the tree-triplet loss is weighted by its own ramp. Known weakness:
+    cross-entropy applies a softmax to logits that the other losses, and inference, treat as
+    sigmoid logits.
 
     Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335, and its
-    released code; that code halves RMI a second time.
+    released code, which halves RMI once more.
 
     Args:
         hierarchy: the class tree.
-        published: which of the sums.
-        ramp: share of the training over which the tree-triplet loss gets its weight.
-        channels: D of the embedding.
-        seed: of the draw of triplets.
+        published: which published combination to use.
+        ramp: fraction of training after which the tree-triplet loss has its full weight.
+        channels: number of embedding channels D.
+        seed: random seed for the sampling of triplets.
 
     Raises:
-        ValueError: an argument out of its range (see `tree_triplet`).
+        ValueError: an argument is out of range.
     """
 
     activation = "sigmoid"
@@ -41,8 +43,8 @@ class HSSN(Loss):
         self,
         hierarchy: Hierarchy,
         published: Literal["cityscapes", "person_part"] = "person_part",
-        ramp: float = 1.0,
-        channels: int = 256,
+        ramp: Probability = 1.0,
+        channels: PositiveInt = 256,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class HSSN(Loss):
         targets: Int[Tensor, "B levels H W"],
         progress: float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """The parts' terms under their own names, weighted."""
+        """Weighted terms of the combined losses, under their own names."""
         terms = {
             name: weight * term
             for weight, part in zip(self.weights, self.parts, strict=True)

@@ -1,4 +1,4 @@
-"""Cross-entropy among siblings along the true path, made for the hyperbolic decoder."""
+"""Cross-entropy among siblings along the true path, for the hyperbolic decoder."""
 
 import torch
 import torch.nn.functional as F
@@ -6,19 +6,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.reduction import mean_over_valid
+from hieraseg.functional import level_terms, mean_over_valid
 
 
 class HyperbolicLoss(Loss):
-    """Negative log-likelihood of the true path, each class against its siblings.
+    """Negative log-likelihood of the true path, with each class normalized among its siblings.
 
-    A softmax among siblings gives the score of a class given its parent; the classes of level 1
-    are siblings. Per level: minus the log of the true class's score, mean over valid pixels. The
-    sum over levels is that of the whole path. In a chain a class has no siblings, and costs
-    nothing below its first node.
+    A softmax among siblings gives the probability of a class given its parent; the classes of
+    level 1 are siblings of each other. Each level is the negative log-probability of the true
+    class, averaged over valid pixels; the sum over levels is that of the whole path. A class of a
+    chain has no siblings, so it costs nothing below its first node.
 
-    With the `hyperbolic` decoder it is the model of the source. The loss itself takes any logits:
-    with another decoder it is the usual conditional cross-entropy.
+    Together with the `hyperbolic` decoder this is the model of the source. The loss accepts any
+    logits: with another decoder it is conditional cross-entropy.
 
     Source: Atigh et al. 2022, "Hyperbolic Image Segmentation", arXiv:2203.05898.
 
@@ -36,12 +36,22 @@ class HyperbolicLoss(Loss):
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `hyperbolic_level1` and so on."""
-        terms = {}
-        for level, parents in enumerate(self.hierarchy.on(targets.device).parents):
-            target = targets[:, level]
-            true_class = target.clamp(min=0)
-            strangers = parents.view(1, -1, 1, 1) != parents[true_class][:, None]
-            siblings = prediction.logits[level].float().masked_fill(strangers, -torch.inf)
-            cost = F.cross_entropy(siblings, true_class, reduction="none")
-            terms[f"hyperbolic_level{level + 1}"] = mean_over_valid(cost, target)
-        return terms
+        parents = self.hierarchy.on(targets.device).parents
+        costs = [
+            mean_over_valid(_sibling_cross_entropy(logits.float(), target, parent), target)
+            for logits, target, parent in zip(
+                prediction.logits, targets.unbind(1), parents, strict=True
+            )
+        ]
+        return level_terms("hyperbolic", costs)
+
+
+def _sibling_cross_entropy(
+    logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"], parents: Int[Tensor, " C"]
+) -> Float[Tensor, "B H W"]:
+    """Cross-entropy of each pixel over the true class and its siblings."""
+    true_class = target.clamp(min=0)
+    not_sibling = parents.view(1, -1, 1, 1) != parents[true_class][:, None]
+    return F.cross_entropy(
+        logits.masked_fill(not_sibling, -torch.inf), true_class, reduction="none"
+    )

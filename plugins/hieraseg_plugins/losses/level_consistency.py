@@ -1,35 +1,42 @@
-"""Focal loss of each level, and a penalty where a parent and its children disagree."""
+"""Focal loss on each level, with a penalty on inconsistent parents and children."""
+
+from itertools import pairwise
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.binary import binary_cost, true_logit
-from hieraseg_plugins.losses.checks import refuse_negative, weights_per_level
-from hieraseg_plugins.losses.reduction import mean_over_valid
-from hieraseg_plugins.losses.tree import Families
+from hieraseg.functional import (
+    binary_cross_entropy,
+    level_terms,
+    mean_over_valid,
+    weights_per_level,
+)
+from hieraseg.types import NonNegativeFloat, check_arguments
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
+@check_arguments
 class LevelConsistency(Loss):
-    """Focal binary cross-entropy of each level, plus the gap between parents and children.
+    """Focal binary cross-entropy on each level, plus the gap between parents and their children.
 
-    Per level: `-(1 - p)^gamma log p` where a class is true and `-p^gamma log(1 - p)` where it is
-    not, p its sigmoid; mean over valid pixels and over classes. Between two levels: the squared
-    difference of a parent's sigmoid and the highest among its children, mean over parents and
-    over the pixels whose class is known on the lower level.
+    Focal terms: `-(1 - p)^gamma log p` for the true class and `-p^gamma log(1 - p)` for all
+    others, p the sigmoid; averaged over valid pixels and classes. Consistency terms: the squared
+    difference between the sigmoid of a parent and the highest among its children, averaged over
+    parents and over the pixels whose class is known on the children's level.
 
-    It is not tree-min: the scores need not obey the tree, they are only drawn towards it, also
-    where both are wrong. It is here for comparison: this project's predecessor trained a loss of
-    these two parts, whose exact form was not recorded.
+    This is not tree-min: scores are only encouraged to agree, even where both are wrong, and may
+    still violate the hierarchy. It is included for comparison: the predecessor of this project
+    used a loss with these two parts, whose exact form was not recorded.
 
     Args:
         hierarchy: the class tree.
         gamma: exponent of the focal factor; 0 for none.
-        level_weights: weight of each level's focal term, coarsest first; 1 for all where null.
-        consistency_weight: weight of the gaps.
+        level_weights: weight of each level's focal term, coarsest first; null for 1 each.
+        consistency_weight: weight of the consistency terms.
 
     Raises:
-        ValueError: a negative gamma or weight, or a list whose length is not the number of levels.
+        ValueError: gamma or a weight is negative, or there is not one weight per level.
     """
 
     activation = "sigmoid"
@@ -37,31 +44,30 @@ class LevelConsistency(Loss):
     def __init__(
         self,
         hierarchy: Hierarchy,
-        gamma: float = 2.0,
-        level_weights: list[float] | None = None,
-        consistency_weight: float = 1.0,
+        gamma: NonNegativeFloat = 2.0,
+        level_weights: list[NonNegativeFloat] | None = None,
+        consistency_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        refuse_negative(gamma=gamma, consistency_weight=consistency_weight)
-        self.families = Families(hierarchy)
+        self.groups = SiblingGroups(hierarchy)
         self.gamma = gamma
-        self.level_weights = weights_per_level(level_weights, hierarchy)
+        self.level_weights = weights_per_level(hierarchy, level_weights)
         self.consistency_weight = consistency_weight
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """One term `focal_level1` per level, one `consistency_level2` per level and that above."""
+        """`focal_level1` and so on, and `consistency_level2` and so on for each pair of levels."""
         logits = [level.float() for level in prediction.logits]
-        terms = {}
-        for level, weight in enumerate(self.level_weights):
-            own, target = logits[level], targets[:, level]
-            cost = binary_cost(true_logit(own, target), own, target, self.gamma)
-            terms[f"focal_level{level + 1}"] = weight * mean_over_valid(cost, target)
-            if level > 0:
-                highest = self.families.highest(own, level)
-                gap = (logits[level - 1].sigmoid() - highest.sigmoid()).square().mean(1)
-                terms[f"consistency_level{level + 1}"] = self.consistency_weight * mean_over_valid(
-                    gap, target
-                )
+        focal = [
+            mean_over_valid(binary_cross_entropy(own, target, self.gamma), target)
+            for own, target in zip(logits, targets.unbind(1), strict=True)
+        ]
+        terms = level_terms("focal", focal, self.level_weights)
+        for level, (parents, children) in enumerate(pairwise(logits), 1):
+            highest = self.groups.max_over_children(children, level)
+            gap = (parents.sigmoid() - highest.sigmoid()).square().mean(1)
+            terms[f"consistency_level{level + 1}"] = self.consistency_weight * mean_over_valid(
+                gap, targets[:, level]
+            )
         return terms

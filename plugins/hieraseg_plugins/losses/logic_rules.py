@@ -1,4 +1,4 @@
-"""Rules of logic about the class tree, as a loss beside focal binary cross-entropy."""
+"""Fuzzy logic rules about the class tree, combined with focal binary cross-entropy."""
 
 from itertools import chain
 
@@ -8,53 +8,58 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.binary import binary_cost, true_logit
-from hieraseg_plugins.losses.reduction import mean_over_valid
-from hieraseg_plugins.losses.tree import Families
+from hieraseg.functional import (
+    Ramp,
+    binary_cross_entropy,
+    level_terms,
+    mean_over_valid,
+    ramp,
+)
+from hieraseg.types import check_arguments
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 Logits = list[Float[Tensor, "B _ H W"]]
 Valid = Bool[Tensor, "B 1 H W"]
 
 
+@check_arguments
 class LogicRules(Loss):
-    """Focal binary cross-entropy, and three fuzzy rules about the class tree (LogicSeg).
+    """Focal binary cross-entropy and three fuzzy logic rules about the class tree (LogicSeg).
 
-    With p the sigmoid of a node's logit, a pixel breaks a rule by
+    With p the sigmoid of a class's logit, the violations of the rules at a pixel are
     composition, "a class implies its parent": `p_c - p_c p_parent`;
     decomposition, "a parent implies one of its children": `p_parent - p_parent max_c p_c`;
-    exclusion, "siblings exclude each other": `p_i p_j`, roots being siblings too.
-    Each is a p-mean over pixels (exponent 5; 3 for exclusion), for each child, parent or pair;
-    then a mean over children, over parents, and over each node's siblings and all nodes that
-    have some. The loss is `0.5 focal + 0.3 f (composition + decomposition + 2/3 exclusion)`,
-    where f rises with the training's progress from 0 to 1. Focal: alpha 0.5, gamma 2; per level
-    the sum over classes, mean over valid pixels.
+    exclusion, "siblings exclude each other": `p_i p_j`, where roots are siblings too.
+    Each violation is aggregated over pixels by a p-mean (exponent 5; 3 for exclusion), for each
+    child, parent or pair; then averaged over children, over parents, and, for exclusion, over the
+    siblings of each class and over all classes with siblings. The loss is
+    `0.5 focal + 0.3 f (composition + decomposition + 2/3 exclusion)`, where f grows linearly from
+    0 to 1 during training. Focal: alpha 0.5, gamma 2; each level is summed over classes and
+    averaged over valid pixels.
 
-    The rules need no label and count at every pixel that has one on any level.
+    The rules need no labels, and apply to every pixel that is labelled on some level.
 
     Source: Li et al. 2023, "LogicSeg: Parsing Visual Semantics with Neural Logic Learning and
-    Reasoning", arXiv:2309.13556; weights and exponents of the released code for Pascal-Part,
-    which differs in that it takes one p-mean over pixels and classes together, lets all classes
-    of a level exclude each other (at unsure pixels alone), and reads void pixels too.
+    Reasoning", arXiv:2309.13556; weights and exponents are those of the released code for
+    Pascal-Part. That code differs: it takes a single p-mean over pixels and classes, makes all
+    classes of a level exclude each other (at uncertain pixels only), and includes void pixels.
 
     Args:
         hierarchy: the class tree.
-        ramp: shares of the training at which f begins to rise, and is 1.
+        ramp: fractions of training at which f starts to grow and at which it reaches 1.
 
     Raises:
-        ValueError: a ramp that is not two shares in order.
+        ValueError: the ramp is not ascending, or not within 0 and 1.
     """
 
     activation = "sigmoid"
 
-    def __init__(self, hierarchy: Hierarchy, ramp: tuple[float, float] = (1 / 4, 2 / 3)) -> None:
+    def __init__(self, hierarchy: Hierarchy, ramp: Ramp = (1 / 4, 2 / 3)) -> None:
         super().__init__()
-        if not 0 <= ramp[0] <= ramp[1] <= 1:
-            raise ValueError(f"ramp is {ramp}, but must be two shares in order from 0 to 1")
         self.ramp = ramp
         self.hierarchy = hierarchy
-        self.families = Families(hierarchy)
-        sizes = chain(*self.families.sizes)
-        self.with_siblings = sum(size for size in sizes if size > 1)
+        self.groups = SiblingGroups(hierarchy)
+        self.with_siblings = sum(size for size in chain(*self.groups.sizes) if size > 1)
 
     def forward(
         self,
@@ -62,14 +67,12 @@ class LogicRules(Loss):
         targets: Int[Tensor, "B levels H W"],
         progress: float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """`focal_bce_level1` and so on, and a term for each rule that the tree gives rise to."""
+        """`focal_bce_level1` and so on, and one term for each rule that applies to the tree."""
         logits = [level.float() for level in prediction.logits]
         valid = (targets != IGNORE_INDEX).any(1, keepdim=True)
-        terms = {
-            f"focal_bce_level{level + 1}": 0.5 * self._focal(scores, targets[:, level])
-            for level, scores in enumerate(logits)
-        }
-        weight = 0.3 * self._share(progress)
+        focal = [0.5 * _focal(*level) for level in zip(logits, targets.unbind(1), strict=True)]
+        terms = level_terms("focal_bce", focal)
+        weight = 0.3 * ramp(progress, *self.ramp, shape="linear")
         if len(logits) > 1:
             terms["composition"] = weight * self._composition(logits, valid)
             terms["decomposition"] = weight * self._decomposition(logits, valid)
@@ -77,63 +80,58 @@ class LogicRules(Loss):
             terms["exclusion"] = 2 / 3 * weight * self._exclusion(logits, valid)
         return terms
 
-    def _share(self, progress: float) -> float:
-        """Share of their weight that the rules have."""
-        start, end = self.ramp
-        if progress >= end:
-            return 1.0
-        return (progress - start) / (end - start) if progress > start else 0.0
-
-    @staticmethod
-    def _focal(logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]) -> Float[Tensor, ""]:
-        cost = binary_cost(true_logit(logits, target), logits, target, gamma=2.0)
-        # Alpha 0.5, and a sum over classes where the cost is their mean.
-        return 0.5 * logits.shape[1] * mean_over_valid(cost, target)
-
     def _composition(self, logits: Logits, valid: Valid) -> Float[Tensor, ""]:
-        broken = []
+        violations = []
         tables = self.hierarchy.on(valid.device)
         for level in range(1, len(logits)):
             parents = logits[level - 1].index_select(1, tables.parents[level])
-            broken.append(_p_mean(F.logsigmoid(logits[level]) + F.logsigmoid(-parents), valid))
-        return torch.cat(broken).mean()
+            log_violation = F.logsigmoid(logits[level]) + F.logsigmoid(-parents)
+            violations.append(_p_mean(log_violation, valid))
+        return torch.cat(violations).mean()
 
     def _decomposition(self, logits: Logits, valid: Valid) -> Float[Tensor, ""]:
-        broken = []
+        violations = []
         for level in range(1, len(logits)):
-            best = self.families.highest(logits[level], level)
-            broken.append(_p_mean(F.logsigmoid(logits[level - 1]) + F.logsigmoid(-best), valid))
-        return torch.cat(broken).mean()
+            highest = self.groups.max_over_children(logits[level], level)
+            log_violation = F.logsigmoid(logits[level - 1]) + F.logsigmoid(-highest)
+            violations.append(_p_mean(log_violation, valid))
+        return torch.cat(violations).mean()
 
     def _exclusion(self, logits: Logits, valid: Valid) -> Float[Tensor, ""]:
-        broken = []
-        # All pairs of a family at once: the sums over pixels of p_i^3 p_j^3 are the entries of a
-        # matrix product. It stays in float32, whatever precision the model runs in.
+        violations = []
+        # All pairs of a group at once: the sums of p_i^3 p_j^3 over pixels are the entries of a
+        # matrix product, which autocast would compute in half precision.
         with torch.autocast(valid.device.type, enabled=False):
             for level, scores in enumerate(logits):
                 cubes = torch.where(valid, torch.exp(3 * F.logsigmoid(scores)), 0)
-                for family in self.families.split(cubes, level):
-                    if family.shape[1] > 1:
-                        flat = family.movedim(1, 0).flatten(1)
+                for group in self.groups.split(cubes, level):
+                    if group.shape[1] > 1:
+                        flat = group.movedim(1, 0).flatten(1)
                         pairs = (flat @ flat.mT).triu(1) / valid.sum().clamp(min=1)
-                        # Each pair counts for both of its nodes, among the siblings of each.
-                        broken.append(2 * _cube_root(pairs).sum() / (family.shape[1] - 1))
-        return torch.stack(broken).sum() / self.with_siblings
+                        # Each pair counts for both of its classes, averaged over siblings.
+                        violations.append(2 * _cube_root(pairs).sum() / (group.shape[1] - 1))
+        return torch.stack(violations).sum() / self.with_siblings
+
+
+def _focal(logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]) -> Float[Tensor, ""]:
+    """Focal loss of one level: alpha 0.5, gamma 2, summed over classes."""
+    cost = binary_cross_entropy(logits, target, gamma=2.0)
+    return 0.5 * logits.shape[1] * mean_over_valid(cost, target)
 
 
 def _p_mean(
-    log_broken: Float[Tensor, "B C H W"], valid: Valid, exponent: float = 5.0
+    log_values: Float[Tensor, "B C H W"], valid: Valid, exponent: float = 5.0
 ) -> Float[Tensor, " C"]:
-    """p-mean over valid pixels, of values given by their logarithms; 0 where none is valid.
+    """p-mean over valid pixels of values given as logarithms; 0 if no pixel is valid.
 
-    As logarithms to the end: a root has no finite gradient where powers underflow to 0.
+    Computed on logarithms throughout: where powers underflow to 0, a root has no finite gradient.
     """
-    lowest = torch.finfo(log_broken.dtype).min
-    total = torch.where(valid, exponent * log_broken, lowest).logsumexp((0, 2, 3))
+    lowest = torch.finfo(log_values.dtype).min
+    total = torch.where(valid, exponent * log_values, lowest).logsumexp((0, 2, 3))
     return torch.exp((total - valid.sum().clamp(min=1).log()) / exponent)
 
 
 def _cube_root(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Cube root of values from 0 up; at 0, where its slope is infinite, the gradient is 0."""
+    """Cube root of non-negative values, with gradient 0 at 0, where its slope is infinite."""
     positive = values > 0
     return torch.where(positive, torch.where(positive, values, 1) ** (1 / 3), 0)

@@ -1,42 +1,45 @@
-"""Cross-entropy of every level from one softmax over the leaves."""
+"""Cross-entropy on every level, from a single softmax over the leaves."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.checks import weights_per_level
+from hieraseg.functional import level_terms, mean_over_valid, weights_per_level
+from hieraseg.types import NonNegativeFloat, check_arguments
 from hieraseg_plugins.losses.leaf_softmax import log_scores_on_path
-from hieraseg_plugins.losses.reduction import mean_over_valid
 
 
+@check_arguments
 class MarginalCrossEntropy(Loss):
-    """Cross-entropy of every level, where a parent's score is the sum of its leaves' scores.
+    """Cross-entropy on every level, where the score of a class is the sum over its leaves.
 
-    The scores are one softmax over the leaves, so those of all levels agree with the tree. Per
-    level: `-log p` of the true class, mean over valid pixels. A pixel that is labelled by an
-    inner node trains the levels that it knows, and leaves open which leaf it is.
+    Scores are a single softmax over the leaves, so those of all levels are consistent with the
+    hierarchy. Each level is `-log p` of the true class, averaged over valid pixels. A pixel whose
+    label is an inner class trains the levels it is known on, and does not favour any leaf below.
 
-    With all weight on the last level (`[0, 0, 1]` for three) it is the flat control: plain
-    cross-entropy of the leaves, parents summed at inference only, which Weber et al. 2024
-    ("Flattening the Parent Bias") found no worse than losses that know the tree.
+    With all weight on the last level (`[0, 0, 1]` for three levels) this is the flat baseline:
+    cross-entropy of the leaves, with parents summed at inference only. Weber et al. 2024
+    ("Flattening the Parent Bias") found it no worse than losses that use the hierarchy.
 
     Source: Muller & Smith 2020, "A Hierarchical Loss for Semantic Segmentation".
 
     Args:
         hierarchy: the class tree.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: a list whose length is not the number of levels; a weight below 0.
+        ValueError: a weight is negative, or there is not one weight per level.
     """
 
     levels = "leaves"
     activation = "leaf_softmax"
 
-    def __init__(self, hierarchy: Hierarchy, level_weights: list[float] | None = None) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
+    ) -> None:
         super().__init__()
         self.hierarchy = hierarchy
-        self.level_weights = weights_per_level(level_weights, hierarchy)
+        self.level_weights = weights_per_level(hierarchy, level_weights)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
@@ -45,9 +48,8 @@ class MarginalCrossEntropy(Loss):
         leaf_paths = self.hierarchy.on(targets.device).paths
         path = list(targets.unbind(1))
         log_scores = log_scores_on_path(prediction.logits[-1], path, leaf_paths)
-        return {
-            f"marginal_ce_level{level + 1}": weight * mean_over_valid(-log_score, target)
-            for level, (weight, log_score, target) in enumerate(
-                zip(self.level_weights, log_scores, path, strict=True)
-            )
-        }
+        costs = [
+            mean_over_valid(-log_score, target)
+            for log_score, target in zip(log_scores, path, strict=True)
+        ]
+        return level_terms("marginal_ce", costs, self.level_weights)

@@ -1,25 +1,30 @@
-"""The max-constraint loss: a class is as sure as the surest class below it."""
+"""The max-constraint loss: a class scores as high as its highest descendant."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.binary import binary_cost, true_logit
-from hieraseg_plugins.losses.reduction import mean_over_valid
-from hieraseg_plugins.losses.tree import Families, known_path
+from hieraseg.functional import (
+    binary_cross_entropy,
+    known_path,
+    level_terms,
+    mean_over_valid,
+    true_logit,
+)
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
 class MaxConstraint(Loss):
-    """Max-constraint loss, binary cross-entropy of scores that each class takes from below.
+    """Max-constraint loss: binary cross-entropy of scores that are maxima over descendants.
 
-    A class's score is the maximum of the sigmoids of the class and its descendants, which obeys
-    the class tree whatever the logits are. Where the class is true, only those on the true path
-    count: a wrong descendant must not be raised for its ancestor's sake. Per level: mean over
-    valid pixels and over classes; summed over levels.
+    The score of a class is the maximum of the sigmoids of the class and its descendants, so it
+    respects the hierarchy for any logits. For a class on the true path, only descendants on the
+    path count: a wrong descendant must not be raised for the sake of its ancestor. Each level is
+    averaged over valid pixels and classes.
 
-    Where a pixel's label says nothing below some level, its true path ends there. A level that is
-    ignored above a known one has no term, but the path leads through it.
+    If the label of a pixel is an inner class, its true path ends there. A level that is ignored
+    above a known one has no term, but the path still passes through it.
 
     Source: Giunchiglia & Lukasiewicz 2020, "Coherent Hierarchical Multi-Label Classification
     Networks", arXiv:2010.10151, the max constraint loss.
@@ -33,28 +38,27 @@ class MaxConstraint(Loss):
     def __init__(self, hierarchy: Hierarchy) -> None:
         super().__init__()
         self.hierarchy = hierarchy
-        self.families = Families(hierarchy)
+        self.groups = SiblingGroups(hierarchy)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `max_constraint_level1` and so on."""
         logits = [level.float() for level in prediction.logits]
-        # A sigmoid is monotonic, so the maximum is taken over logits.
-        path = known_path(targets, self.hierarchy.on(targets.device).parents)
-        true, scores = _highest_on_path(logits, path), self.families.highest_below(logits)
-        terms = {}
-        for level, (positive, level_scores) in enumerate(zip(true, scores, strict=True)):
-            target = targets[:, level]
-            cost = binary_cost(positive, level_scores, target)
-            terms[f"max_constraint_level{level + 1}"] = mean_over_valid(cost, target)
-        return terms
+        # The sigmoid is monotonic, so maxima are taken over logits.
+        scores = self.groups.max_over_descendants(logits)
+        positives = _max_on_path(logits, known_path(targets, self.hierarchy))
+        costs = [
+            mean_over_valid(binary_cross_entropy(own, target, positive=positive), target)
+            for own, target, positive in zip(scores, targets.unbind(1), positives, strict=True)
+        ]
+        return level_terms("max_constraint", costs)
 
 
-def _highest_on_path(
+def _max_on_path(
     logits: list[Float[Tensor, "B _ H W"]], path: list[Int[Tensor, "B H W"]]
 ) -> list[Float[Tensor, "B H W"]]:
-    """Per level: the highest logit of the true class and of those below it on the path."""
+    """Highest logit among the true class and its descendants on the true path, per level."""
     highest = [true_logit(logits[-1], path[-1])]
     for level in range(len(logits) - 1, 0, -1):
         below = torch.where(path[level] != IGNORE_INDEX, highest[0], -torch.inf)

@@ -1,4 +1,4 @@
-"""The losses of segmentation-models-pytorch (smp), each level by itself."""
+"""Losses of segmentation-models-pytorch (smp), applied to each level."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,21 +6,28 @@ from segmentation_models_pytorch import losses as smp
 from torch import Tensor, nn
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.checks import refuse_negative, weights_per_level
+from hieraseg.functional import level_terms, weights_per_level
+from hieraseg.types import (
+    ArgumentError,
+    NonNegativeFloat,
+    PositiveFloat,
+    Probability,
+    check_arguments,
+)
 
 
 class PerLevel(Loss):
-    """A loss of smp on each level. Its numbers are smp's wherever these are finite.
+    """Base of losses that apply a criterion of smp to each level independently.
 
     Args:
         hierarchy: the class tree.
-        term: name of the terms, before their level.
-        criterion: `(logits [B, C, H, W], target [B, H, W]) -> scalar`, which skips pixels of
-            IGNORE_INDEX.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        term: prefix of the names of the terms.
+        criterion: maps logits `[B, C, H, W]` and a target `[B, H, W]` to a scalar, ignoring
+            pixels of IGNORE_INDEX.
+        level_weights: weight of each level, coarsest first; None for 1 each.
 
     Raises:
-        ValueError: a list of weights whose length is not the number of levels; one below 0.
+        ValueError: there is not one weight per level.
     """
 
     def __init__(
@@ -33,126 +40,128 @@ class PerLevel(Loss):
         super().__init__()
         self.term = term
         self.criterion = criterion
-        self.level_weights = weights_per_level(level_weights, hierarchy)
+        self.level_weights = weights_per_level(hierarchy, level_weights)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """One term per level, `dice_level1` and so on."""
-        terms = {}
-        for level, (logits, weight) in enumerate(
-            zip(prediction.logits, self.level_weights, strict=True)
-        ):
-            cost = self.criterion(logits.float(), targets[:, level])
-            terms[f"{self.term}_level{level + 1}"] = weight * cost
-        return terms
+        """One term per level, for example `dice_level1`."""
+        levels = zip(prediction.logits, targets.unbind(1), strict=True)
+        costs = [self.criterion(logits.float(), target) for logits, target in levels]
+        return level_terms(self.term, costs, self.level_weights)
 
 
+@check_arguments
 class Dice(PerLevel):
-    """Dice loss of smp on each level: 1 - Dice of softmax scores and truth, mean over classes.
+    """Dice loss of smp on each level: 1 minus the Dice score of the softmax, averaged over classes.
 
-    Per class, Dice is `(2 sum(p y) + s) / (sum(p + y) + s)` over all valid pixels of the batch,
-    where s is twice `smooth`. A class without true pixels costs nothing but counts in the mean.
+    With s twice `smooth`, the Dice score of a class is `(2 sum(p y) + s) / (sum(p + y) + s)` over
+    all valid pixels of the batch. A class that does not occur costs nothing, but is included in
+    the mean.
 
-    Source: Milletari et al. 2016, "V-Net", arXiv:1606.04797, who square p and y in the
-    denominator; smp does not.
+    Source: Milletari et al. 2016, "V-Net", arXiv:1606.04797. Unlike the paper, smp does not
+    square p and y in the denominator.
 
     Args:
         hierarchy: the class tree.
-        smooth: pixels added to the intersection, so that small classes weigh less.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        smooth: number of pixels added to the intersection, which reduces the weight of small
+            classes.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: a negative number; a list whose length is not the number of levels.
+        ValueError: an argument is negative, or there is not one weight per level.
     """
 
     def __init__(
         self,
         hierarchy: Hierarchy,
-        smooth: float = 0.0,
-        level_weights: list[float] | None = None,
+        smooth: NonNegativeFloat = 0.0,
+        level_weights: list[NonNegativeFloat] | None = None,
     ) -> None:
-        refuse_negative(smooth=smooth)
         criterion = smp.DiceLoss("multiclass", smooth=smooth, ignore_index=IGNORE_INDEX)
         super().__init__(hierarchy, "dice", criterion, level_weights)
 
 
+@check_arguments
 class Tversky(PerLevel):
-    """Tversky loss of smp on each level: Dice with a price of its own for either mistake.
+    """Tversky loss of smp on each level: Dice with separate weights for both kinds of errors.
 
-    Per class, from softmax scores over all valid pixels of the batch, 1 minus
-    `(TP + smooth) / (TP + alpha FP + beta FN + smooth)`; mean over classes. A class without true
-    pixels costs nothing but counts in the mean.
+    Per class, with softmax scores over all valid pixels of the batch: 1 minus
+    `(TP + smooth) / (TP + alpha FP + beta FN + smooth)`; averaged over classes. A class that does
+    not occur costs nothing, but is included in the mean.
 
-    Source: Salehi et al. 2017, arXiv:1706.05721, who found 0.3 and 0.7 best on small lesions. At
-    0.5 and 0.5 it is Dice.
+    Source: Salehi et al. 2017, arXiv:1706.05721, who found 0.3 and 0.7 best for small lesions.
+    With 0.5 and 0.5 it is the Dice loss.
 
     Args:
         hierarchy: the class tree.
-        alpha: price of false positives.
-        beta: price of false negatives, more than 0.
-        smooth: pixels added to the true positives, so that small classes weigh less.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        alpha: weight of false positives.
+        beta: weight of false negatives, positive.
+        smooth: number of pixels added to the true positives, which reduces the weight of small
+            classes.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: a number out of range; a list whose length is not the number of levels.
+        ValueError: an argument is out of range, or there is not one weight per level.
     """
 
     def __init__(
         self,
         hierarchy: Hierarchy,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        smooth: float = 0.0,
-        level_weights: list[float] | None = None,
+        alpha: NonNegativeFloat = 0.5,
+        beta: PositiveFloat = 0.5,
+        smooth: NonNegativeFloat = 0.0,
+        level_weights: list[NonNegativeFloat] | None = None,
     ) -> None:
-        refuse_negative(alpha=alpha, beta=beta, smooth=smooth)
-        if beta == 0:
-            # smp takes TP as half of sum(p) + sum(y) - sum|p - y|, which is no more exact than the
-            # largest of these: only a denominator of that size makes the ratio exact.
-            raise ValueError("beta is 0, but must be more: classes with low scores need its price")
+        # Why beta is positive: smp computes TP as half of sum(p) + sum(y) - sum|p - y|, with the
+        # rounding error of the largest of them. Only a denominator of that size keeps the ratio
+        # accurate.
         criterion = smp.TverskyLoss(
             "multiclass", alpha=alpha, beta=beta, smooth=smooth, ignore_index=IGNORE_INDEX
         )
         super().__init__(hierarchy, "tversky", criterion, level_weights)
 
 
+@check_arguments
 class Lovasz(PerLevel):
-    """Lovasz-softmax of smp on each level: a convex surrogate of 1 - IoU.
+    """Lovasz-softmax loss of smp on each level: a convex surrogate of 1 - IoU.
 
-    Per class, the Lovasz extension of the Jaccard loss at the errors `|y - p|` of all valid
-    pixels of the batch, p from a softmax; mean over the classes that have true pixels.
+    Per class, the Lovasz extension of the Jaccard loss of the errors `|y - p|`, with softmax
+    scores over all valid pixels of the batch; averaged over the classes that occur.
 
     Source: Berman et al. 2018, arXiv:1705.08790.
 
     Args:
         hierarchy: the class tree.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: a list whose length is not the number of levels; a weight below 0.
+        ValueError: a weight is negative, or there is not one weight per level.
     """
 
-    def __init__(self, hierarchy: Hierarchy, level_weights: list[float] | None = None) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
+    ) -> None:
         super().__init__(hierarchy, "lovasz", _LovaszSoftmax(), level_weights)
 
 
+@check_arguments
 class Focal(PerLevel):
-    """Focal loss of smp on each level: binary cross-entropy that forgets what is easy.
+    """Focal loss of smp on each level: binary cross-entropy that down-weights easy pixels.
 
-    Of each class by itself, with p the sigmoid's score of the right answer:
-    `-(1 - p)^gamma log p`, mean over valid pixels and classes.
+    Per class, with p the sigmoid score of the right decision: `-(1 - p)^gamma log p`, averaged
+    over valid pixels and classes.
 
     Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.02002.
 
     Args:
         hierarchy: the class tree.
-        alpha: weight, 0 to 1, of pixels of the class, 1 - alpha of all others; null for none.
-        gamma: exponent of the focal factor; 0 for none.
-        level_weights: weight of each level, coarsest first; 1 for all where null.
+        alpha: weight, 0 to 1, of pixels of the class; all others have 1 - alpha. Null for 1 each.
+        gamma: exponent of the focal factor, at least 1; 0 for none.
+        level_weights: weight of each level, coarsest first; null for 1 each.
 
     Raises:
-        ValueError: alpha or gamma out of range; a list whose length is not the number of levels.
+        ValueError: an argument is out of range, or there is not one weight per level.
     """
 
     activation = "sigmoid"
@@ -160,22 +169,21 @@ class Focal(PerLevel):
     def __init__(
         self,
         hierarchy: Hierarchy,
-        alpha: float | None = None,
-        gamma: float = 2.0,
-        level_weights: list[float] | None = None,
+        alpha: Probability | None = None,
+        gamma: NonNegativeFloat = 2.0,
+        level_weights: list[NonNegativeFloat] | None = None,
     ) -> None:
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"alpha is {alpha}, but must be a number from 0 to 1")
-        if gamma != 0 and not 1 <= gamma < float("inf"):
-            raise ValueError(
-                f"gamma is {gamma}, but must be 0 or a number from 1 up: smp's gradient of a sure "
-                "and right answer is not finite for others"
+        if 0 < gamma < 1:
+            raise ArgumentError(
+                "gamma",
+                f"must be 0 or at least 1, got {gamma}: otherwise the gradient of smp's focal "
+                "loss is not finite for confident, correct predictions",
             )
         super().__init__(hierarchy, "focal", _FocalPerClass(alpha, gamma), level_weights)
 
 
 class _LovaszSoftmax(nn.Module):
-    """smp's Lovasz-softmax, mended where a level has one class, or no valid pixel."""
+    """smp's Lovasz-softmax that also supports levels of one class, and batches without labels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,17 +193,17 @@ class _LovaszSoftmax(nn.Module):
         self, logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]
     ) -> Float[Tensor, ""]:
         if logits.shape[1] == 1:
-            # smp refuses it. One class's softmax is 1: there is nothing to learn.
+            # smp does not accept it. The softmax of one class is 1, so there is nothing to learn.
             return 0 * logits.sum()
-        # Without a valid pixel smp gives an empty tensor, whose sum is a zero with a graph.
+        # Without valid pixels smp returns an empty tensor, whose sum is a zero with a graph.
         return self.criterion(logits, target).sum()
 
 
 class _FocalPerClass(nn.Module):
     """smp's focal loss of each class against the rest.
 
-    In smp's multiclass mode it loops over classes, and the mean of no valid pixel is NaN. Its
-    binary mode, with all classes' truth side by side, gives the same without either.
+    The multiclass mode of smp loops over classes, and returns NaN if there are no valid pixels.
+    Its binary mode on one-hot targets gives the same result without either.
     """
 
     def __init__(self, alpha: float | None, gamma: float) -> None:
@@ -206,7 +214,7 @@ class _FocalPerClass(nn.Module):
         self, logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]
     ) -> Float[Tensor, ""]:
         valid = (target != IGNORE_INDEX)[:, None]
-        truth = torch.zeros_like(logits).scatter(1, target.clamp(min=0)[:, None], 1.0)
-        cost = self.criterion(logits, truth).view_as(logits)
+        one_hot = torch.zeros_like(logits).scatter(1, target.clamp(min=0)[:, None], 1.0)
+        cost = self.criterion(logits, one_hot).view_as(logits)
         total = torch.where(valid, cost, 0).sum()
         return total / (valid.sum().clamp(min=1) * logits.shape[1])

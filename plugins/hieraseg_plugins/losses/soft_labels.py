@@ -1,39 +1,40 @@
-"""Cross-entropy to labels that are spread over the leaves nearby."""
+"""Cross-entropy with soft labels that favour nearby leaves."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.reduction import mean_over_valid
+from hieraseg.functional import mean_over_valid
+from hieraseg.types import PositiveFloat, check_arguments
 
 
+@check_arguments
 class SoftLabels(Loss):
-    """Cross-entropy of the leaves to a label that favours leaves near the true one.
+    """Cross-entropy of the leaves with soft labels that favour leaves near the true one.
 
-    The label of leaf c, where t is true, is the softmax over c of `-beta d(t, c) / max d`; d is
-    the height of the lowest common ancestor, in levels: every leaf lies on the last one. Mean
-    over the pixels whose leaf is known; a pixel that is labelled by an inner node trains nothing.
+    The label for the true leaf t is the softmax of `-beta d(t, c) / max d` over the leaves c,
+    where d is the height, in levels, of their lowest common ancestor. Averaged over the pixels
+    whose leaf is known; a pixel whose label is an inner class has no effect.
 
     Source: Bertinetto et al. 2020, "Making Better Mistakes", arXiv:1912.09393.
 
     Args:
         hierarchy: the class tree.
-        beta: how much a label favours the leaves nearby (published: 4 to 30); the greater, the
-            closer to plain cross-entropy.
+        beta: sharpness of the labels (published: 4 to 30); the larger, the closer to plain
+            cross-entropy.
 
     Raises:
-        ValueError: a beta that is not positive.
+        ValueError: beta is not positive.
     """
 
     levels = "leaves"
     activation = "leaf_softmax"
     labels: Tensor
 
-    def __init__(self, hierarchy: Hierarchy, beta: float = 10.0) -> None:
+    def __init__(self, hierarchy: Hierarchy, beta: PositiveFloat = 10.0) -> None:
         super().__init__()
-        if not 0 < beta < float("inf"):
-            raise ValueError(f"beta is {beta}, but must be a number above 0")
-        # Two paths that part stay apart: they differ on as many levels as where they met is high.
+        # Paths never meet again below their lowest common ancestor, so its height is the number
+        # of levels on which they differ.
         heights = (hierarchy.paths[:, None] != hierarchy.paths).sum(-1)
         labels = (-beta * heights / heights.max().clamp(min=1)).softmax(1)
         self.register_buffer("labels", labels, persistent=False)

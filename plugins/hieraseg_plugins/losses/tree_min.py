@@ -1,23 +1,29 @@
-"""The tree-min loss: a class is as sure as its least sure ancestor."""
+"""The tree-min loss: a class scores at most as high as its lowest ancestor."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg_plugins.losses.binary import binary_cost, true_logit
-from hieraseg_plugins.losses.checks import refuse_negative
-from hieraseg_plugins.losses.reduction import mean_over_valid
-from hieraseg_plugins.losses.tree import Families, known_path
+from hieraseg.functional import (
+    binary_cross_entropy,
+    known_path,
+    level_terms,
+    mean_over_valid,
+    true_logit,
+)
+from hieraseg.types import NonNegativeFloat, check_arguments
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
+@check_arguments
 class TreeMin(Loss):
-    """Tree-min loss, binary cross-entropy of scores that obey the class tree.
+    """Tree-min loss: binary cross-entropy of scores that respect the hierarchy.
 
-    For each node v, p is the minimum of the sigmoids of v and its ancestors where v is on the
-    true path, and the maximum of those of v and its descendants where it is not:
-    `-(1 - p)^gamma log p` and `-p^gamma log(1 - p)`. Per level: sum over valid pixels, divided
-    by their number and by the level's number of classes; summed over levels.
+    The score p of a class on the true path is the minimum of the sigmoids of the class and its
+    ancestors, and costs `-(1 - p)^gamma log p`. The score of any other class is the maximum of
+    the sigmoids of the class and its descendants, and costs `-p^gamma log(1 - p)`. Each level is
+    averaged over valid pixels and classes.
 
     Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335,
     the tree-min loss (`gamma` 0) and its focal form (`gamma` 2). The published code multiplies
@@ -28,40 +34,39 @@ class TreeMin(Loss):
         gamma: exponent of the focal factor; 0 for none.
 
     Raises:
-        ValueError: a negative gamma.
+        ValueError: gamma is negative.
     """
 
     activation = "sigmoid"
 
-    def __init__(self, hierarchy: Hierarchy, gamma: float = 0.0) -> None:
+    def __init__(self, hierarchy: Hierarchy, gamma: NonNegativeFloat = 0.0) -> None:
         super().__init__()
-        refuse_negative(gamma=gamma)
         self.gamma = gamma
         self.hierarchy = hierarchy
-        self.families = Families(hierarchy)
+        self.groups = SiblingGroups(hierarchy)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `tree_min_level1` and so on."""
         logits = [level.float() for level in prediction.logits]
-        # log and sigmoid are monotonic, so minimum and maximum are taken over logits:
+        # log and sigmoid are monotonic, so minima and maxima are taken over logits:
         # -log(min p) = softplus(-min z), -log(1 - max p) = softplus(max z).
-        path = known_path(targets, self.hierarchy.on(targets.device).parents)
-        least, most = _least_on_path(logits, path), self.families.highest_below(logits)
-        terms = {}
-        for level in range(len(logits)):
-            cost = binary_cost(least[level], most[level], targets[:, level], self.gamma)
-            terms[f"tree_min_level{level + 1}"] = mean_over_valid(cost, targets[:, level])
-        return terms
+        lowest = _min_on_path(logits, known_path(targets, self.hierarchy))
+        highest = self.groups.max_over_descendants(logits)
+        costs = [
+            mean_over_valid(binary_cross_entropy(negatives, target, self.gamma, positive), target)
+            for negatives, target, positive in zip(highest, targets.unbind(1), lowest, strict=True)
+        ]
+        return level_terms("tree_min", costs)
 
 
-def _least_on_path(
+def _min_on_path(
     logits: list[Float[Tensor, "B _ H W"]], path: list[Int[Tensor, "B H W"]]
 ) -> list[Float[Tensor, "B H W"]]:
-    """Per level: the lowest logit of the true class and its ancestors."""
-    least: list[Tensor] = []
+    """Lowest logit among the true class and its ancestors, per level."""
+    lowest: list[Tensor] = []
     for scores, classes in zip(logits, path, strict=True):
         own = true_logit(scores, classes)
-        least.append(torch.minimum(own, least[-1]) if least else own)
-    return least
+        lowest.append(torch.minimum(own, lowest[-1]) if lowest else own)
+    return lowest

@@ -1,7 +1,6 @@
-"""The tree-triplet loss: pixels of near classes closer together than those of far classes."""
+"""The tree-triplet loss: nearby classes get more similar embeddings than distant ones."""
 
 import hashlib
-import math
 from typing import NamedTuple
 
 import torch
@@ -10,86 +9,84 @@ from jaxtyping import Bool, Float, Int, Int8
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
+from hieraseg.functional import ramp
+from hieraseg.types import NonNegativeFloat, PositiveInt, Probability, check_arguments
 
-_NO_PART = -1  # in the table of nearness: a class to itself, and background to all
+_EXCLUDED = -1  # in the table of shared levels: a class with itself, and background with any class
 
 
 class Triplets(NamedTuple):
-    """Slots for triplets, more than are used; indices of pixels.
+    """A fixed number of slots for triplets, some of them unused.
 
     Attributes:
-        anchor, positive, negative: a pixel each; any one where the slot is not used.
+        anchor, positive, negative: index of a pixel; arbitrary in unused slots.
         label: class of the anchor.
-        share: of the slot in the loss, 0 where it is not used; they add up to 1, or to 0 where
-            there is no triplet.
+        weight: weight of the slot in the loss, 0 if unused; weights add up to 1, or to 0 if there
+            are no triplets.
     """
 
     anchor: Int[Tensor, " T"]
     positive: Int[Tensor, " T"]
     negative: Int[Tensor, " T"]
     label: Int[Tensor, " T"]
-    share: Float[Tensor, " T"]
+    weight: Float[Tensor, " T"]
 
 
+@check_arguments
 class TreeTriplet(Loss):
-    """Tree-triplet loss, which shapes an embedding of pixels by the class tree.
+    """Tree-triplet loss, which arranges pixel embeddings according to the class tree.
 
-    A pixel of each leaf class (anchor) has to be closer to one of its nearest classes (positive:
-    those below its lowest ancestor that has other leaves) than to one of the others (negative):
-    `relu(d(anchor, positive) - d(anchor, negative) + margin)` with d = 1 - cosine; mean over a
-    class's triplets, then over the classes that have any. The weight rises with the progress t
-    of the training as `(1 + cos((t - ramp) / ramp * pi)) / 4`, from 0 to 0.5, and stays there.
+    A pixel of a leaf class (anchor) should be closer to a pixel of its nearest classes (positive:
+    the other leaves below its lowest ancestor that has any) than to a pixel of any other class
+    (negative): `relu(d(anchor, positive) - d(anchor, negative) + margin)` with d = 1 - cosine
+    similarity, averaged over the triplets of a class, then over the classes that have triplets.
+    With t the progress of training, the weight grows as `(1 + cos((t - ramp) / ramp * pi)) / 4`
+    from 0 to 0.5, and stays there.
 
-    Pixels are drawn from all images of the batch; the i-th anchor goes with the i-th positive
-    and the i-th negative. Void and background pixels, and those whose leaf is not known, take no
-    part. Targets are resized to the embedding's size by the nearest pixel. It trains no logits: use
-    it within `sum`, or `hssn`.
+    Pixels are sampled from all images of the batch; the i-th anchor is combined with the i-th
+    positive and the i-th negative. Void and background pixels, and pixels whose leaf is unknown,
+    are excluded. Targets are resized to the size of the embedding by nearest-neighbour sampling.
+    The loss does not train logits: use it within `sum` or `hssn`.
 
     Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335. The
-    released code takes the first pixels instead of drawing them, and void pixels as negatives.
+    released code uses the first pixels of each class instead of a sample, and allows void pixels
+    as negatives.
 
     Args:
         hierarchy: the class tree.
-        samples: triplets of a class, at most.
-        margin: a constant; or null for one that follows the tree, 0.1 plus half of how much
-            farther (in edges) the negative class is than the positive one, over the height of
-            the smallest subtree that holds all classes but background. In the published trees
-            that is 0.6 everywhere, the constant in the released code.
-        ramp: share of the training after which the weight is 0.5; 0 for all of it.
-        channels: D of the embedding.
-        seed: of the draw, which depends on it and on the progress alone.
+        samples: maximum number of triplets per class.
+        margin: constant margin; null for a margin that depends on the tree: 0.1 plus half of the
+            difference (in edges) between the tree distances to the negative and to the positive
+            class, divided by the height of the smallest subtree with all classes except
+            background. In the published trees it is 0.6 everywhere, the constant in the released
+            code.
+        ramp: fraction of training after which the weight is 0.5; 0 for a constant weight.
+        channels: number of embedding channels D.
+        seed: random seed of the sampling, which also depends on the progress, but on nothing else.
 
     Raises:
-        ValueError: an argument out of its range.
+        ValueError: an argument is out of range.
     """
 
     levels = "none"
-    nearness: Int8[Tensor, "leaves leaves"]
+    shared_levels: Int8[Tensor, "leaves leaves"]
 
     def __init__(
         self,
         hierarchy: Hierarchy,
-        samples: int = 200,
-        margin: float | None = None,
-        ramp: float = 1.0,
-        channels: int = 256,
+        samples: PositiveInt = 200,
+        margin: NonNegativeFloat | None = None,
+        ramp: Probability = 1.0,
+        channels: PositiveInt = 256,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if samples < 1:
-            raise ValueError(f"samples is {samples}, but must be at least 1")
-        if margin is not None and not 0 <= margin < float("inf"):
-            raise ValueError(f"margin is {margin}, but must be a number from 0 up, or null")
-        if not 0 <= ramp <= 1:
-            raise ValueError(f"ramp is {ramp}, but must be a share from 0 to 1")
-        if channels < 1:
-            raise ValueError(f"channels is {channels}, but must be at least 1")
         self.samples, self.margin, self.ramp, self.seed = samples, margin, ramp, seed
         self.embedding_channels = channels
-        nearness = _nearness(hierarchy)
-        self.register_buffer("nearness", nearness, persistent=False)
-        taking_part = nearness[nearness != _NO_PART]
-        farthest = int(taking_part.min()) if taking_part.numel() else 0
+        shared_levels = _shared_levels(hierarchy)
+        self.register_buffer("shared_levels", shared_levels, persistent=False)
+        included = shared_levels[shared_levels != _EXCLUDED]
+        farthest = int(included.min()) if included.numel() else 0
         self.height = hierarchy.num_levels - farthest
 
     def forward(
@@ -98,83 +95,86 @@ class TreeTriplet(Loss):
         targets: Int[Tensor, "B levels H W"],
         progress: float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """One term, `tree_triplet`. Raises ValueError where there is no embedding."""
+        """One term, `tree_triplet`.
+
+        Raises:
+            ValueError: the prediction has no embedding.
+        """
         embedding = prediction.embedding
         if embedding is None:
-            raise ValueError("tree_triplet trains an embedding, but the decoder offers none")
+            raise ValueError(
+                "tree_triplet needs an embedding, but the decoder does not provide one"
+            )
         size = (embedding.shape[-2], embedding.shape[-1])
         labels = F.interpolate(targets[:, -1:].float(), size, mode="nearest").long().flatten()
-        drawn = torch.randperm(len(labels), generator=self._generator(progress))
-        triplets = self._triplets(labels, drawn.to(labels.device))
+        order = torch.randperm(len(labels), generator=self._generator(progress))
+        triplets = self._triplets(labels, order.to(labels.device))
         pixels = embedding.float().movedim(1, -1).flatten(0, 2)
         anchor = pixels[triplets.anchor]
-        # d(anchor, positive) - d(anchor, negative): the ones of 1 - cosine cancel out.
+        # d(anchor, positive) - d(anchor, negative), in which the ones of 1 - cosine cancel out.
         difference = F.cosine_similarity(anchor, pixels[triplets.negative]) - F.cosine_similarity(
             anchor, pixels[triplets.positive]
         )
         cost = F.relu(difference + self._margins(triplets, labels.clamp(min=0)))
-        return {"tree_triplet": self._weight(progress) * (triplets.share * cost).sum()}
+        weight = 0.5 * ramp(progress, 0, self.ramp)
+        return {"tree_triplet": weight * (triplets.weight * cost).sum()}
 
-    def _triplets(self, labels: Int[Tensor, " N"], drawn: Int[Tensor, " N"]) -> Triplets:
-        """All classes' triplets, of the pixels that come first in the drawn order."""
-        labels = labels[drawn]
-        known = labels >= 0
-        classes = torch.arange(len(self.nearness), device=labels.device)[:, None]
-        nearness = torch.where(known, self.nearness[:, labels.clamp(min=0)], _NO_PART)
-        nearest = self.nearness.amax(1, keepdim=True)
-        most = min(self.samples, len(labels))
+    def _triplets(self, labels: Int[Tensor, " N"], order: Int[Tensor, " N"]) -> Triplets:
+        """Triplets of all classes, from the pixels that come first in a random order."""
+        labels = labels[order]
+        classes = torch.arange(len(self.shared_levels), device=labels.device)[:, None]
+        shared = torch.where(labels >= 0, self.shared_levels[:, labels.clamp(min=0)], _EXCLUDED)
+        nearest = self.shared_levels.amax(1, keepdim=True)
+        limit = min(self.samples, len(labels))
         roles = [
-            _first(mask, most)
+            _first_true(mask, limit)
             for mask in (
                 labels == classes,
-                (nearness != _NO_PART) & (nearness == nearest),
-                (nearness != _NO_PART) & (nearness < nearest),
+                (shared != _EXCLUDED) & (shared == nearest),
+                (shared != _EXCLUDED) & (shared < nearest),
             )
         ]
-        triplets = torch.stack([count for _, count in roles]).amin(0)
-        used = torch.arange(most, device=labels.device) < triplets[:, None]
-        share = used / (triplets[:, None] * (triplets > 0).sum()).clamp(min=1)
-        # An anchor is in one triplet, so as many slots as pixels hold all that are used. They
-        # are sorted to the front, as to count them would make the host wait for the device.
+        count = torch.stack([count for _, count in roles]).amin(0)
+        used = torch.arange(limit, device=labels.device) < count[:, None]
+        weight = used / (count[:, None] * (count > 0).sum()).clamp(min=1)
+        # Each anchor is in one triplet, so as many slots as pixels are enough. Used slots are
+        # sorted to the front: counting them would make the host wait for the device.
         slots = used.flatten().int().argsort(descending=True, stable=True)[: len(labels)]
-        anchor, positive, negative = (drawn[first].flatten()[slots] for first, _ in roles)
+        anchor, positive, negative = (order[columns].flatten()[slots] for columns, _ in roles)
         label = classes.expand_as(used).flatten()[slots]
-        return Triplets(anchor, positive, negative, label, share.flatten()[slots])
+        return Triplets(anchor, positive, negative, label, weight.flatten()[slots])
 
     def _margins(
         self, triplets: Triplets, labels: Int[Tensor, " N"]
     ) -> Float[Tensor, " T"] | float:
         if self.margin is not None:
             return self.margin
-        positive = self.nearness[triplets.label, labels[triplets.positive]]
-        negative = self.nearness[triplets.label, labels[triplets.negative]]
-        # Each level less in common makes a distance two edges longer, and half of it counts.
+        positive = self.shared_levels[triplets.label, labels[triplets.positive]]
+        negative = self.shared_levels[triplets.label, labels[triplets.negative]]
+        # Each level that is not shared adds two edges to a distance, of which half count.
         return 0.1 + (positive - negative).float() / self.height
 
-    def _weight(self, progress: float) -> float:
-        if progress >= self.ramp:
-            return 0.5
-        return (1 + math.cos((progress - self.ramp) / self.ramp * math.pi)) / 4
-
     def _generator(self, progress: float) -> torch.Generator:
-        """Random numbers that a resumed run draws again: no state but seed and progress."""
+        """Generator without state other than seed and progress, so that resuming is exact."""
         digest = hashlib.sha256(f"{self.seed} {progress!r}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
-def _nearness(hierarchy: Hierarchy) -> Int8[Tensor, "leaves leaves"]:
-    """How many levels each two leaf classes have in common; -1 where they make no triplet."""
-    nearness = torch.zeros(len(hierarchy.paths), len(hierarchy.paths), dtype=torch.int8)
-    for nodes in hierarchy.paths.T:
-        nearness += nodes[:, None] == nodes
-    nearness.fill_diagonal_(_NO_PART)
+def _shared_levels(hierarchy: Hierarchy) -> Int8[Tensor, "leaves leaves"]:
+    """Number of levels on which two leaves have the same class; -1 for excluded pairs."""
+    shared = torch.zeros(len(hierarchy.paths), len(hierarchy.paths), dtype=torch.int8)
+    for classes in hierarchy.paths.T:
+        shared += classes[:, None] == classes
+    shared.fill_diagonal_(_EXCLUDED)
     background = hierarchy.background_index(-1)
     if background is not None:
-        nearness[background] = nearness[:, background] = _NO_PART
-    return nearness
+        shared[background] = shared[:, background] = _EXCLUDED
+    return shared
 
 
-def _first(mask: Bool[Tensor, "C N"], most: int) -> tuple[Int[Tensor, "C most"], Int[Tensor, " C"]]:
-    """Columns of the first True values in each row, and how many there are, up to `most`."""
+def _first_true(
+    mask: Bool[Tensor, "C N"], limit: int
+) -> tuple[Int[Tensor, "C limit"], Int[Tensor, " C"]]:
+    """Columns of the first True values of each row, and how many there are, up to `limit`."""
     countdown = torch.arange(mask.shape[1], 0, -1, device=mask.device)
-    return (mask * countdown).topk(most).indices, mask.sum(1).clamp(max=most)
+    return (mask * countdown).topk(limit).indices, mask.sum(1).clamp(max=limit)
