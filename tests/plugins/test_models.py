@@ -170,7 +170,7 @@ def test_every_stage_reaches_the_finest_level() -> None:
 
 
 def test_a_width_that_cannot_be_quartered_is_refused() -> None:
-    with pytest.raises(ValueError, match="width is 3"):
+    with pytest.raises(ValueError, match="width must be at least 4, got 3"):
         registry.decoders.get("skip")(channels=[8, 16], num_classes=[2], width=3)
 
 
@@ -371,15 +371,21 @@ def test_a_frozen_backbone_leaves_one_group(optimizer: str) -> None:
 
 @every_optimizer
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
-        ({"lr": 0.0}, "lr is 0.0"),
-        ({"lr": -1.0}, "lr is -1.0"),
-        ({"lr": 0.1, "backbone_lr_multiplier": -0.1}, "backbone_lr_multiplier is -0.1"),
+        ({"lr": 0.0}, "lr must be positive, got 0.0"),
+        ({"lr": -1.0}, "lr must be positive, got -1.0"),
+        (
+            {"backbone_lr_multiplier": -0.1},
+            "backbone_lr_multiplier must be non-negative, got -0.1",
+        ),
+        ({"weight_decay": -0.1}, "weight_decay must be non-negative, got -0.1"),
     ],
 )
-def test_mistaken_learning_rates(optimizer: str, settings: dict[str, float], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_optimizer_arguments_out_of_range(
+    optimizer: str, settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         registry.optimizers.get(optimizer)(
             parameters={"backbone": parameters(1), "head": parameters(1)}, **settings
         )
@@ -460,6 +466,12 @@ def test_the_power_of_poly() -> None:
 
 @every_schedule
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, 5.0])
-def test_a_warm_up_outside_the_training(schedule: str, warmup: float) -> None:
-    with pytest.raises(ValueError, match="warmup is"):
+def test_warmup_out_of_range(schedule: str, warmup: float) -> None:
+    with pytest.raises(ValueError, match=r"warmup must be in \[0, 1\), got"):
         rates_of(schedule, 10, warmup=warmup)
+
+
+@pytest.mark.parametrize("power", [0.0, -1.0, math.nan])
+def test_power_out_of_range(power: float) -> None:
+    with pytest.raises(ValueError, match="power must be positive, got"):
+        rates_of("poly", 10, power=power)

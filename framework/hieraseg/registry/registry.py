@@ -243,7 +243,7 @@ def _listing_at(point: EntryPoint) -> Listing:
 def _listing_of(name: str, component: Any) -> Listing:
     """The listing of a component that is imported already."""
     try:
-        source = Path(inspect.getsourcefile(component) or "").resolve()
+        source = Path(inspect.getsourcefile(inspect.unwrap(component)) or "").resolve()
     except TypeError:
         source = None
     origin = f"{component.__module__}:{component.__qualname__}"

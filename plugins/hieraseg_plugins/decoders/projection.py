@@ -1,4 +1,4 @@
-"""The head that turns features into an embedding, for a loss that trains one."""
+"""The projection head, for losses that train an embedding."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -6,17 +6,17 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(nn.Module):
-    """Features -> an embedding of length 1 at each pixel, at the features' stride.
+    """Projection of features to an embedding of unit length at each pixel.
 
-    A 1x1 convolution that keeps the number of channels, batch normalisation, ReLU, a 1x1
-    convolution to the embedding's channels, and division by the length.
+    A 1x1 convolution that keeps the number of channels, batch normalization, ReLU, a 1x1
+    convolution to the channels of the embedding, and L2 normalization.
 
-    Source: Li et al. 2022, arXiv:2203.14335, whose released code has this head on the backbone's
-    last stage, with 256 channels of embedding.
+    Source: Li et al. 2022, arXiv:2203.14335. The released code applies this head to the
+    backbone's last stage, with 256 channels of the embedding.
 
     Args:
         channels: channels of the features.
-        embedding_channels: D, channels of the embedding.
+        embedding_channels: channels D of the embedding.
     """
 
     def __init__(self, channels: int, embedding_channels: int) -> None:
@@ -29,5 +29,6 @@ class ProjectionHead(nn.Module):
         )
 
     def forward(self, features: Float[Tensor, "B _ h w"]) -> Float[Tensor, "B D h w"]:
-        # In float32: half precision would leave the length some thousandths off.
+        """The embedding, in float32."""
+        # In half precision, the length would be off by some thousandths.
         return F.normalize(self.layers(features).float(), dim=1)

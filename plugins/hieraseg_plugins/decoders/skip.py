@@ -1,6 +1,7 @@
-"""The skip decoder: one branch per level, which ends the finer the finer the level is."""
+"""The skip decoder: one branch of upsampling blocks per level."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -8,36 +9,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hieraseg import Prediction
+from hieraseg.types import Range, check_arguments
 from hieraseg_plugins.decoders.projection import ProjectionHead
 
 
+@check_arguments
 class SkipDecoder(nn.Module):
     """One branch of upsampling blocks with skip connections per level.
 
-    The finest level's branch ends at the backbone's finest stage, each coarser level's one stage
-    earlier, though never before the last. A block is two 3x3 convolutions, each with batch
-    normalisation and ReLU; the first block reads the last stage, each next one the upsampled
-    output of the one before it beside the next finer stage. A 1x1 convolution classifies.
+    The branch of the finest level ends at the backbone's finest stage, the branch of each coarser
+    level one stage earlier, but not before the last stage. A block is two 3x3 convolutions, each
+    with batch normalization and ReLU. The first block reads the last stage. Each further block
+    reads the upsampled output of the previous block, concatenated with the next finer stage. A
+    1x1 convolution classifies.
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
         num_classes: classes of each level, coarsest first.
-        width: channels of a branch's first blocks; its third last block is the last of this
-            width, the two after it have a half and a quarter of it. A shorter branch leaves out
-            the narrow ends.
-        embedding_channels: D of the embedding to offer, made from the last stage; 0 for none.
+        width: channels of a branch's first blocks, at least 4. The last two of three or more
+            blocks have a half and a quarter of it, the second of two blocks has a half.
+        embedding_channels: channels D of the embedding, which is computed from the last stage; 0
+            for none.
+
+    Raises:
+        ValueError: `width` is below 4.
     """
 
     def __init__(
         self,
         channels: Sequence[int],
         num_classes: Sequence[int],
-        width: int = 256,
+        width: Annotated[int, Range(ge=4)] = 256,
         embedding_channels: int = 0,
     ) -> None:
         super().__init__()
-        if width < 4:
-            raise ValueError(f"width is {width}, but must be at least 4")
         earlier = range(len(num_classes) - 1, -1, -1)
         self.branches = nn.ModuleList(
             _Branch(channels, max(len(channels) - stages, 1), classes, width)
@@ -48,7 +53,7 @@ class SkipDecoder(nn.Module):
         )
 
     def forward(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Prediction:
-        """Logits of each level, at the stride where its branch ends."""
+        """Logits of each level, at the stride at which its branch ends."""
         logits = tuple(branch(pyramid) for branch in self.branches)
         embedding = None if self.projection is None else self.projection(pyramid[-1])
         return Prediction(logits, embedding)

@@ -1,4 +1,4 @@
-"""A class tree that a recipe reads from a file."""
+"""Class trees from files."""
 
 from pathlib import Path
 
@@ -6,9 +6,12 @@ from hieraseg import Hierarchy
 
 
 def from_file(path: Path) -> Hierarchy:
-    """The class tree of a file: YAML, indented text (.txt) or child-parent pairs (.csv, .tsv).
+    """A class tree from a file: YAML, indented text (.txt) or child-parent pairs (.csv, .tsv).
 
     Args:
-        path: of the file, from the working directory; `hieraseg list hierarchies PATH` draws it.
+        path: path of the file. `hieraseg list hierarchies PATH` draws the tree.
+
+    Raises:
+        ValueError: the file does not exist or is not a class tree.
     """
     return Hierarchy.from_file(path)

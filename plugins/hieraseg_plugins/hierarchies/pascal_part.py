@@ -1,4 +1,4 @@
-"""Pascal-Part, persons: the class tree of its six body parts."""
+"""The class tree of Pascal-Part's persons."""
 
 from hieraseg import Hierarchy
 
@@ -6,9 +6,11 @@ from hieraseg import Hierarchy
 def pascal_part() -> Hierarchy:
     """Persons of Pascal-Part, three levels of 2/3/7 classes: body > upper and lower body > parts.
 
-    Label values are those of the data set's masks, 0 to 6; the parts of the upper body are 1, 2,
-    4 and 6. Source: Chen et al. 2014, "Detect What You Can: Detecting and Representing Objects
-    using Holistic Models and Body Parts", arXiv:1406.2031, with the parts merged to six.
+    Label values are those of the data set's masks, 0 to 6. The parts of the upper body are 1, 2,
+    4 and 6.
+
+    Source: Chen et al. 2014, "Detect What You Can: Detecting and Representing Objects using
+    Holistic Models and Body Parts", arXiv:1406.2031, with the parts merged to six.
     """
     return Hierarchy.from_tree(
         {

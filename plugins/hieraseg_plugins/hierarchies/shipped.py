@@ -1,4 +1,4 @@
-"""Class trees of public data sets, each in the YAML file of its name, which cites its source."""
+"""Class trees of public data sets. Each is in the YAML file of the same name."""
 
 from pathlib import Path
 
@@ -10,11 +10,12 @@ _FOLDER = Path(__file__).parent
 def ade20k() -> Hierarchy:
     """ADE20K scene parsing, two levels of 2/150 classes: stuff and objects > classes.
 
-    Label values are those of the scene parsing benchmark's annotations: 1 to 150, and 0 for other
-    objects, which is void. There are 35 classes of stuff and 115 of objects; the instance
-    segmentation task on the same images counts 100 classes as objects. Source: Zhou et al. 2016,
-    "Semantic Understanding of Scenes through the ADE20K Dataset", arXiv:1608.05442, and
-    https://github.com/CSAILVision/sceneparsing.
+    Label values are those of the scene parsing benchmark's annotations: 1 to 150, and 0 (void) for
+    other objects. There are 35 stuff and 115 object classes. The instance segmentation task on the
+    same images has 100 object classes.
+
+    Source: Zhou et al. 2016, "Semantic Understanding of Scenes through the ADE20K Dataset",
+    arXiv:1608.05442, and https://github.com/CSAILVision/sceneparsing.
     """
     return Hierarchy.from_file(_FOLDER / "ade20k.yaml")
 
@@ -22,10 +23,11 @@ def ade20k() -> Hierarchy:
 def cityscapes() -> Hierarchy:
     """Cityscapes, two levels of 7/19 classes: groups > the classes that are evaluated.
 
-    Label values are the ids 0 to 33 of the `labelIds` masks, not train ids; the 15 ids that the
-    evaluation ignores are void. Train ids are the leaves' indices. Source: Cordts et al. 2016,
-    "The Cityscapes Dataset for Semantic Urban Scene Understanding", arXiv:1604.01685, and
-    https://github.com/mcordts/cityscapesScripts.
+    Label values are the ids 0 to 33 of the `labelIds` masks, not train ids. The 15 ids that the
+    evaluation ignores are void. The train ids are the indices of the leaves.
+
+    Source: Cordts et al. 2016, "The Cityscapes Dataset for Semantic Urban Scene Understanding",
+    arXiv:1604.01685, and https://github.com/mcordts/cityscapesScripts.
     """
     return Hierarchy.from_file(_FOLDER / "cityscapes.yaml")
 
@@ -33,10 +35,12 @@ def cityscapes() -> Hierarchy:
 def coco_stuff() -> Hierarchy:
     """COCO-Stuff, three levels of 2/27/171 classes: things and stuff > groups > classes.
 
-    Label values are those of the `stuffthingmaps` masks: the class's id less one, 0 to 181 with 11
-    gaps, and 255 for void. The published tree has a level more, four indoor and outdoor groups
-    below things and stuff. Source: Caesar et al. 2018, "COCO-Stuff: Thing and Stuff Classes in
-    Context", arXiv:1612.03716, and https://github.com/nightrome/cocostuff.
+    Label values are those of the `stuffthingmaps` masks: the class id minus one, 0 to 181 with 11
+    gaps, and 255 for void. The published tree has one more level, with four indoor and outdoor
+    groups below things and stuff.
+
+    Source: Caesar et al. 2018, "COCO-Stuff: Thing and Stuff Classes in Context", arXiv:1612.03716,
+    and https://github.com/nightrome/cocostuff.
     """
     return Hierarchy.from_file(_FOLDER / "coco_stuff.yaml")
 
@@ -44,10 +48,12 @@ def coco_stuff() -> Hierarchy:
 def lip() -> Hierarchy:
     """Look into Person (LIP), three levels of 2/3/20 classes: body > upper and lower body > parts.
 
-    Label values are those of the data set's masks, 0 to 19. Left and right arms, legs and shoes
-    are pairs: a flip swaps them. Source: Gong et al. 2017, "Look into Person: Self-supervised
-    Structure-sensitive Learning and a New Benchmark for Human Parsing", arXiv:1703.05446; the
-    tree is that of Li et al. 2022, arXiv:2203.14335.
+    Label values are those of the data set's masks, 0 to 19. Horizontal flips swap left and right
+    arms, legs and shoes.
+
+    Source: Gong et al. 2017, "Look into Person: Self-supervised Structure-sensitive Learning and a
+    New Benchmark for Human Parsing", arXiv:1703.05446. The tree is from Li et al. 2022,
+    arXiv:2203.14335.
     """
     return Hierarchy.from_file(_FOLDER / "lip.yaml")
 
@@ -55,10 +61,12 @@ def lip() -> Hierarchy:
 def mapillary_vistas_v2() -> Hierarchy:
     """Mapillary Vistas 2.0, four levels of 8/44/109/116 classes: the paths of its class names.
 
-    Label values are those of the v2.0 `labels` masks, 0 to 123; the 8 classes that are not
-    evaluated (ambiguous ones, crowds and unlabeled) are void. Left and right arrows on the road
-    are pairs: a flip swaps them. Source: Neuhold et al. 2017, "The Mapillary Vistas Dataset for
-    Semantic Understanding of Street Scenes", and the data set's `config_v2.0.json`.
+    Label values are those of the v2.0 `labels` masks, 0 to 123. The 8 classes that are not
+    evaluated (ambiguous, crowds and unlabeled) are void. Horizontal flips swap left and right
+    arrows on the road.
+
+    Source: Neuhold et al. 2017, "The Mapillary Vistas Dataset for Semantic Understanding of Street
+    Scenes", and the data set's `config_v2.0.json`.
     """
     return Hierarchy.from_file(_FOLDER / "mapillary_vistas_v2.yaml")
 
@@ -66,9 +74,10 @@ def mapillary_vistas_v2() -> Hierarchy:
 def pascal_part_58() -> Hierarchy:
     """Pascal-Part-58, two levels of 21/58 classes: the objects of Pascal VOC > their parts.
 
-    Label values are 0 to 57, parts next to each other object by object, and 255 for void. Source:
-    Zhao et al. 2019, "Multi-Class Part Parsing with Joint Boundary-Semantic Awareness", ICCV; the
-    order of the labels is that of https://github.com/LTTM/GMNet.
+    Label values are 0 to 57, ordered by object, and 255 for void.
+
+    Source: Zhao et al. 2019, "Multi-Class Part Parsing with Joint Boundary-Semantic Awareness",
+    ICCV. The order of the labels is from https://github.com/LTTM/GMNet.
     """
     return Hierarchy.from_file(_FOLDER / "pascal_part_58.yaml")
 
@@ -76,10 +85,11 @@ def pascal_part_58() -> Hierarchy:
 def pascal_part_108() -> Hierarchy:
     """Pascal-Part-108, two levels of 21/108 classes: the objects of Pascal VOC > their parts.
 
-    Label values are 0 to 107, parts next to each other object by object, and 255 for void. Left
-    and right, front and back parts are one class. Source: Michieli et al. 2020, "GMNet: Graph
-    Matching Network for Large Scale Part Semantic Segmentation in the Wild", arXiv:2007.09073,
-    and https://github.com/LTTM/GMNet.
+    Label values are 0 to 107, ordered by object, and 255 for void. Left and right parts are one
+    class, and so are front and back parts.
+
+    Source: Michieli et al. 2020, "GMNet: Graph Matching Network for Large Scale Part Semantic
+    Segmentation in the Wild", arXiv:2007.09073, and https://github.com/LTTM/GMNet.
     """
     return Hierarchy.from_file(_FOLDER / "pascal_part_108.yaml")
 
@@ -87,11 +97,13 @@ def pascal_part_108() -> Hierarchy:
 def pascal_person_part() -> Hierarchy:
     """Pascal-Person-Part, three levels of 2/3/7 classes: body > upper and lower body > parts.
 
-    Label values are those of most published code, 0 to 6, and 255 for void: head, torso, upper
-    arms, lower arms, upper legs, lower legs from 1 on. The tree is that of `pascal_part`, the
-    order of the labels is not: masks of one read with the other train a wrong tree without a
-    complaint. Source: Chen et al. 2014, "Detect What You Can: Detecting and Representing Objects
-    using Holistic Models and Body Parts", arXiv:1406.2031; the tree is that of Li et al. 2022,
+    Label values are those of most published code: 0 background, 1 head, 2 torso, 3 upper arms, 4
+    lower arms, 5 upper legs, 6 lower legs, and 255 for void. The tree is the same as that of
+    `pascal_part`, but the labels have another order: masks of one data set with the hierarchy of
+    the other train the wrong tree, and no error is raised.
+
+    Source: Chen et al. 2014, "Detect What You Can: Detecting and Representing Objects using
+    Holistic Models and Body Parts", arXiv:1406.2031. The tree is from Li et al. 2022,
     arXiv:2203.14335.
     """
     return Hierarchy.from_file(_FOLDER / "pascal_person_part.yaml")

@@ -1,4 +1,4 @@
-"""The path from root to leaf with the highest sum of scores."""
+"""Inference of the path with the highest sum of scores."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,12 @@ from hieraseg import Hierarchy
 
 
 class BestPath:
-    """The root-to-leaf path with the highest sum of scores; its levels always agree.
+    """The path with the highest sum of scores over all levels.
 
-    Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335 (over
-    sigmoid scores).
+    The prediction is always a path of the hierarchy.
+
+    Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335, who apply
+    it to sigmoid scores.
 
     Args:
         hierarchy: the class tree.
@@ -22,10 +24,10 @@ class BestPath:
         self.hierarchy = hierarchy
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
-        """Class per level, from scores `[B, C_l, H, W]` per level."""
+        """Class per level `[B, L, H, W]`, from scores `[B, C_l, H, W]` per level."""
         total = scores[0]
         tables = self.hierarchy.on(total.device)
         for level in range(1, len(scores)):
             total = scores[level] + total[:, tables.parents[level]]
-        # On a CPU, argmax over channels takes ten times as long as max.
+        # On a CPU, max over channels is ten times as fast as argmax.
         return tables.paths[total.max(1).indices].movedim(-1, 1)

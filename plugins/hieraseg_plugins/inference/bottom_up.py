@@ -1,4 +1,4 @@
-"""The leaf decides."""
+"""Bottom-up inference."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,10 @@ from hieraseg import Hierarchy
 
 
 class BottomUp:
-    """The leaf with the highest score decides its whole path; its levels always agree.
+    """The path of the leaf with the highest score.
 
-    The scores of the levels above the leaves count for nothing.
+    The prediction is always a path of the hierarchy. Scores of the levels above the leaves are not
+    used.
 
     Args:
         hierarchy: the class tree.
@@ -21,7 +22,7 @@ class BottomUp:
         self.hierarchy = hierarchy
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
-        """Class per level, from scores `[B, C_l, H, W]` per level."""
+        """Class per level `[B, L, H, W]`, from scores `[B, C_l, H, W]` per level."""
         leaves = scores[-1]
-        # On a CPU, argmax over channels takes ten times as long as max.
+        # On a CPU, max over channels is ten times as fast as argmax.
         return self.hierarchy.on(leaves.device).paths[leaves.max(1).indices].movedim(-1, 1)

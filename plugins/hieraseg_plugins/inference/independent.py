@@ -1,4 +1,4 @@
-"""Each level answers for itself."""
+"""Independent inference of each level."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class Independent:
-    """The highest score of each level; levels may contradict each other."""
+    """The class with the highest score on each level; levels may contradict each other."""
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
-        """Class per level, from scores `[B, C_l, H, W]` per level."""
-        # On a CPU, argmax over channels takes ten times as long as max.
+        """Class per level `[B, L, H, W]`, from scores `[B, C_l, H, W]` per level."""
+        # On a CPU, max over channels is ten times as fast as argmax.
         return torch.stack([level.max(1).indices for level in scores], dim=1)

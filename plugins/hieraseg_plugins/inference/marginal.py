@@ -1,4 +1,4 @@
-"""Parents summed from leaves."""
+"""Inference from the scores of the leaves, summed over subtrees."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,17 @@ from hieraseg_plugins.inference.top_down import TopDown
 
 
 class Marginal:
-    """Each class scores the sum of its leaves; then top down, so that levels always agree.
+    """Top-down inference in which the score of a class is the sum of the scores of its leaves.
 
-    The scores of the levels above the leaves count for nothing. Sums are fair where the scores
-    of the leaves share out 1, as those of a softmax do; else they favour parents of many leaves.
+    The prediction is always a path of the hierarchy. Scores of the levels above the leaves are not
+    used. The scores of the leaves should sum to 1, as those of a softmax do: otherwise the sums
+    favor classes with many leaves.
 
-    Source: the flat network of Weber et al. 2024, "Flattening the Parent Bias",
-    arXiv:2404.03778. Its released code takes the highest sum of each level by itself, which may
-    contradict the level above; here the best child of the class above is taken instead. Both
-    agree wherever the published answer is a path, and on level 1. For the published answer, take
-    `independent` with a loss whose scores are a leaf softmax.
+    Source: the flat network of Weber et al. 2024, "Flattening the Parent Bias", arXiv:2404.03778.
+    The released code takes the highest sum on each level independently, so that levels may
+    contradict each other. Here the best child of the class above is taken instead. Both give the
+    same on level 1, and wherever the published prediction is a path. For the published prediction,
+    use `independent` with a loss whose activation is `leaf_softmax`.
 
     Args:
         hierarchy: the class tree.
@@ -30,7 +31,7 @@ class Marginal:
         self.top_down = TopDown(hierarchy)
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
-        """Class per level, from scores `[B, C_l, H, W]` per level."""
+        """Class per level `[B, L, H, W]`, from scores `[B, C_l, H, W]` per level."""
         sums = [scores[-1]]
         parents = self.hierarchy.on(sums[0].device).parents
         batch, _, height, width = sums[0].shape

@@ -1,4 +1,4 @@
-"""The parent restricts its children."""
+"""Top-down inference."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,11 @@ from hieraseg import Hierarchy
 
 
 class TopDown:
-    """The best class of level 1, then the best among its children, and so on down.
+    """The best class of level 1, then the best of its children, down to a leaf.
 
-    Its levels always agree, and level 1 is as `independent` has it. A leaf, however sure, is
-    never reached below a parent that lost.
+    The prediction is always a path of the hierarchy. Level 1 is the same as with `independent`. A
+    leaf with a high score is not predicted if another class than its parent has the highest
+    score.
 
     Args:
         hierarchy: the class tree.
@@ -23,9 +24,9 @@ class TopDown:
         self.hierarchy = hierarchy
 
     def __call__(self, scores: Sequence[Float[Tensor, "B _ H W"]]) -> Int[Tensor, "B levels H W"]:
-        """Class per level, from scores `[B, C_l, H, W]` per level."""
+        """Class per level `[B, L, H, W]`, from scores `[B, C_l, H, W]` per level."""
         tables = self.hierarchy.on(scores[0].device)
-        # On a CPU, argmax over channels takes ten times as long as max.
+        # On a CPU, max over channels is ten times as fast as argmax.
         chosen = [scores[0].max(1).indices]
         for level, parents in zip(scores[1:], tables.parents[1:], strict=True):
             is_child = parents[:, None, None] == chosen[-1][:, None]

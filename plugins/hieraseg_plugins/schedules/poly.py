@@ -3,19 +3,24 @@
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
-from hieraseg_plugins.schedules.warmup import with_warmup
+from hieraseg.types import PositiveFloat, check_arguments
+from hieraseg_plugins.schedules.warmup import Warmup, with_warmup
 
 
+@check_arguments
 def poly(
-    optimizer: Optimizer, total_steps: int, power: float = 0.9, warmup: float = 0.0
+    optimizer: Optimizer, total_steps: int, power: PositiveFloat = 0.9, warmup: Warmup = 0.0
 ) -> LRScheduler:
     """Decay by `(1 - step / total_steps)^power` (Chen et al. 2016, arXiv:1606.00915).
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        total_steps: training steps in all.
+        optimizer: optimizer whose learning rates are scheduled.
+        total_steps: number of training steps.
         power: exponent of the decay.
-        warmup: share of the training (0..1) over which the learning rate first rises linearly.
+        warmup: share of the training steps in which the learning rate first rises linearly.
+
+    Raises:
+        ValueError: `power` or `warmup` is out of range.
     """
     return with_warmup(
         optimizer, total_steps, warmup, lambda steps: PolynomialLR(optimizer, steps, power)

@@ -1,30 +1,31 @@
-"""A linear warm-up before any other schedule."""
+"""Linear warm-up before another schedule."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, SequentialLR
+
+from hieraseg.types import Range
+
+Warmup = Annotated[float, Range(ge=0, lt=1)]
+"""Share of the training steps in which the learning rate rises."""
 
 
 def with_warmup(
     optimizer: Optimizer,
     total_steps: int,
-    warmup: float,
+    warmup: Warmup,
     schedule: Callable[[int], LRScheduler],
 ) -> LRScheduler:
-    """`schedule(steps)` over the steps that a linear warm-up leaves.
+    """A linear warm-up from 1 % of the learning rate, followed by another schedule.
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        total_steps: training steps in all.
-        warmup: share of them (0..1, 1 excluded) over which the learning rate rises from 1 %.
-        schedule: makes the schedule for a number of steps.
-
-    Raises:
-        ValueError: a warm-up outside 0..1.
+        optimizer: optimizer whose learning rates are scheduled.
+        total_steps: number of training steps.
+        warmup: share of the training steps in which the learning rate rises.
+        schedule: makes the schedule of the remaining steps, given their number.
     """
-    if not 0 <= warmup < 1:
-        raise ValueError(f"warmup is {warmup}, but must be a share of the training, 0 to 1")
     warm = min(round(warmup * total_steps), total_steps - 1)
     if warm == 0:
         return schedule(total_steps)

@@ -160,12 +160,12 @@ def test_the_fingerprint_changes_with_all_that_changes_the_pictures() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"size": (16, 128)}, "at least 32"),
-        ({"size": (128, 31)}, "at least 32"),
-        ({"train_images": 0}, "train_images is 0"),
-        ({"val_images": -1}, "val_images is -1"),
-        ({"holdout_images": 0}, "holdout_images is 0"),
-        ({"seed": -1}, "seed is -1"),
+        ({"size": (16, 128)}, "size must be at least 32, got 16"),
+        ({"size": (128, 31)}, "size must be at least 32, got 31"),
+        ({"train_images": 0}, "train_images must be positive, got 0"),
+        ({"val_images": -1}, "val_images must be positive, got -1"),
+        ({"holdout_images": 0}, "holdout_images must be positive, got 0"),
+        ({"seed": -1}, "seed must be non-negative, got -1"),
     ],
 )
 def test_bad_settings_are_refused_with_the_fix(settings: dict[str, object], words: str) -> None:

@@ -126,8 +126,8 @@ LISTS = {
     "neither": (_remove(IMAGE, MASK), f"no image {IMAGE} and no mask {MASK};", "add the files"),
     "twice": (
         _write("train_id.txt", f"{FIRST}\r\na\r\n{FIRST}".encode()),
-        f"train_id.txt: lists {FIRST} more than once",
-        "each id stands once",
+        f"train_id.txt: duplicate {FIRST}",
+        "list each id once",
     ),
     "empty": (_write("train_id.txt", b"\r\n"), "train_id.txt: has no ids left", "list more ids"),
     "not text": (_write("train_id.txt", b"\xff\xfe1"), "train_id.txt: is not a UTF-8 text", ""),
@@ -178,9 +178,9 @@ def test_an_unknown_split_is_named(root: Path) -> None:
 
 @pytest.mark.parametrize("value", [0, -3])
 def test_values_out_of_range(root: Path, value: int) -> None:
-    with pytest.raises(ValueError, match="train_images is"):
+    with pytest.raises(ValueError, match="train_images must be positive, got"):
         _open(root, train_images=value)
-    with pytest.raises(ValueError, match="size is"):
+    with pytest.raises(ValueError, match="size must be positive, got"):
         PascalPart(pascal_part(), str(root), (24, value))
 
 
@@ -229,8 +229,8 @@ def test_an_array_that_needs_pickle_is_refused(root: Path, tmp_path: Path) -> No
     [
         (np.zeros((48, 40, 3), np.uint8), "uint8 array of shape (48, 40, 3)"),
         (np.zeros((48, 40), np.float32), "float32 array of shape (48, 40)"),
-        (np.full((48, 40), -1, np.int16), "labels outside 0 to 255"),
-        (np.full((48, 40), 256, np.int32), "labels outside 0 to 255"),
+        (np.full((48, 40), -1, np.int16), "labels must be in 0..255"),
+        (np.full((48, 40), 256, np.int32), "labels must be in 0..255"),
     ],
 )
 def test_an_array_that_is_no_mask_is_refused(root: Path, array: np.ndarray, what: str) -> None:
@@ -245,8 +245,8 @@ def test_a_coloured_png_is_no_mask(root: Path) -> None:
     path = root / "gt_masks" / f"{FIRST}.png"
     Image.fromarray(np.zeros((48, 40, 3), np.uint8)).save(path)
     message = _refusal(lambda: _open(root).mask(FIRST))
-    assert message.startswith(f"{path}: is a picture of mode RGB, not a mask")
-    assert "save label values as a grey or palette PNG" in message
+    assert message.startswith(f"{path}: an image of mode RGB is not a mask")
+    assert "save label values as a grayscale or palette PNG" in message
 
 
 def test_a_mask_of_another_size_fails_the_build(root: Path) -> None:
@@ -260,7 +260,7 @@ def test_an_unknown_label_fails_the_build(root: Path) -> None:
     mask[0, 0] = 7
     np.save(root / MASK, mask)
     message = _refusal(lambda: open_store(_open(root), "train", pascal_part()))
-    assert message.startswith(f"{FIRST}: the mask has the label 7, which is not one of")
+    assert message.startswith(f"{FIRST}: the mask has the label 7, but the hierarchy")
 
 
 RENAMED = [f"{i}: {name}" for i, name in enumerate(CLASSES)]

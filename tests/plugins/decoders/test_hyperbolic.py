@@ -1,4 +1,4 @@
-"""The hyperbolic loss and decoder against their equations, one pixel and class at a time."""
+"""The hyperbolic loss and decoder against their equations, per pixel and class."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ CLASSES = [2, 5]
 
 
 @given(nested_trees(), SEEDS, st.sampled_from([0.0, 0.3, 0.9]))
-def test_the_loss_is_the_published_equation(tree: Tree, seed: int, ignored: float) -> None:
+def test_loss_matches_the_published_equation(tree: Tree, seed: int, ignored: float) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     generator = torch.Generator().manual_seed(seed)
     logits = random_logits(hierarchy, (2, 1, 3), generator)
@@ -45,7 +45,7 @@ def test_the_loss_is_the_published_equation(tree: Tree, seed: int, ignored: floa
     assert_close(gradients, slopes)
 
 
-def test_a_chain_costs_nothing_below_its_first_node() -> None:
+def test_chains_cost_nothing_below_their_first_node() -> None:
     hierarchy = Hierarchy.from_tree({"background": None, "x": {"a": ["b", "c"]}})
     logits = random_logits(hierarchy, (1, 1, 1), torch.Generator().manual_seed(0))
     background = hierarchy.level_names[-1].index("background")
@@ -69,7 +69,7 @@ def pyramid() -> list[Tensor]:
 
 
 def exponential_map(v: Tensor, c: float) -> Tensor:
-    """At the origin (Ganea et al. 2018, lemma 2), not beyond 1 - 1e-3 of the ball's radius."""
+    """At the origin (Ganea et al. 2018, lemma 2), clipped at 1 - 1e-3 of the ball's radius."""
     length = math.sqrt(c) * v.norm()
     return v if length == 0 else min(math.tanh(length), 1 - 1e-3) * v / length
 
@@ -81,7 +81,7 @@ def moebius_sum(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 
 def published_logit(x: Tensor, p: Tensor, normal: Tensor, c: float) -> float:
-    """Ganea et al. 2018, equation 25; the normal is carried from the origin to p."""
+    """Ganea et al. 2018, equation 25, with the normal transported from the origin to p."""
     factor = 2 / (1 - c * (p @ p))
     a = 2 / factor * normal
     z = moebius_sum(-p, x, c)
@@ -96,7 +96,7 @@ def published_logit(x: Tensor, p: Tensor, normal: Tensor, c: float) -> float:
     st.sampled_from([0.0, 0.01, 1.0, 30.0]),
     st.sampled_from([0.0, 0.3, 2.0, 30.0]),
 )
-def test_logits_are_the_published_equation(
+def test_logits_match_the_published_equation(
     seed: int, c: float, dimensions: int, spread: float, offset: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -113,15 +113,15 @@ def test_logits_are_the_published_equation(
         for b, y in [(0, 0), (0, 1), (1, 0), (1, 1)]:
             x = exponential_map(vectors[b, :, y, 0].double(), c)
             expected = published_logit(x, p, normal, c)
-            # float32 keeps seven digits of what the argument of asinh is a difference of; near
-            # the rim that is great.
-            great = float((1 - c * (x @ x)) * (1 - c * (p @ p))) ** -1
-            rounding = 1e-5 + 2e-6 * great * float(normal.norm()) / math.sqrt(c)
+            # float32 keeps seven digits of what the argument of asinh is a difference of, which is
+            # large near the rim.
+            large = float((1 - c * (x @ x)) * (1 - c * (p @ p))) ** -1
+            rounding = 1e-5 + 2e-6 * large * float(normal.norm()) / math.sqrt(c)
             assert logits[b, node, y, 0].item() == pytest.approx(expected, rel=1e-4, abs=rounding)
 
 
 def test_logits_of_a_flat_ball_are_linear() -> None:
-    # As c goes to 0, the ball becomes flat: 4 <x - p, a>, as Ganea et al. say below equation 25.
+    # As c goes to 0, the logit becomes 4 <x - p, a> (Ganea et al. 2018, below equation 25).
     generator = torch.Generator().manual_seed(0)
     gyroplanes = build(dimensions=3, curvature=1e-6).gyroplanes
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_logits_of_a_flat_ball_are_linear() -> None:
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-20, 1e-3, 10.0, 1e4])
-def test_gradients_are_finite_everywhere_in_the_ball(length: float) -> None:
+def test_gradients_are_finite(length: float) -> None:
     generator = torch.Generator().manual_seed(0)
     gyroplanes = build(dimensions=4).gyroplanes
     direction = torch.randn(1, 4, 3, 3, generator=generator)
@@ -149,19 +149,19 @@ def test_gradients_are_finite_everywhere_in_the_ball(length: float) -> None:
         assert gradients[0].any()
 
 
-def test_autocast_does_not_reach_the_ball() -> None:
+def test_autocast_does_not_change_logits() -> None:
     decoder = build(dimensions=8)
     vectors = torch.randn(2, 8, 4, 4, dtype=torch.bfloat16)
     expected = decoder.gyroplanes(vectors.float())
     with torch.autocast("cpu", torch.bfloat16):
         logits = decoder.gyroplanes(vectors)
-        answers = decoder(pyramid()).logits
+        predicted = decoder(pyramid()).logits
     assert torch.equal(logits, expected)
-    assert all(level.dtype == torch.float32 for level in answers)
+    assert all(level.dtype == torch.float32 for level in predicted)
 
 
-def test_pixels_start_away_from_the_rim() -> None:
-    # At the rim a pixel has no gradient outwards or inwards. Released sizes: 256 dimensions.
+def test_initial_pixels_are_away_from_the_rim() -> None:
+    # At the rim, a pixel has no radial gradient. The released model has 256 dimensions.
     decoder = build()
     seen: list[Tensor] = []
     with decoder.gyroplanes.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
@@ -169,7 +169,7 @@ def test_pixels_start_away_from_the_rim() -> None:
     assert 0.1 < seen[0].norm(dim=1).mean() < 1
 
 
-def test_logits_have_the_finest_stride_and_no_embedding() -> None:
+def test_logits_have_the_finest_stride() -> None:
     stages = pyramid()
     prediction = build(width=6, dimensions=2)(stages)
     assert [tuple(z.shape) for z in prediction.logits] == [(2, n, 16, 12) for n in CLASSES]
@@ -202,15 +202,14 @@ def test_the_decoder_learns_a_tree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
-        ({"width": 0}, "width is 0"),
-        ({"dimensions": 0}, "dimensions is 0"),
-        ({"curvature": 0.0}, "curvature is 0"),
-        ({"curvature": math.nan}, "curvature is nan"),
+        ({"width": 0}, "width must be positive, got 0"),
+        ({"dimensions": 0}, "dimensions must be positive, got 0"),
+        ({"curvature": 0.0}, "curvature must be positive, got 0.0"),
+        ({"curvature": math.nan}, "curvature must be positive, got nan"),
     ],
 )
-def test_mistakes_are_one_sentence(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
+def test_arguments_out_of_range(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         build(**settings)
-    assert "\n" not in str(caught.value)
