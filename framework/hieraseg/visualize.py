@@ -1,4 +1,4 @@
-"""Pictures of what a model answers beside the truth, with a colour legend."""
+"""Figures of predictions beside the ground truth, with a color legend."""
 
 import colorsys
 from collections.abc import Sequence
@@ -10,133 +10,148 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 
-Colour = tuple[int, int, int]
-_BACKGROUND: Colour = (64, 64, 64)
-_VOID: Colour = (255, 255, 255)
-_WRONG: Colour = (230, 40, 40)
-_RIGHT: Colour = (40, 160, 90)
-_MARGIN = 8
+Color = tuple[int, int, int]
+_BACKGROUND: Color = (64, 64, 64)
+_VOID: Color = (255, 255, 255)
+_WRONG: Color = (230, 40, 40)
+_CORRECT: Color = (40, 160, 90)
+_MARGIN = 8  # between panels, in pixels
 _LINE = 18  # height of a line of text in pixels
 _OPACITY = 0.65
 
 
-def palette(hierarchy: Hierarchy) -> list[list[Colour]]:
-    """A colour per class and level; children share their parent's range of hues.
+def palette(hierarchy: Hierarchy) -> list[list[Color]]:
+    """A color per class, for each level. Children divide the range of hues of their parent.
 
-    After the tree colours of Tennekes & de Jonge 2014, doi:10.1109/TVCG.2014.2346277.
+    After the tree colors of Tennekes & de Jonge 2014, doi:10.1109/TVCG.2014.2346277.
     """
-    colours: list[list[Colour]] = []
+    colors: list[list[Color]] = []
     ranges = [(0.0, 1.0)]
-    for level, names in enumerate(hierarchy.level_names):
-        parents = hierarchy.parents[level].clamp(min=0).tolist()
-        siblings: dict[int, list[int]] = {}
-        for index, parent in enumerate(parents):
-            if index != hierarchy.background_index(level):
-                siblings.setdefault(parent, []).append(index)
-        own = [(0.0, 0.0)] * len(names)
-        for parent, group in siblings.items():
-            low, high = ranges[parent]
-            width = (high - low) / len(group)
-            for place, index in enumerate(group):
-                own[index] = (low + place * width, low + (place + 1) * width)
-        # A lone child keeps its parent's hue; alternating brightness tells siblings apart.
-        colours.append(
+    for level in range(hierarchy.num_levels):
+        ranges = _divide_hues(hierarchy, level, ranges)
+        background = hierarchy.background_index(level)
+        # An only child has the hue of its parent; alternating brightness separates siblings.
+        colors.append(
             [
                 _BACKGROUND
-                if index == hierarchy.background_index(level)
-                else _hsv((own[index][0] + own[index][1]) / 2, 1.0 if index % 2 else 0.8)
-                for index in range(len(names))
+                if index == background
+                else _hsv((low + high) / 2, 1.0 if index % 2 else 0.8)
+                for index, (low, high) in enumerate(ranges)
             ]
         )
-        ranges = own
-    return colours
+    return colors
 
 
-def _hsv(hue: float, value: float) -> Colour:
+def _divide_hues(
+    hierarchy: Hierarchy, level: int, ranges: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """The range of hues of each class of a level, given those of the level above."""
+    siblings: dict[int, list[int]] = {}
+    for index, parent in enumerate(hierarchy.parents[level].clamp(min=0).tolist()):
+        if index != hierarchy.background_index(level):
+            siblings.setdefault(parent, []).append(index)
+    divided = [(0.0, 0.0)] * hierarchy.num_classes[level]
+    for parent, group in siblings.items():
+        low, high = ranges[parent]
+        width = (high - low) / len(group)
+        for position, index in enumerate(group):
+            divided[index] = (low + position * width, low + (position + 1) * width)
+    return divided
+
+
+def _hsv(hue: float, value: float) -> Color:
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, value))
     return red, green, blue
 
 
-def colour_classes(
-    classes: Int[np.ndarray, "H W"], colours: Sequence[Colour]
+def color_classes(
+    classes: Int[np.ndarray, "H W"], colors: Sequence[Color]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Classes of a level as colours; white where they are ignored."""
-    table = np.array([*colours, _VOID], np.uint8)
-    return table[np.where(classes == IGNORE_INDEX, len(colours), classes)]
+    """Convert class indices to RGB. Ignored pixels become white."""
+    table = np.array([*colors, _VOID], np.uint8)
+    return table[np.where(classes == IGNORE_INDEX, len(colors), classes)]
 
 
 def draw(
     image: UInt8[np.ndarray, "H W 3"],
     predicted: Int[np.ndarray, "levels H W"],
     hierarchy: Hierarchy,
-    truth: Int[np.ndarray, "levels H W"] | None = None,
+    target: Int[np.ndarray, "levels H W"] | None = None,
 ) -> Image.Image:
-    """One picture: the image, truth and prediction per level, mistakes, and a named legend.
+    """Draw an image, its ground truth and prediction per level, the errors, and a legend.
 
     Args:
         image: RGB.
-        predicted: class per level.
-        hierarchy: names the classes.
-        truth: class per level, -100 where it is void; None where it is not known.
+        predicted: predicted class per level.
+        hierarchy: the class tree.
+        target: target class per level, -100 for ignored pixels; None if there is no ground truth.
     """
-    colours = palette(hierarchy)
-    rows = (
-        [("prediction", predicted)]
-        if truth is None
-        else [("truth", truth), ("prediction", predicted)]
-    )
-    height, width = image.shape[:2]
-    scale = max(1, round(200 / width))
-    width, height = width * scale, height * scale
-    legend_lines = max(hierarchy.num_classes)
-    columns = hierarchy.num_levels + 1
-    sheet = Image.new(
-        "RGB",
-        (
-            columns * (width + _MARGIN) + _MARGIN,
-            len(rows) * (height + _LINE + _MARGIN) + legend_lines * _LINE + 2 * _MARGIN,
-        ),
-        "white",
-    )
-    pen = ImageDraw.Draw(sheet)
-
-    def panel(pixels: UInt8[np.ndarray, "H W 3"], title: str, column: int, row: int) -> None:
-        x = _MARGIN + column * (width + _MARGIN)
-        y = _MARGIN + row * (height + _LINE + _MARGIN)
-        pen.text((x, y), title, fill="black", font=_font())
-        picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(picture, (x, y + _LINE))
-
-    panel(image, "image", 0, 0)
-    if truth is not None:
-        panel(_mistakes(image, predicted[-1], truth[-1]), "leaves right / wrong", 0, 1)
-    for row, (what, classes) in enumerate(rows):
-        for level in range(hierarchy.num_levels):
-            tinted = _blend(image, colour_classes(classes[level], colours[level]))
-            panel(tinted, f"{what}, level {level + 1}", level + 1, row)
-    top = _MARGIN + len(rows) * (height + _LINE + _MARGIN)
-    for level, names in enumerate(hierarchy.level_names):
-        x = _MARGIN + (level + 1) * (width + _MARGIN)
-        for line, (name, colour) in enumerate(zip(names, colours[level], strict=True)):
-            y = top + line * _LINE
-            pen.rectangle((x, y + 2, x + 12, y + 14), fill=colour)
-            pen.text((x + 18, y), name, fill="black", font=_font())
-    return sheet
+    rows = [("prediction", predicted)]
+    if target is not None:
+        rows.insert(0, ("ground truth", target))
+    sheet = _Sheet(image, hierarchy.num_levels + 1, len(rows), max(hierarchy.num_classes))
+    sheet.panel(image, "image", 0, 0)
+    if target is not None:
+        errors = np.where(target[-1] == IGNORE_INDEX, IGNORE_INDEX, predicted[-1] != target[-1])
+        overlay = _blend(image, color_classes(errors, (_CORRECT, _WRONG)))
+        sheet.panel(overlay, "leaves correct / wrong", 0, 1)
+    for level, colors in enumerate(palette(hierarchy)):
+        column = level + 1
+        for row, (title, classes) in enumerate(rows):
+            overlay = _blend(image, color_classes(classes[level], colors))
+            sheet.panel(overlay, f"{title}, level {level + 1}", column, row)
+        sheet.legend(hierarchy.level_names[level], colors, column)
+    return sheet.picture
 
 
-def _mistakes(
-    image: UInt8[np.ndarray, "H W 3"],
-    predicted: Int[np.ndarray, "H W"],
-    truth: Int[np.ndarray, "H W"],
-) -> UInt8[np.ndarray, "H W 3"]:
-    wrong = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, predicted != truth)
-    return _blend(image, colour_classes(wrong, (_RIGHT, _WRONG)))
+class _Sheet:
+    """A grid of panels with titles, and legends below.
+
+    Args:
+        image: RGB, of the size of all panels. Small ones are enlarged to about 200 pixels.
+        columns: number of columns.
+        rows: number of rows.
+        legend_lines: number of lines of the longest legend.
+    """
+
+    def __init__(
+        self, image: UInt8[np.ndarray, "H W 3"], columns: int, rows: int, legend_lines: int
+    ) -> None:
+        height, width = image.shape[:2]
+        scale = max(1, round(200 / width))
+        self.width, self.height = width * scale, height * scale
+        self.top_of_legend = self._top(rows)
+        size = (self._left(columns), self.top_of_legend + legend_lines * _LINE + _MARGIN)
+        self.picture = Image.new("RGB", size, "white")
+        self.pen = ImageDraw.Draw(self.picture)
+
+    def _left(self, column: int) -> int:
+        return _MARGIN + column * (self.width + _MARGIN)
+
+    def _top(self, row: int) -> int:
+        return _MARGIN + row * (self.height + _LINE + _MARGIN)
+
+    def panel(self, pixels: UInt8[np.ndarray, "H W 3"], title: str, column: int, row: int) -> None:
+        """Draw pixels below their title."""
+        left, top = self._left(column), self._top(row)
+        self.pen.text((left, top), title, fill="black", font=_font())
+        size = (self.width, self.height)
+        panel = Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
+        self.picture.paste(panel, (left, top + _LINE))
+
+    def legend(self, names: Sequence[str], colors: Sequence[Color], column: int) -> None:
+        """Draw the names of classes beside their colors."""
+        left = self._left(column)
+        for line, (name, color) in enumerate(zip(names, colors, strict=True)):
+            top = self.top_of_legend + line * _LINE
+            self.pen.rectangle((left, top + 2, left + 12, top + 14), fill=color)
+            self.pen.text((left + 18, top), name, fill="black", font=_font())
 
 
 def _blend(
-    image: UInt8[np.ndarray, "H W 3"], colours: UInt8[np.ndarray, "H W 3"]
+    image: UInt8[np.ndarray, "H W 3"], colors: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
-    return ((1 - _OPACITY) * image + _OPACITY * colours).round().astype(np.uint8)
+    return ((1 - _OPACITY) * image + _OPACITY * colors).round().astype(np.uint8)
 
 
 @cache

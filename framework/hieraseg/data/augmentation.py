@@ -1,11 +1,12 @@
-"""Random changes of a whole batch, on the device that trains.
+"""Random augmentation of whole batches, on the training device.
 
-What is drawn depends on the generator alone and is drawn for the batch of all processes, of which
-each takes its share: one process or eight, an image is changed in the same way. The noise is the
-exception: each process draws its own.
+Random numbers are drawn for the batch of all processes, and each process uses those of its own
+images. So the number of processes does not change the augmentation of an image, except for noise,
+which each process draws by itself.
 """
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -13,80 +14,77 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from hieraseg.processes import own_share
+from hieraseg.types import (
+    Ascending,
+    NonNegativeFloat,
+    PositiveFloat,
+    Probability,
+    Range,
+    check_arguments,
+)
 
-_NUMBERS = 20  # drawn per image
+_NUMBERS = 20  # random numbers per image
+_Area = Annotated[float, Range(gt=0, le=1)]
 _GRAY = (0.299, 0.587, 0.114)
-# RGB -> YIQ, where a change of hue is a rotation of the last two axes (NTSC, FCC 1953).
+# RGB -> YIQ (NTSC, FCC 1953). In YIQ a change of hue rotates the last two axes.
 _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
+@check_arguments
 class Augmentation:
-    """Random crop, flip, shift/scale/rotate, colour or noise, and blur, each with its probability.
+    """Random crop, flip, affine transform, color jitter or noise, and blur.
 
-    The geometric changes are composed into one sampling of the image (bilinear) and of the mask
-    (nearest); what lies outside the image is its reflection.
+    The geometric transforms are composed into one sampling of the image (bilinear) and of the
+    mask (nearest). Pixels outside the image are reflected.
 
     Args:
         crop: probability of a random resized crop.
         flip: probability of a horizontal flip.
-        affine: probability of a shift, scale and rotation about the centre.
-        photometric: probability of a change of colour or, as often, of added noise.
+        affine: probability of a random shift, scale and rotation about the center.
+        photometric: probability of color jitter or noise, each in half of the cases.
         blur: probability of a Gaussian blur.
-        crop_scale: smallest and largest area of the crop, as a share of the image.
-        crop_ratio: smallest and largest change of the aspect ratio by the crop.
-        shift: largest shift, as a share of the width and height.
-        scale: largest relative change of scale.
-        rotate: largest angle in degrees.
-        brightness: largest relative change of brightness.
-        contrast: largest relative change of contrast.
-        saturation: largest relative change of saturation.
-        hue: largest change of hue, as a share of the colour circle.
-        noise: largest standard deviation of the noise, where white is 1.
-        blur_sigma: smallest and largest standard deviation of the blur in pixels.
+        crop_scale: minimum and maximum area of the crop, relative to the image.
+        crop_ratio: minimum and maximum aspect ratio of the crop, relative to the image.
+        shift: maximum shift, relative to the width and height.
+        scale: maximum relative change of scale.
+        rotate: maximum angle in degrees.
+        brightness: maximum relative change of brightness.
+        contrast: maximum relative change of contrast.
+        saturation: maximum relative change of saturation.
+        hue: maximum change of hue, as a fraction of the color circle.
+        noise: maximum standard deviation of Gaussian noise, for pixels in 0..1.
+        blur_sigma: minimum and maximum standard deviation of the blur in pixels.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(
         self,
-        crop: float = 0.5,
-        flip: float = 0.5,
-        affine: float = 0.5,
-        photometric: float = 0.5,
-        blur: float = 0.5,
-        crop_scale: tuple[float, float] = (0.8, 1.0),
-        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        shift: float = 0.1,
-        scale: float = 0.15,
-        rotate: float = 30.0,
-        brightness: float = 0.2,
-        contrast: float = 0.2,
-        saturation: float = 0.2,
-        hue: float = 0.05,
-        noise: float = 0.05,
-        blur_sigma: tuple[float, float] = (0.1, 1.5),
+        crop: Probability = 0.5,
+        flip: Probability = 0.5,
+        affine: Probability = 0.5,
+        photometric: Probability = 0.5,
+        blur: Probability = 0.5,
+        crop_scale: Annotated[tuple[_Area, _Area], Ascending()] = (0.8, 1.0),
+        crop_ratio: Annotated[tuple[PositiveFloat, PositiveFloat], Ascending()] = (3 / 4, 4 / 3),
+        shift: Probability = 0.1,
+        scale: Annotated[float, Range(ge=0, lt=1)] = 0.15,
+        rotate: NonNegativeFloat = 30.0,
+        brightness: Probability = 0.2,
+        contrast: Probability = 0.2,
+        saturation: Probability = 0.2,
+        hue: Probability = 0.05,
+        noise: Probability = 0.05,
+        blur_sigma: Annotated[tuple[PositiveFloat, PositiveFloat], Ascending()] = (0.1, 1.5),
     ) -> None:
-        probabilities = {
+        self.probabilities = {
             "crop": crop,
             "flip": flip,
             "affine": affine,
             "photometric": photometric,
             "blur": blur,
         }
-        for key, value in probabilities.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{key} is {value}, but a probability lies between 0 and 1")
-        changes = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-        for key, value in {**changes, "hue": hue, "shift": shift, "noise": noise}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{key} is {value}, but lies between 0 and 1")
-        if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise ValueError(f"crop_scale is {crop_scale}, but needs 0 < smallest <= largest <= 1")
-        if not 0 < crop_ratio[0] <= crop_ratio[1]:
-            raise ValueError(f"crop_ratio is {crop_ratio}, but needs 0 < smallest <= largest")
-        if not 0 <= scale < 1:
-            raise ValueError(f"scale is {scale}, but lies between 0 and 1 (1 excluded)")
-        if not 0 < blur_sigma[0] <= blur_sigma[1]:
-            raise ValueError(f"blur_sigma is {blur_sigma}, but needs 0 < smallest <= largest")
-        self.probabilities = probabilities
         self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
         self.shift, self.scale, self.rotate = shift, scale, math.radians(rotate)
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
@@ -101,16 +99,16 @@ class Augmentation:
         processes: int = 1,
         mirrored_labels: Int[Tensor, " values"] | None = None,
     ) -> tuple[Float[Tensor, "B 3 H W"], UInt8[Tensor, "B H W"]]:
-        """Changed copies of the images, in 0..1, and of their masks.
+        """Return augmented copies of images, as float32 in 0..1, and of their masks.
 
         Args:
-            images: this process's share of the batch.
+            images: the images of this process.
             masks: their label values.
-            generator: of the CPU, the same on every process (see `batches.generator`).
-            rank: of this process.
-            processes: how many share the batch.
-            mirrored_labels: the label value that a flip makes of each, where the class tree has
-                left and right classes (see `Hierarchy`); values beyond it stay.
+            generator: a CPU generator, in the same state in all processes (see `sampling`).
+            rank: index of this process.
+            processes: number of processes that share the batch.
+            mirrored_labels: each label value after a flip, for class trees with left and right
+                classes (see `Hierarchy`). Larger values are kept.
         """
         drawn = _Draws(generator, len(images), rank, processes, images.device)
         pixels = images.float().div_(255)
@@ -127,12 +125,12 @@ class Augmentation:
     ) -> tuple[Float[Tensor, "B 3 H W"], UInt8[Tensor, "B H W"]]:
         height, width = images.shape[-2:]
         crop, flip = self._crop(drawn), self._flip(drawn)
-        # Each maps output to input coordinates in -1..1, so the last change comes first.
+        # Each matrix maps output to input coordinates in -1..1, so the last transform comes first.
         theta = crop @ flip @ self._affine(drawn, height / width)
         if not any(self.probabilities[key] for key in ("crop", "flip", "affine")):
             return images, masks
         theta = drawn.to_device(theta[:, None, None, :2])
-        x, y = _centres(width, drawn)[:, None], _centres(height, drawn)[:, None, None]
+        x, y = _centers(width, drawn)[:, None], _centers(height, drawn)[:, None, None]
         grid = theta[..., 0] * x + (theta[..., 1] * y + theta[..., 2])
         images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
         labels = F.grid_sample(
@@ -152,7 +150,7 @@ class Augmentation:
         chosen = drawn.chosen(self.probabilities["crop"])
         area = drawn.uniform(*self.crop_scale)
         ratio = drawn.uniform(math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])).exp()
-        ratio = ratio.clamp(area, 1 / area)  # a crop as wide or as high as the image, at most
+        ratio = ratio.clamp(area, 1 / area)  # neither wider nor higher than the image
         across, down = (area * ratio).sqrt(), (area / ratio).sqrt()
         theta = drawn.identity()
         theta[:, 0, 0], theta[:, 1, 1] = across, down
@@ -170,7 +168,7 @@ class Augmentation:
         angle = drawn.uniform(-self.rotate, self.rotate)
         zoom = 1 / drawn.uniform(1 - self.scale, 1 + self.scale)
         theta = drawn.identity()
-        # Coordinates run from -1 to 1 on both axes, so a rotation has to undo the aspect ratio.
+        # Both axes run from -1 to 1, so a rotation has to compensate for the aspect ratio.
         theta[:, 0, 0] = theta[:, 1, 1] = angle.cos() * zoom
         theta[:, 0, 1] = -angle.sin() * zoom * aspect
         theta[:, 1, 0] = angle.sin() * zoom / aspect
@@ -183,17 +181,17 @@ class Augmentation:
     ) -> Float[Tensor, "B 3 H W"]:
         chosen = drawn.chosen(self.probabilities["photometric"])
         noisy = drawn.chosen(0.5)
-        colour, contrast = self._colour_matrix(drawn)
+        color, contrast = self._color_matrix(drawn)
         deviation = drawn.uniform(0, self.noise)
-        coloured = (chosen & ~noisy).nonzero()[:, 0]
-        if len(coloured):
-            rows = drawn.to_device(coloured)
+        jittered = (chosen & ~noisy).nonzero()[:, 0]
+        if len(jittered):
+            rows = drawn.to_device(jittered)
             pixels = images[rows]
-            colour = drawn.to_device(colour[coloured])
-            contrast = drawn.to_device(contrast[coloured])[:, None, None]
-            gray = drawn.to_device(torch.tensor(_GRAY)) @ colour
+            color = drawn.to_device(color[jittered])
+            contrast = drawn.to_device(contrast[jittered])[:, None, None]
+            gray = drawn.to_device(torch.tensor(_GRAY)) @ color
             mean = (gray * pixels.mean(dim=(2, 3))).sum(1)[:, None, None]
-            changed = torch.baddbmm(mean * (1 - contrast), colour * contrast, pixels.flatten(2))
+            changed = torch.baddbmm(mean * (1 - contrast), color * contrast, pixels.flatten(2))
             images[rows] = changed.view_as(pixels).clamp_(0, 1)
         noised = (chosen & noisy).nonzero()[:, 0]
         if len(noised):
@@ -205,8 +203,8 @@ class Augmentation:
             images[rows] = (images[rows] + noise * deviation).clamp_(0, 1)
         return images
 
-    def _colour_matrix(self, drawn: "_Draws") -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, " B"]]:
-        """Brightness, saturation and hue as one matrix on RGB; contrast apart, as it is affine."""
+    def _color_matrix(self, drawn: "_Draws") -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, " B"]]:
+        """Brightness, saturation and hue as one matrix on RGB, and contrast, which is affine."""
         brightness = drawn.uniform(1 - self.brightness, 1 + self.brightness)
         contrast = drawn.uniform(1 - self.contrast, 1 + self.contrast)
         saturation = drawn.uniform(1 - self.saturation, 1 + self.saturation)
@@ -238,7 +236,7 @@ class Augmentation:
 
 
 class _Draws:
-    """The random numbers of this process's images (B), out of those of the whole batch."""
+    """The random numbers of this process's B images, taken from those of the whole batch."""
 
     def __init__(
         self,
@@ -250,7 +248,7 @@ class _Draws:
     ) -> None:
         self.device = device
         self.noise_seed = int(torch.randint(1 << 62, (), generator=generator)) + rank
-        # Filled row by row: an image's numbers do not depend on how many images follow it.
+        # Filled row by row: the numbers of an image do not depend on the images after it.
         numbers = torch.rand(images * processes, _NUMBERS, generator=generator)
         own = own_share(numbers, rank, processes)
         self.images, self.numbers = len(own), iter(own.unbind(1))
@@ -265,7 +263,7 @@ class _Draws:
         return torch.eye(3).repeat(self.images, 1, 1)
 
     def to_device(self, values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """The values where the images are; nothing waits for the copy."""
+        """Copy values to the device of the images, asynchronously."""
         return values.to(self.device, non_blocking=True)
 
 
@@ -278,6 +276,6 @@ def _swap(
     return values.to(masks.dtype)[masks.long()]
 
 
-def _centres(side: int, drawn: _Draws) -> Float[Tensor, " side"]:
-    """Where the pixels of a side lie, from -1 to 1."""
+def _centers(side: int, drawn: _Draws) -> Float[Tensor, " side"]:
+    """Coordinates of the pixel centers along a side, in -1..1."""
     return (2 * torch.arange(side, device=drawn.device) + 1) / side - 1

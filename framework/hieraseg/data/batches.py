@@ -1,29 +1,24 @@
-"""Batches of a store: which images, in which order, on which process."""
+"""Batches of a store, read ahead of their use."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from hieraseg.data.prefetch import prefetch
 from hieraseg.data.store import Store
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images as they are stored.
+    """Images and masks as they are stored.
 
     Attributes:
-        rows: int64 `[B]`, row of each image in the store.
-        images: uint8 `[B, 3, H, W]` (channels last in memory).
-        masks: uint8 `[B, H, W]`, label values.
+        rows: row of each image in the store, int64 `[B]`.
+        images: RGB, uint8 `[B, 3, H, W]`, channels last in memory.
+        masks: label values, uint8 `[B, H, W]`.
     """
 
     rows: Int[Tensor, " B"]
@@ -31,18 +26,18 @@ class Batch:
     masks: UInt8[Tensor, "B H W"]
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; the copy does not wait where the memory is pinned."""
+        """Copy the batch to a device, asynchronously if its memory is pinned."""
         moved = (t.to(device, non_blocking=True) for t in (self.rows, self.images, self.masks))
         return Batch(*moved)
 
 
 def load(store: Store, steps: list[Int[Tensor, " B"]], pin_memory: bool) -> Iterator[Batch]:
-    """The batch of each step, read ahead of its use.
+    """Yield the batch of each step.
 
     Args:
-        store: where the images are.
-        steps: the rows of each step.
-        pin_memory: page-lock the batches, for a copy to a GPU that nothing waits for.
+        store: the images and masks.
+        steps: rows of the store in each step.
+        pin_memory: copy batches into page-locked memory, for asynchronous copies to a GPU.
     """
 
     def read(rows: Int[Tensor, " B"]) -> Batch:
@@ -52,16 +47,4 @@ def load(store: Store, steps: list[Int[Tensor, " B"]], pin_memory: bool) -> Iter
             images, masks = images.pin_memory(), masks.pin_memory()
         return Batch(rows, images.permute(0, 3, 1, 2), masks)
 
-    return read_ahead(read, steps)
-
-
-def read_ahead(
-    read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 2
-) -> Iterator[Result]:
-    """`read(item)` of each item in order, done by a thread some items before they are used."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting = deque(reader.submit(read, item) for item in items[:ahead])
-        for following in (*items[ahead:], *[None] * min(ahead, len(items))):
-            yield waiting.popleft().result()
-            if following is not None:
-                waiting.append(reader.submit(read, following))
+    return prefetch(read, steps)

@@ -1,4 +1,4 @@
-"""Which images, in which order, on which process: pure functions of (seed, epoch, step)."""
+"""Random numbers and the order of images, as pure functions of (seed, epoch, step)."""
 
 import numpy as np
 import torch
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def generator(seed: int, epoch: int, step: int = 0) -> torch.Generator:
-    """Random numbers that depend on (seed, epoch, step) alone."""
+    """A CPU generator that is seeded by (seed, epoch, step) alone."""
     mixed = np.random.SeedSequence((seed, epoch, step)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
 
 
 def training_order(images: int, batch_size: int, seed: int, epoch: int) -> list[Int[Tensor, " B"]]:
-    """The rows of each step of an epoch: a pure function of (seed, epoch).
+    """Rows of the images in each step of an epoch, shuffled by (seed, epoch).
 
-    The images left over after the last full batch are not seen in this epoch (another order
-    leaves out others); a store smaller than a batch is one batch.
+    The last, incomplete batch is dropped; with less than `batch_size` images there is one
+    smaller batch.
     """
     order = torch.randperm(images, generator=generator(seed, epoch))
     steps = steps_per_epoch(images, batch_size)
@@ -24,5 +24,5 @@ def training_order(images: int, batch_size: int, seed: int, epoch: int) -> list[
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Full batches in an epoch; one smaller batch where there is no full one."""
+    """Number of full batches in an epoch, at least 1."""
     return max(images // batch_size, 1)

@@ -1,4 +1,4 @@
-"""A data set cut down to its first images."""
+"""The first images of a data set."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from hieraseg.contracts import Dataset
 
 
 class FirstImages:
-    """The first images of each split of a data set, which is else as it is.
+    """A data set reduced to the first images of each split.
 
     Args:
         dataset: the data set.
-        images: how many of each split, at most.
+        images: maximum number of images per split.
     """
 
     def __init__(self, dataset: Dataset, images: int) -> None:
@@ -22,7 +22,7 @@ class FirstImages:
         return self.dataset.ids(split)[: self.images]
 
     def fingerprint(self, split: str) -> str:
-        """Another one than the whole split's."""
+        """The data set's fingerprint, with the number of images."""
         return f"{self.dataset.fingerprint(split)}, the first {self.images}"
 
     def __getattr__(self, attribute: str) -> Any:

@@ -1,1 +1,1 @@
-"""From images to classes: test-time augmentation, scores, and the inference rule on them."""
+"""Inference: test-time augmentation, and from logits to scores to classes."""

@@ -1,30 +1,31 @@
-"""From images to scores to classes, so that every inference rule works with every loss and view."""
+"""From images to scores to classes, for any loss, inference rule and test-time augmentation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hieraseg.contracts import Activation, InferenceRule, Prediction
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.scores import level_scores
-from hieraseg.inference.tta import predict_views
+from hieraseg.inference.tta import predict_augmented
 from hieraseg.model.segmentation import resize_logits
 from hieraseg.settings import Evaluation
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A model together with how its logits become classes.
+    """A model, and how its logits become classes.
 
     Attributes:
         model: image -> logits per level.
-        activation: how the loss that trained it makes scores of logits.
+        activation: how logits become scores, as defined by the loss that trained the model.
         rule: scores per level -> one class per level.
         hierarchy: the class tree.
-        settings: test-time augmentation.
+        settings: test-time augmentation. The default is none.
     """
 
     model: nn.Module
@@ -33,21 +34,34 @@ class Segmenter:
     hierarchy: Hierarchy
     settings: Evaluation = field(default_factory=Evaluation)
 
-    def predictions(self, images: Float[Tensor, "B 3 H W"]) -> list[Prediction]:
-        """What the model answers to each view of images in 0..1 (see `views.predict_views`)."""
-        return predict_views(self.model, images, self.hierarchy, self.settings)
+    def predict(self, images: Float[Tensor, "B 3 H W"]) -> list[Prediction]:
+        """Predict images in 0..1, once per test-time augmentation (see `tta`)."""
+        return predict_augmented(self.model, images, self.hierarchy, self.settings)
 
     def scores(
         self, predictions: Sequence[Prediction], size: tuple[int, ...]
     ) -> list[Float[Tensor, "B _ H W"]]:
-        """Scores of every level's classes at (height, width), averaged over the views."""
-        scores: list[Tensor] = []
+        """Scores in 0..1 of all classes per level, averaged over the predictions.
+
+        Args:
+            predictions: the predictions of the same images, of any size.
+            size: height and width of the scores.
+        """
+        total: list[Tensor] = []
         for prediction in predictions:
             logits = resize_logits(prediction, size).logits
-            view = level_scores(logits, self.activation, self.hierarchy)
-            scores = list(map(torch.add, scores, view)) if scores else view
-        return [level / len(predictions) for level in scores] if len(predictions) > 1 else scores
+            scores = level_scores(logits, self.activation, self.hierarchy)
+            total = list(map(torch.add, total, scores)) if total else scores
+        return [level / len(predictions) for level in total] if len(predictions) > 1 else total
 
     def classes(self, prediction: Prediction) -> Int[Tensor, "B levels H W"]:
-        """One class per level and pixel, of one prediction at its own size."""
+        """One class per level and pixel, at the size of the logits."""
         return self.rule(level_scores(prediction.logits, self.activation, self.hierarchy))
+
+
+def predict_batch(
+    fabric: Fabric, segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]
+) -> list[Prediction]:
+    """Predict uint8 images in the precision of fabric, without gradients."""
+    with torch.inference_mode(), fabric.autocast():
+        return segmenter.predict(images.float() / 255)

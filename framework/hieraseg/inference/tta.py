@@ -1,4 +1,4 @@
-"""Test-time views of an image: at several scales, mirrored, and seen through sliding windows."""
+"""Test-time augmentation: several scales, horizontal flips and sliding windows."""
 
 from collections.abc import Callable
 from itertools import product
@@ -15,46 +15,47 @@ from hieraseg.settings import Evaluation
 Model = Callable[[Float[Tensor, "B 3 H W"]], Prediction]
 
 
-def predict_views(
+def predict_augmented(
     model: Model, images: Float[Tensor, "B 3 H W"], hierarchy: Hierarchy, settings: Evaluation
 ) -> list[Prediction]:
-    """What a model answers to each view of some images.
+    """Predict images at each scale and, with `settings.flip`, also flipped.
 
     Args:
-        model: images -> logits per level at their size.
+        model: images -> logits per level, at the size of the images.
         images: RGB in 0..1.
-        hierarchy: the class tree, which knows left and right classes.
-        settings: test-time augmentation.
+        hierarchy: the class tree; defines left and right classes.
+        settings: scales, flip and window.
 
     Returns:
-        One prediction per view, at the size of the resized image, and turned back where the
-        view was mirrored.
+        One prediction per augmented version, at the size of the resized image. Those of flipped
+        images are flipped back.
     """
     predictions = []
     for scale in settings.scales:
-        view = rescale(images, scale)
-        predictions.append(slide(model, view, settings.window, settings.window_overlap))
+        resized = rescale(images, scale)
+        predictions.append(slide(model, resized, settings.window, settings.window_overlap))
         if settings.flip:
-            answer = slide(model, view.flip(-1), settings.window, settings.window_overlap)
-            predictions.append(mirror(answer, hierarchy))
+            flipped = slide(model, resized.flip(-1), settings.window, settings.window_overlap)
+            predictions.append(flip_back(flipped, hierarchy))
     return predictions
 
 
 def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
-    """Images resized by a factor, to whole pixels."""
+    """Resize images by a factor. Sides are rounded to whole pixels, at least 1."""
     if scale == 1:
         return images
     height, width = (max(round(side * scale), 1) for side in images.shape[-2:])
-    # Antialiased, as the store resizes.
+    # Antialiased, like the images of a store.
     return F.interpolate(
         images, (height, width), mode="bilinear", align_corners=False, antialias=True
     )
 
 
-def mirror(prediction: Prediction, hierarchy: Hierarchy) -> Prediction:
-    """The logits of mirrored images: mirrored, with left and right classes swapped."""
+def flip_back(prediction: Prediction, hierarchy: Hierarchy) -> Prediction:
+    """Flip logits horizontally, and swap left and right classes."""
     logits = prediction.logits
-    tables = hierarchy.on(logits[-1].device).mirrored[-len(logits) :]  # or of the leaves alone
+    # The last tables only, for a model that predicts leaves only.
+    tables = hierarchy.on(logits[-1].device).mirrored[-len(logits) :]
     swapped = (level.flip(-1)[:, table] for level, table in zip(logits, tables, strict=True))
     return Prediction(tuple(swapped))
 
@@ -62,32 +63,33 @@ def mirror(prediction: Prediction, hierarchy: Hierarchy) -> Prediction:
 def slide(
     model: Model, images: Float[Tensor, "B 3 H W"], window: tuple[int, int] | None, overlap: float
 ) -> Prediction:
-    """The model's logits, averaged over windows that slide over images larger than a window.
+    """Predict images in sliding windows, and average the logits where windows overlap.
 
     Args:
-        model: images -> logits per level at their size.
-        images: in 0..1.
-        window: height and width of a window, or None for the whole images at once.
-        overlap: share of a window's side that the next one covers too.
+        model: images -> logits per level, at the size of the images.
+        images: RGB in 0..1.
+        window: height and width of the window. With None, or for images that are not larger, the
+            whole image is predicted at once.
+        overlap: overlap of neighboring windows, relative to the window size, in [0, 1).
     """
     height, width = images.shape[-2:]
     if window is None or (height <= window[0] and width <= window[1]):
         return model(images)
     totals: list[Tensor] = []
-    seen = torch.zeros(height, width, device=images.device)
-    rows = window_places(height, window[0], overlap)
-    columns = window_places(width, window[1], overlap)
-    for down, across in product(rows, columns):
-        logits = model(images[..., down, across]).logits
+    windows = torch.zeros(height, width, device=images.device)  # number of windows per pixel
+    rows = window_slices(height, window[0], overlap)
+    columns = window_slices(width, window[1], overlap)
+    for row, column in product(rows, columns):
+        logits = model(images[..., row, column]).logits
         totals = totals or [level.new_zeros(*level.shape[:2], height, width) for level in logits]
         for total, level in zip(totals, logits, strict=True):
-            total[..., down, across] += level
-        seen[down, across] += 1
-    return Prediction(tuple(total.div_(seen) for total in totals))
+            total[..., row, column] += level
+        windows[row, column] += 1
+    return Prediction(tuple(total.div_(windows) for total in totals))
 
 
-def window_places(side: int, window: int, overlap: float) -> list[slice]:
-    """Where windows lie along a side; the last one ends with it, and all have the same size."""
+def window_slices(side: int, window: int, overlap: float) -> list[slice]:
+    """Positions of the windows along a side. All have the same size; the last ends at the edge."""
     step = max(round(window * (1 - overlap)), 1)
     starts = [*range(0, side - window, step), max(side - window, 0)]
     return [slice(start, min(start + window, side)) for start in starts]

@@ -1,8 +1,8 @@
-"""Scores of a split from counts that are streamed on the device.
+"""Scores of a split, computed from integer counts that are accumulated on the device.
 
-Counts per image are all that any protocol needs (per data set, per image, any bootstrap), so they
-are what a run keeps; predictions are not. All counts are whole numbers: their sums do not depend on
-the order of the images, on how many processes share them, or on the size of the batches.
+A run stores its counts per image, not its predictions: any protocol (per data set, per image,
+bootstrap) can be computed from them later. Integer sums do not depend on the order of the images,
+the number of processes or the batch size.
 """
 
 from hieraseg.metrics.pixels import PixelCounts

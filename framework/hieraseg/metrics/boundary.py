@@ -12,22 +12,22 @@ from hieraseg.metrics.counting import count_per_image
 
 
 class BoundaryCounts:
-    """Pixels near the boundaries of each class, per image.
+    """Pixels near the boundary of their class, per image.
 
-    Every connected area of a class has a boundary, also along the image's border, as in the
-    published code. Void is outside of every class in the truth and in the prediction alike: what
-    is answered there changes nothing, and a right answer beside it is right.
+    The border of the image is a boundary too, as in the published code. Void belongs to no class,
+    neither in the target nor in the prediction: predictions on void are ignored, and a correct
+    prediction next to void counts as correct.
 
     Attributes:
         counts: int64, on the device. Per level l `boundary_intersection_l`,
             `boundary_predicted_l` and `boundary_truth_l` `[N, C_l]`: pixels within
-            `boundary_distance` of their own class's boundary in both, in the prediction, in the
-            truth.
+            `boundary_distance` of the boundary of their class, in both, in the prediction and
+            in the target.
 
     Args:
         hierarchy: the class tree.
         images: N, the number of images.
-        device: where to count.
+        device: device of the counts.
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
@@ -46,34 +46,35 @@ class BoundaryCounts:
         predicted: Int[Tensor, "B levels H W"],
         targets: Int[Tensor, "B levels H W"],
     ) -> None:
-        """Count a batch; `rows` says which row of the counts each image belongs to."""
+        """Count a batch, whose images belong to the given rows of the counts."""
         distance = boundary_distance(targets.shape[-2], targets.shape[-1])
         for level, classes in enumerate(self.num_classes):
-            truth = targets[:, level]
-            valid = truth != IGNORE_INDEX
-            answer = torch.where(valid, predicted[:, level], IGNORE_INDEX)
-            in_answer = valid & near_boundary(answer, distance)
-            in_truth = valid & near_boundary(truth, distance)
-            for count, of, where in (
-                ("intersection", truth, in_answer & in_truth & (answer == truth)),
-                ("predicted", answer, in_answer),
-                ("truth", truth, in_truth),
+            target = targets[:, level]
+            valid = target != IGNORE_INDEX
+            prediction = torch.where(valid, predicted[:, level], IGNORE_INDEX)
+            near_predicted = valid & near_boundary(prediction, distance)
+            near_target = valid & near_boundary(target, distance)
+            both = near_predicted & near_target & (prediction == target)
+            for count, labels, where in (
+                ("intersection", target, both),
+                ("predicted", prediction, near_predicted),
+                ("truth", target, near_target),
             ):
-                found = count_per_image(of, where, classes)
+                found = count_per_image(labels, where, classes)
                 self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
 
 
 def boundary_distance(height: int, width: int) -> int:
-    """How near to a boundary counts as near: 2 % of the image's diagonal, at least 1 pixel."""
+    """Width of the boundary region in pixels: 2 % of the image diagonal, at least 1."""
     return max(1, round(0.02 * hypot(height, width)))
 
 
 def near_boundary(labels: Int[Tensor, "B H W"], distance: int) -> Bool[Tensor, "B H W"]:
-    """Pixels with another label, or the image's border, at most `distance` rows and columns away.
+    """Pixels with another label, or the image border, at most `distance` rows and columns away.
 
-    These are the pixels that a class loses when it is eroded by a 3 x 3 square `distance` times.
-    They are found for all classes at once: a window holds several labels if its highest and its
-    lowest differ.
+    These are the pixels that `distance` erosions with a 3 x 3 square remove from a class. They are
+    found for all classes at once: a window contains several labels if its maximum and minimum
+    differ.
     """
     padded = F.pad(labels.int(), [distance] * 4, value=IGNORE_INDEX)
     extremes = torch.stack([padded, -padded])
@@ -84,7 +85,7 @@ def near_boundary(labels: Int[Tensor, "B H W"], distance: int) -> Bool[Tensor, "
 
 
 def _window_max(values: Int[Tensor, "..."], width: int, dim: int) -> Int[Tensor, "..."]:
-    """Maximum of each `width` neighbours along a dimension, in a logarithmic number of steps."""
+    """Sliding maximum of `width` values along a dimension, in a logarithmic number of steps."""
     covered = 1
     while covered < width:
         step = min(covered, width - covered)

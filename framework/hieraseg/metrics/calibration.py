@@ -1,4 +1,4 @@
-"""Expected calibration error: how far scores are from the share of answers that are right."""
+"""Expected calibration error: the gap between scores and the fraction of correct predictions."""
 
 import numpy as np
 import torch
@@ -9,29 +9,30 @@ from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_values
 
 BINS = 20
-"""Bins of equal width over 0..1, each with its lower edge, the last one with both."""
+"""Number of equal-width bins over 0..1. Each includes its lower edge, the last one both edges."""
 
 UNIT = 2**24
-"""Confidences are summed in units of 1 / UNIT, the precision of float32 below 1: whole numbers add
-up to the same sum in every order."""
+"""Scores are summed as integers, in units of 1 / UNIT (the precision of float32 below 1), so that
+the sum does not depend on the order."""
 
-_CHUNK = 2**20  # scores at a time: what is computed of each takes several times its memory
+_CHUNK = 2**20  # scores per chunk: temporary tensors take several times the memory of the scores
 
 
 class CalibrationCounts:
-    """Counts per bin of confidence, over all images.
+    """Counts per bin of scores, over all images.
 
-    Scores are taken as they are: those of a `sigmoid` do not add up to 1 over a level's classes.
+    Scores are not normalized: those of a `sigmoid` do not sum to 1 over the classes of a level.
 
     Attributes:
-        counts: int64, on the device. Per level l `calibration_l` `[3, BINS]` of the answered
-            class's score and `classwise_calibration_l` `[3, C_l, BINS]` of every class's: pixels
-            whose score is in the bin; those of them where that class is the truth; the sum of
-            their scores, in units of 1 / UNIT.
+        counts: int64, on the device. Per level l `calibration_l` `[3, BINS]` for the scores of
+            the predicted class, and `classwise_calibration_l` `[3, C_l, BINS]` for those of
+            every class. The three rows are the number of pixels whose score is in the bin, the
+            number of these whose target is that class, and the sum of the scores in units of
+            1 / UNIT.
 
     Args:
         hierarchy: the class tree.
-        device: where to count.
+        device: device of the counts.
     """
 
     def __init__(self, hierarchy: Hierarchy, device: torch.device) -> None:
@@ -52,46 +53,46 @@ class CalibrationCounts:
     ) -> None:
         """Count a batch."""
         for level, score in enumerate(scores):
-            answer, truth = predicted[:, level], targets[:, level]
-            known = truth != IGNORE_INDEX
-            # Of the answered class, which need not be the one of the highest score.
-            confidence = score.gather(1, answer[:, None])
-            right = torch.where(known & (answer == truth), 0, -1)
-            found = count_per_bin(confidence, right, known)
+            prediction, target = predicted[:, level], targets[:, level]
+            valid = target != IGNORE_INDEX
+            # An inference rule may predict another class than that of the highest score.
+            confidence = score.gather(1, prediction[:, None])
+            correct = torch.where(valid & (prediction == target), 0, -1)
+            found = count_per_bin(confidence, correct, valid)
             self.counts[f"calibration_{level + 1}"] += found[:, 0]
-            found = count_per_bin(score, truth, known)
+            found = count_per_bin(score, target, valid)
             self.counts[f"classwise_calibration_{level + 1}"] += found
 
 
 def count_per_bin(
-    scores: Float[Tensor, "B C H W"], truth: Int[Tensor, "B H W"], known: Bool[Tensor, "B H W"]
+    scores: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"], valid: Bool[Tensor, "B H W"]
 ) -> Int[Tensor, "3 C bins"]:
-    """Pixels, true ones and sum of scores per class and bin.
+    """Number of pixels, number of positives and sum of scores per class and bin.
 
     Args:
-        scores: in 0..1.
-        truth: which of the C classes is true; negative where none is.
-        known: the pixels to count.
+        scores: scores in 0..1.
+        target: index of the positive class among the C classes; negative if there is none.
+        valid: pixels to count.
     """
-    classes, weights = scores.shape[1], known.long()
-    own = scores.gather(1, truth.clamp(min=0)[:, None])
-    place = _quantise(own, known)[1][:, 0] + truth.clamp(min=0) * BINS
-    true = count_values(place, (truth >= 0).long(), classes * BINS)
+    classes, weights = scores.shape[1], valid.long()
+    own = scores.gather(1, target.clamp(min=0)[:, None])
+    index = _quantize(own, valid)[1][:, 0] + target.clamp(min=0) * BINS
+    positives = count_values(index, (target >= 0).long(), classes * BINS)
     pixels, sums = [], []
-    for chunk in scores.split(max(1, _CHUNK // max(1, truth.numel())), dim=1):
-        units, place = _quantise(chunk, known)
+    for chunk in scores.split(max(1, _CHUNK // max(1, target.numel())), dim=1):
+        units, index = _quantize(chunk, valid)
         size = chunk.shape[1] * BINS
-        place += torch.arange(0, size, BINS, device=scores.device)[:, None, None]
-        pixels.append(count_values(place, weights[:, None].expand_as(place), size))
-        sums.append(count_values(place, units, size))
-    return torch.stack([torch.cat(pixels), true, torch.cat(sums)]).view(3, classes, BINS)
+        index += torch.arange(0, size, BINS, device=scores.device)[:, None, None]
+        pixels.append(count_values(index, weights[:, None].expand_as(index), size))
+        sums.append(count_values(index, units, size))
+    return torch.stack([torch.cat(pixels), positives, torch.cat(sums)]).view(3, classes, BINS)
 
 
-def _quantise(
-    scores: Float[Tensor, "B C H W"], known: Bool[Tensor, "B H W"]
+def _quantize(
+    scores: Float[Tensor, "B C H W"], valid: Bool[Tensor, "B H W"]
 ) -> tuple[Int[Tensor, "B C H W"], Int[Tensor, "B C H W"]]:
-    """Scores in whole units, and their bins; 0 where not known, or not a number."""
-    factor = (known * float(UNIT))[:, None]
+    """Scores in integer units, and their bins. Invalid pixels and NaN become 0."""
+    factor = (valid * float(UNIT))[:, None]
     units = (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
     return units.long(), (units * (BINS / UNIT)).long().clamp_(max=BINS - 1)
 
@@ -99,17 +100,18 @@ def _quantise(
 def calibration_error(
     counts: Int[np.ndarray, "3 *classes bins"],
 ) -> Float[np.ndarray, "*classes"]:
-    """ECE (Guo et al. 2017, arXiv:1706.04599), of each class if there are several.
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599), per class if given per class.
 
-    Its mean over classes is the class-wise ECE of Kull et al. 2019, arXiv:1910.12656.
+    The mean over classes is the class-wise ECE of Kull et al. 2019, arXiv:1910.12656.
 
     Args:
-        counts: as in `CalibrationCounts`.
+        counts: counts per bin, as in `CalibrationCounts`.
 
     Returns:
-        Mean over pixels of |share that is true - mean score| of their bin; NaN without pixels.
+        Mean of |fraction of positives - mean score| over bins, weighted by their number of
+        pixels. NaN without pixels.
     """
-    pixels, true, scores = counts
+    pixels, positives, scores = counts
     total = pixels.sum(-1)
-    gaps = np.abs(true * UNIT - scores).sum(-1) / UNIT
+    gaps = np.abs(positives * UNIT - scores).sum(-1) / UNIT
     return np.where(total > 0, gaps / np.maximum(total, 1), np.nan)

@@ -12,13 +12,12 @@ class ConfusionCounts:
     """The confusion matrix of each level, over all images.
 
     Attributes:
-        counts: int64, on the device. Per level l `confusion_l` `[C_l, C_l]`: pixels of each true
-            class (row) that were answered as each class (column). 72 MB for 3,000 classes, as
-            much as the table of their tree distances.
+        counts: int64, on the device. Per level l `confusion_l` `[C_l, C_l]`: pixels by target
+            class (row) and predicted class (column). 72 MB for 3,000 classes.
 
     Args:
         hierarchy: the class tree.
-        device: where to count.
+        device: device of the counts.
     """
 
     def __init__(self, hierarchy: Hierarchy, device: torch.device) -> None:
@@ -33,7 +32,7 @@ class ConfusionCounts:
     ) -> None:
         """Count a batch."""
         for level, classes in enumerate(self.num_classes):
-            answer, truth = predicted[:, level], targets[:, level]
-            pairs = truth.clamp(min=0) * classes + answer
-            found = count_values(pairs, (truth != IGNORE_INDEX).long(), classes**2)
+            prediction, target = predicted[:, level], targets[:, level]
+            pairs = target.clamp(min=0) * classes + prediction
+            found = count_values(pairs, (target != IGNORE_INDEX).long(), classes**2)
             self.counts[f"confusion_{level + 1}"] += found.view(classes, classes)

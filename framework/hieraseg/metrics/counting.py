@@ -8,9 +8,9 @@ from torch import Tensor
 def count_values(
     index: Int[Tensor, "*shape"], weights: Int[Tensor, "*shape"], size: int
 ) -> Int[Tensor, " size"]:
-    """Sum of the weights of each index from 0 to `size - 1`.
+    """Sum the weights of each index in 0..size - 1.
 
-    Exact, and without a wait for the device, as `torch.bincount` is not.
+    Like `torch.bincount`, but without synchronizing with the device.
     """
     return index.new_zeros(size).scatter_add_(0, index.flatten(), weights.flatten())
 
@@ -18,7 +18,7 @@ def count_values(
 def count_per_image(
     values: Int[Tensor, "B H W"], where: Bool[Tensor, "B H W"], classes: int
 ) -> Int[Tensor, "B C"]:
-    """How many pixels of each class an image has, of those in `where`."""
+    """Count the pixels of each class in each image, among those selected by `where`."""
     images = len(values)
     first = torch.arange(images, device=values.device)[:, None, None] * classes
     found = count_values(first + values.clamp(min=0), where.long(), images * classes)

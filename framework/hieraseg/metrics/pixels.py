@@ -1,4 +1,4 @@
-"""The counts that IoU, Dice, accuracy, coherence and tree distance come from."""
+"""Counts for IoU, Dice, accuracy, coherence and tree distance."""
 
 import numpy as np
 import torch
@@ -10,19 +10,19 @@ from hieraseg.metrics.counting import count_per_image
 
 
 class PixelCounts:
-    """Pixel counts of each image: cheap enough to be taken in every training step.
+    """Pixel counts per image, cheap enough for every training step.
 
     Attributes:
         counts: int64, on the device. Per level l (1 to L) `intersection_l`, `predicted_l` and
-            `truth_l` `[N, C_l]`: pixels of each class in both, in the prediction, in the truth.
-            `[N]`: `pixels` (not void), `coherent` (of these, the answers form a path of the
-            tree), `mistakes` (the leaf is known and answered wrongly), `distance` (the sum of
-            the mistakes' tree distances in edges).
+            `truth_l` `[N, C_l]`: pixels of each class in both, in the prediction and in the
+            target. `[N]`: `pixels` that are not void; `coherent` pixels among these, whose
+            predictions form a path of the tree; `mistakes`, pixels with a known leaf that is
+            predicted wrongly; `distance`, the sum of the tree distances of these in edges.
 
     Args:
         hierarchy: the class tree.
-        images: N, the number of images (or of rows to sum them into).
-        device: where to count.
+        images: N, the number of images, or of rows that they are summed into.
+        device: device of the counts.
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
@@ -48,32 +48,32 @@ class PixelCounts:
         targets: Int[Tensor, "B levels H W"],
         scores: list[Float[Tensor, "B _ H W"]] | None = None,
     ) -> None:
-        """Count a batch, as `SplitCounts.add` does; the scores are not needed."""
+        """Count a batch (see `SplitCounts.add`). The scores are not used."""
         for level, classes in enumerate(self.num_classes):
-            answer, truth = predicted[:, level], targets[:, level]
-            valid = truth != IGNORE_INDEX
-            for count, of, where in (
-                ("intersection", truth, valid & (answer == truth)),
-                ("predicted", answer, valid),
-                ("truth", truth, valid),
+            prediction, target = predicted[:, level], targets[:, level]
+            valid = target != IGNORE_INDEX
+            for count, labels, where in (
+                ("intersection", target, valid & (prediction == target)),
+                ("predicted", prediction, valid),
+                ("truth", target, valid),
             ):
-                found = count_per_image(of, where, classes)
+                found = count_per_image(labels, where, classes)
                 self.counts[f"{count}_{level + 1}"].index_add_(0, rows, found)
         known = targets[:, 0] != IGNORE_INDEX
         coherent = known.clone()
         for level in range(1, len(self.num_classes)):
             coherent &= self.parents[level][predicted[:, level]] == predicted[:, level - 1]
-        leaf, true_leaf = predicted[:, -1], targets[:, -1]
-        wrong = (true_leaf != IGNORE_INDEX) & (leaf != true_leaf)
-        distance = torch.where(wrong, self.leaf_distances[true_leaf.clamp(min=0), leaf], 0)
+        prediction, target = predicted[:, -1], targets[:, -1]
+        errors = (target != IGNORE_INDEX) & (prediction != target)
+        distance = torch.where(errors, self.leaf_distances[target.clamp(min=0), prediction], 0)
         for key, value in (
             ("pixels", known),
             ("coherent", coherent),
-            ("mistakes", wrong),
+            ("mistakes", errors),
             ("distance", distance),
         ):
             self.counts[key].index_add_(0, rows, value.sum(dim=(1, 2)))
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
-        """The counts as arrays."""
+        """The counts as NumPy arrays."""
         return {key: value.cpu().numpy() for key, value in self.counts.items()}

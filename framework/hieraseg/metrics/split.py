@@ -1,4 +1,4 @@
-"""All counts that scoring a split needs."""
+"""All counts of a split."""
 
 import numpy as np
 import torch
@@ -14,19 +14,19 @@ from hieraseg.metrics.tree import TreeCounts
 
 
 class SplitCounts:
-    """Counts of a split: of each image, and some of all images together.
+    """Counts of a split, some per image and some over all images.
 
-    Processes that each add their share of the images get the whole split's counts by adding up
-    every entry: a row that a process did not see is zero there.
+    The counts of several processes, each with its share of the images, can be summed: rows of
+    images that a process did not add are zero.
 
     Attributes:
-        counts: int64, on the device; those of `PixelCounts`, `BoundaryCounts` and `TreeCounts`
-            per image, those of `ConfusionCounts` and `CalibrationCounts` over all images.
+        counts: int64, on the device. `PixelCounts`, `BoundaryCounts` and `TreeCounts` per image,
+            `ConfusionCounts` and `CalibrationCounts` over all images.
 
     Args:
         hierarchy: the class tree.
-        images: N, the number of images of the split.
-        device: where to count.
+        images: N, the number of images in the split.
+        device: device of the counts.
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
@@ -49,11 +49,10 @@ class SplitCounts:
         """Count a batch.
 
         Args:
-            rows: of the counts, which each image belongs to.
-            predicted: the answered class per level.
-            targets: the true class per level, -100 where it is not known; such pixels do not
-                count on that level, whatever is answered there.
-            scores: in 0..1 of every class, per level (see `inference.level_scores`).
+            rows: row of each image in the counts.
+            predicted: predicted class per level.
+            targets: target class per level. Pixels with -100 are ignored on that level.
+            scores: scores in 0..1 of all classes, per level (see `inference.scores`).
         """
         for part in self.per_image:
             part.add(rows, predicted, targets)
@@ -61,5 +60,5 @@ class SplitCounts:
         self.calibration.add(predicted, targets, scores)
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
-        """The counts as arrays."""
+        """The counts as NumPy arrays."""
         return {key: value.cpu().numpy() for key, value in self.counts.items()}

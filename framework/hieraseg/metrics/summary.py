@@ -1,4 +1,4 @@
-"""From counts to scores."""
+"""Scores from counts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,49 +10,55 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.metrics.calibration import calibration_error
 
 Counts = Mapping[str, Int[np.ndarray, "..."]]
-"""What `PixelCounts` and `SplitCounts` count, as arrays."""
+"""The counts of `PixelCounts` or `SplitCounts`, as NumPy arrays."""
 
 _OVERLAP = ("intersection", "predicted", "truth")
 
 
 def summarize(counts: Counts, hierarchy: Hierarchy) -> dict[str, Any]:
-    """The scores of a split, as `result.json` holds them. A score that nothing defines is None.
+    """Compute the scores of a split, as stored in `result.json`. Undefined scores are None.
 
-    Only pixels whose truth is known on a level count there. Counts are summed over the split
-    first. Means over classes leave out background and the classes that have no score.
+    On each level only pixels with a known target count. Counts are summed over the split first.
+    Means over classes exclude background and classes without a score.
 
-    Per level, from `PixelCounts`:
+    Scores of a level, from `PixelCounts`:
 
-    * `iou` of each class: intersection over union; None for a class that is absent from both
-      truth and prediction, 0 for one that is only predicted. `miou`: its mean.
-      `miou_with_background` beside it.
-    * `miou_per_image`: IoU per image and class, mean over the pairs that exist, background left
-      out. Only for comparing with results that were published that way.
-    * `accuracy` of each class: the share of its pixels that are answered rightly (recall); None
-      for a class that is absent from the truth. `mean_accuracy`: its mean. `pixel_accuracy`: the
-      share of all pixels, background included.
-    * `dice` of each class: 2 intersection / (truth + prediction), its F1. `mean_dice`: its mean.
-    * `frequency_weighted_iou`: IoU weighted by the class's share of the true pixels, background
-      included.
+    * `iou` per class: intersection over union. None for a class that is in neither the target nor
+      the prediction, 0 for one that is only predicted. `miou`: its mean. `miou_with_background`:
+      its mean over all classes.
+    * `miou_per_image`: mean over the IoU of each image and class, background excluded. Only for
+      comparison with results that were published that way.
+    * `accuracy` per class: the fraction of its pixels that are predicted correctly (recall). None
+      for a class that is not in the target. `mean_accuracy`: its mean. `pixel_accuracy`: the same
+      fraction of all pixels, background included.
+    * `dice` per class: 2 intersection / (target + prediction), which is the F1 score.
+      `mean_dice`: its mean.
+    * `frequency_weighted_iou`: IoU weighted by the number of target pixels of each class,
+      background included.
 
-    Per level, from `SplitCounts` only:
+    Scores of a level, from `SplitCounts` only:
 
-    * `boundary_iou` of each class: IoU of the pixels near its boundary (see `BoundaryCounts`).
+    * `boundary_iou` per class: IoU of the pixels near a boundary (see `BoundaryCounts`).
       `mean_boundary_iou`: its mean.
-    * `ece`: expected calibration error of the answered class's score. `classwise_ece`: of every
-      class's score as a yes or no, mean over all classes, background included.
-    * `sibling_mistakes`: share of the wrong answers that have the truth's parent; None on level 1.
+    * `ece`: expected calibration error of the predicted class. `classwise_ece`: mean over the
+      calibration errors of all classes, background included.
+    * `sibling_mistakes`: fraction of the errors whose prediction has the same parent as the
+      target. None on level 1.
 
-    Over levels:
+    Scores over all levels:
 
-    * `coherence`: share of the pixels whose answers form a path of the tree.
-    * `mistake_distance`: mean tree distance of wrong leaves in edges, where every leaf has a node
-      on each level (so mistaking a leaf for one that shares no ancestor is 2 L edges).
-    * `sibling_mistakes`: of the leaves (`SplitCounts` only).
+    * `coherence`: fraction of pixels whose predictions form a path of the tree.
+    * `mistake_distance`: mean tree distance between wrong leaves and target leaves in edges. All
+      leaves are on level L, so the distance between leaves of different roots is 2 L.
+    * `sibling_mistakes`: that of the leaves (`SplitCounts` only).
     * `hierarchical_precision`, `hierarchical_recall`, `hierarchical_f1` (`SplitCounts` only;
-      Kiritchenko et al. 2006): the share of all answered classes that are true, of all true
-      classes that are answered, and their harmonic mean (see `TreeCounts` for the sets). They
-      differ only where chains or contradictions make the sets differ in size.
+      Kiritchenko et al. 2006): the fraction of predicted classes that are in the target, the
+      fraction of target classes that are predicted, and their harmonic mean (see `TreeCounts`).
+      They differ only where chains or incoherent predictions make the sets differ in size.
+
+    Args:
+        counts: counts of a split, one row per image.
+        hierarchy: the class tree.
     """
     levels = [
         {
@@ -81,21 +87,21 @@ def summarize(counts: Counts, hierarchy: Hierarchy) -> dict[str, Any]:
 
 
 def _overlap_scores(counts: Counts, hierarchy: Hierarchy, level: int) -> dict[str, Any]:
-    """The scores of a level that come from `PixelCounts`."""
+    """Scores of a level from `PixelCounts`."""
     per_image = [counts[f"{count}_{level + 1}"] for count in _OVERLAP]
-    intersection, predicted, truth = (count.sum(0) for count in per_image)
-    iou = _iou(intersection, predicted, truth)
-    accuracy = _divide(intersection, truth)
-    dice = _divide(2 * intersection, predicted + truth)
+    intersection, predicted, target = (count.sum(0) for count in per_image)
+    iou = _iou(intersection, predicted, target)
+    accuracy = _divide(intersection, target)
+    dice = _divide(2 * intersection, predicted + target)
     names, foreground = hierarchy.level_names[level], _foreground(hierarchy, level)
     return {
         "miou": _mean(iou[foreground]),
         "miou_with_background": _mean(iou),
         "miou_per_image": _mean(_iou(*per_image)[:, foreground]),
         "mean_accuracy": _mean(accuracy[foreground]),
-        "pixel_accuracy": _ratio(int(intersection.sum()), int(truth.sum())),
+        "pixel_accuracy": _ratio(int(intersection.sum()), int(target.sum())),
         "mean_dice": _mean(dice[foreground]),
-        "frequency_weighted_iou": _ratio(float(np.nansum(truth * iou)), int(truth.sum())),
+        "frequency_weighted_iou": _ratio(float(np.nansum(target * iou)), int(target.sum())),
         "iou": _by_name(names, iou),
         "accuracy": _by_name(names, accuracy),
         "dice": _by_name(names, dice),
@@ -103,24 +109,24 @@ def _overlap_scores(counts: Counts, hierarchy: Hierarchy, level: int) -> dict[st
 
 
 def _extra_scores(counts: Counts, hierarchy: Hierarchy, level: int) -> dict[str, Any]:
-    """The scores of a level that only `SplitCounts` have."""
+    """Scores of a level that need `SplitCounts`; empty without them."""
     number = level + 1
     if f"confusion_{number}" not in counts:
         return {}
     iou = _iou(*(counts[f"boundary_{count}_{number}"].sum(0) for count in _OVERLAP))
-    wrong = counts[f"truth_{number}"].sum() - counts[f"intersection_{number}"].sum()
+    errors = counts[f"truth_{number}"].sum() - counts[f"intersection_{number}"].sum()
     siblings = counts[f"siblings_{number}"].sum() if level else None
     return {
         "mean_boundary_iou": _mean(iou[_foreground(hierarchy, level)]),
         "ece": _number(calibration_error(counts[f"calibration_{number}"])),
         "classwise_ece": _mean(calibration_error(counts[f"classwise_calibration_{number}"])),
-        "sibling_mistakes": None if siblings is None else _ratio(int(siblings), int(wrong)),
+        "sibling_mistakes": None if siblings is None else _ratio(int(siblings), int(errors)),
         "boundary_iou": _by_name(hierarchy.level_names[level], iou),
     }
 
 
 def _foreground(hierarchy: Hierarchy, level: int) -> Bool[np.ndarray, " C"]:
-    """The classes that means are over."""
+    """Mask of the classes that are not background."""
     background = hierarchy.background_index(level)
     return np.arange(hierarchy.num_classes[level]) != (-1 if background is None else background)
 
@@ -128,16 +134,16 @@ def _foreground(hierarchy: Hierarchy, level: int) -> Bool[np.ndarray, " C"]:
 def _iou(
     intersection: Int[np.ndarray, "*N C"],
     predicted: Int[np.ndarray, "*N C"],
-    truth: Int[np.ndarray, "*N C"],
+    target: Int[np.ndarray, "*N C"],
 ) -> Float[np.ndarray, "*N C"]:
-    """Intersection over union; NaN where a class is in neither."""
-    return _divide(intersection, predicted + truth - intersection)
+    """Intersection over union; NaN for classes that are in neither."""
+    return _divide(intersection, predicted + target - intersection)
 
 
 def _divide(
     part: Int[np.ndarray, "*shape"], whole: Int[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape"]:
-    """Part of the whole; NaN where there is nothing."""
+    """Elementwise quotient; NaN where the denominator is 0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 

@@ -40,7 +40,7 @@ class SegmentationModel(nn.Module):
         # In float32: the gradient of upsampling adds up many pixels.
         logits = tuple(level.float() for level in prediction.logits)
         size = (image.shape[-2], image.shape[-1])
-        return resize_logits(prediction._replace(logits=logits), size)
+        return resize_logits(Prediction(logits, prediction.embedding), size)
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:
@@ -51,7 +51,7 @@ def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:
         else F.interpolate(level, size, mode="bilinear", align_corners=False)
         for level in prediction.logits
     )
-    return prediction._replace(logits=logits)
+    return Prediction(logits, prediction.embedding)
 
 
 def _per_channel(values: tuple[float, float, float]) -> Float[Tensor, "1 3 1 1"]:

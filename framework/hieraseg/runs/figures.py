@@ -1,4 +1,4 @@
-"""Pictures of a store's images."""
+"""Figures of the images of a store."""
 
 import numpy as np
 import torch
@@ -7,28 +7,27 @@ from PIL import Image
 
 from hieraseg.data.batches import load
 from hieraseg.data.store import Store
-from hieraseg.inference.segmenter import Segmenter
-from hieraseg.metrics.scoring import answer
+from hieraseg.inference.segmenter import Segmenter, predict_batch
 from hieraseg.visualize import draw
 
 
 def draw_rows(
     fabric: Fabric, segmenter: Segmenter, store: Store, rows: list[int]
 ) -> list[Image.Image]:
-    """Pictures of some of a store's images (see `visualize.draw`)."""
+    """Draw the predictions of some images of a store (see `visualize.draw`)."""
     segmenter.model.eval()
-    pictures = []
+    figures = []
     for batch in load(store, [torch.tensor([row]) for row in rows], False):
-        predictions = answer(fabric, segmenter, batch.to(fabric.device).images)
+        predictions = predict_batch(fabric, segmenter, batch.to(fabric.device).images)
         classes = segmenter.rule(segmenter.scores(predictions, batch.masks.shape[1:]))
-        truth = segmenter.hierarchy.encode(batch.masks)
+        targets = segmenter.hierarchy.encode(batch.masks)
         image = batch.images[0].permute(1, 2, 0).numpy()
-        pictures.append(
-            draw(image, classes[0].cpu().numpy(), segmenter.hierarchy, truth[0].numpy())
+        figures.append(
+            draw(image, classes[0].cpu().numpy(), segmenter.hierarchy, targets[0].numpy())
         )
-    return pictures
+    return figures
 
 
 def spread_rows(images: int, wanted: int) -> list[int]:
-    """Rows of the images to draw, spread over the split, the same each time."""
+    """Select rows that are spread evenly over a split, the same each time."""
     return np.linspace(0, images - 1, min(wanted, images)).round().astype(int).tolist()
