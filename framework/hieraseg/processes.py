@@ -1,7 +1,6 @@
 """Several processes and devices, through lightning-fabric. No other module knows of them."""
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TypeVar, cast
@@ -109,8 +108,3 @@ def terminate_others(fabric: Fabric) -> None:
     """End the processes that this one started, which would wait for it."""
     for process in getattr(fabric.strategy.launcher, "procs", []):
         process.terminate()
-
-
-def is_main_process() -> bool:
-    """Whether this is the first process of its node, known before fabric starts."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"

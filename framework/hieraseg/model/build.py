@@ -1,4 +1,4 @@
-"""Building the components that a recipe names."""
+"""Assembly of a model from the backbone and the decoder of a recipe."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,17 +14,17 @@ from hieraseg.recipe.build import build
 
 
 def build_backbone(recipe: Recipe, pretrained: bool = True) -> nn.Module:
-    """The backbone of a recipe.
+    """Build the backbone of a recipe.
 
     Args:
-        recipe: names it.
-        pretrained: False where a checkpoint follows: its `weights`, if it has that argument, are
-            then left out.
+        recipe: the resolved recipe.
+        pretrained: whether to load its pretrained weights. False if a checkpoint follows: the
+            argument `weights`, if it has one, is then None (see `contracts.Backbone`).
     """
-    component = recipe["backbone"]
-    if not pretrained and "weights" in component.arguments:
-        component = replace(component, arguments={**component.arguments, "weights": None})
-    return build(component)
+    spec = recipe["backbone"]
+    if not pretrained and "weights" in spec.arguments:
+        spec = replace(spec, arguments={**spec.arguments, "weights": None})
+    return build(spec)
 
 
 def build_model(
@@ -34,22 +34,22 @@ def build_model(
     num_classes: list[int],
     embedding_channels: int = 0,
 ) -> SegmentationModel:
-    """The backbone with the decoder of a recipe.
+    """Build the decoder of a recipe on top of a backbone.
 
     Args:
-        recipe: names the decoder.
-        backbone: as `build_backbone` gives it.
+        recipe: the resolved recipe.
+        backbone: the backbone.
         hierarchy: the class tree.
-        num_classes: classes of each level to answer, coarsest first.
+        num_classes: number of classes of each level that gets logits, coarsest first.
         embedding_channels: D of the embedding that the loss trains, 0 for none.
 
     Raises:
-        RecipeError: the loss needs an embedding, and the decoder offers none.
+        RecipeError: the loss needs an embedding, but the decoder has none.
     """
     if embedding_channels and not asks_for(recipe["decoder"].factory, "embedding_channels"):
         raise RecipeError(
-            f"decoder: {recipe['decoder'].name} offers no embedding, which the loss "
-            f"{recipe['loss'].name} trains; choose a decoder that asks for `embedding_channels`"
+            f"decoder: {recipe['decoder'].name} has no embedding, which the loss "
+            f"{recipe['loss'].name} trains; choose a decoder with an argument `embedding_channels`"
         )
     decoder = build(
         recipe["decoder"],

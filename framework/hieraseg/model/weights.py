@@ -1,4 +1,4 @@
-"""Weights in files: read without pickle, checked against the model."""
+"""Weight files: read without pickle, and checked against the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ Weights = dict[str, Tensor]
 
 
 def read_weights(path: str | Path) -> Weights:
-    """The tensors of a `.safetensors` file, or of a state dict that torch saved.
+    """Read the tensors of a `.safetensors` file, or of a state dict saved by `torch.save`.
 
     Raises:
-        RecipeError: no such file, a damaged one, or one that holds more than tensors.
+        RecipeError: there is no such file, it is damaged, or it holds more than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -25,7 +25,7 @@ def read_weights(path: str | Path) -> Weights:
         if path.suffix == ".safetensors":
             return load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reads a damaged file until anything at all goes wrong
+    except Exception as error:  # torch.load raises almost anything for a damaged file
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise RecipeError(
             f"{path}: cannot be read as weights ({reason}); "
@@ -33,29 +33,34 @@ def read_weights(path: str | Path) -> Weights:
         ) from error
     weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise RecipeError(f"{path}: holds no state dict, but a {type(weights).__name__}")
+        raise RecipeError(f"{path}: holds a {type(weights).__name__} instead of a state dict")
     return weights
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
-    """Put weights into a module, all of them or none.
+    """Load weights into a module, all of them or none.
+
+    Args:
+        module: the module.
+        weights: its state dict.
+        source: where they come from, for messages.
 
     Raises:
-        RecipeError: they are another model's: tensors are missing, unknown or of another shape.
+        RecipeError: tensors are missing, unexpected or have another shape.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in weights]
-    unknown = [key for key in weights if key not in own]
+    unexpected = [key for key in weights if key not in own]
     reshaped = [
         f"{key} is {list(weights[key].shape)} instead of {list(own[key].shape)}"
         for key in own
         if key in weights and weights[key].shape != own[key].shape
     ]
-    if missing or unknown or reshaped:
+    if missing or unexpected or reshaped:
         counts = [
-            f"{len(missing)} tensors are missing (the first: {missing[0]})" if missing else "",
-            f"{len(unknown)} are unknown (the first: {unknown[0]})" if unknown else "",
-            f"{len(reshaped)} have another shape (the first: {reshaped[0]})" if reshaped else "",
+            f"{len(missing)} tensors are missing (first: {missing[0]})" if missing else "",
+            f"{len(unexpected)} are unexpected (first: {unexpected[0]})" if unexpected else "",
+            f"{len(reshaped)} have another shape (first: {reshaped[0]})" if reshaped else "",
         ]
         raise RecipeError(
             f"{source}: holds the weights of another model: {', '.join(filter(None, counts))}; "

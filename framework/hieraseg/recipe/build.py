@@ -1,35 +1,40 @@
-"""Building the components that a recipe names."""
+"""Build components from their specifications."""
 
 from typing import Any
 
 from hieraseg.contracts import asks_for
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.spec import ComponentSpec
+from hieraseg.types import ArgumentError
 
 
-def build(component: ComponentSpec, **supplied: Any) -> Any:
-    """The component with the recipe's arguments and those of the supplied ones it asks for.
+def build(spec: ComponentSpec, **supplied: Any) -> Any:
+    """Build a component, nested ones first.
 
-    The components inside it are built before it, likewise.
+    Args:
+        spec: the component and the arguments from the recipe.
+        supplied: what the runner supplies; passed to components whose signature has it.
 
     Raises:
-        RecipeError: it refuses an argument's value.
+        RecipeError: a component refuses the value of an argument.
     """
-    return _build(component, component.section, supplied)
+    return _build(spec, spec.section, supplied)
 
 
 def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
-    """A recipe's value at a dotted key, with the components in it built."""
+    """The value at a dotted key, with the specs in it built."""
     if isinstance(value, list):
         return [_build(item, f"{key}[{index}]", supplied) for index, item in enumerate(value)]
     if not isinstance(value, ComponentSpec):
         return value
     factory = value.factory
-    wanted = {name: one for name, one in supplied.items() if asks_for(factory, name)}
+    accepted = {name: one for name, one in supplied.items() if asks_for(factory, name)}
     arguments = {
         name: _build(one, f"{key}.{name}", supplied) for name, one in value.arguments.items()
     }
     try:
-        return factory(**wanted, **arguments)
+        return factory(**accepted, **arguments)
+    except ArgumentError as error:
+        raise RecipeError(f"{key}.{error.argument}: {value.name}: {error.problem}") from error
     except ValueError as error:
         raise RecipeError(f"{key}: {value.name}: {error}") from error

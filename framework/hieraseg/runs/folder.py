@@ -1,8 +1,8 @@
-"""The folder that holds everything a run leaves behind."""
+"""The folder of a run."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import Counts
-from hieraseg.recipe import Recipe, load
-from hieraseg.registry.files import PluginFile
+from hieraseg.runs.files import write_file, write_json
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`runs/<recipe>/<name>-seed<N>/`, and the names of the files in it.
+    """`runs/<recipe>/<name>-seed<N>/` and the files in it.
 
     Attributes:
         path: the folder.
@@ -29,7 +27,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path, recipe: str, name: str, seed: int) -> "RunFolder":
-        """A new folder; a name that is taken gets a number, so that no run is overwritten."""
+        """Create a folder; a number is added to a name that exists, so no run is overwritten.
+
+        Raises:
+            RecipeError: the folder cannot be created.
+        """
         attempt = 1
         while True:
             numbered = name if attempt == 1 else f"{name}.{attempt}"
@@ -38,12 +40,12 @@ class RunFolder:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
             except OSError as error:
-                # Not any FileExistsError: `root` may be a link to a disk that is not there.
+                # Not only FileExistsError: `root` may be a link to a disk that is not mounted.
                 if os.path.lexists(path):
                     attempt += 1
                     continue
                 raise RecipeError(
-                    f"{path}: the run folder cannot be made ({error.strerror}); "
+                    f"{path}: the run folder cannot be created ({error.strerror}); "
                     "choose another place with --out"
                 ) from error
             return cls(path)
@@ -53,39 +55,39 @@ class RunFolder:
         """The folder of an earlier run.
 
         Raises:
-            RecipeError: it is none.
+            RecipeError: it is not a run folder.
         """
         folder = cls(Path(path))
         if not folder.recipe.is_file():
             raise RecipeError(
                 f"{path}: is not a run folder (it has no recipe.yaml); "
-                "name one that `hieraseg run` made, such as runs/<recipe>/<name>-seed0"
+                "name one that `hieraseg run` created, such as runs/<recipe>/<name>-seed0"
             )
         return folder
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe, which can be run again."""
+        """Resolved recipe, which can be run again."""
         return self.path / "recipe.yaml"
 
     @property
     def provenance(self) -> Path:
-        """Code, packages, hardware and data that the run was made with."""
+        """Code, packages, hardware and data of the run."""
         return self.path / "provenance.json"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per epoch and line."""
+        """Records of the epochs, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     @property
     def result(self) -> Path:
-        """Scores per split, and cost."""
+        """Scores of each split, and the cost of training."""
         return self.path / "result.json"
 
     @property
     def tensorboard(self) -> Path:
-        """Event files."""
+        """TensorBoard event files."""
         return self.path / "tensorboard"
 
     @property
@@ -95,69 +97,24 @@ class RunFolder:
 
     @property
     def figures(self) -> Path:
-        """Pictures."""
+        """Figures of predictions."""
         return self.path / "figures"
-
-    def keep_plugins(self, files: Sequence[PluginFile]) -> list[dict[str, str]]:
-        """Copy plugin files, as they were when they were run.
-
-        Returns:
-            Of each: `file`, the copy's path from the run folder; `original`; and its `sha256`.
-        """
-        kept: list[dict[str, str]] = []
-        for file in files:
-            self.plugins.mkdir(exist_ok=True)
-            copy = self.plugins / file.path.name
-            attempt = 2
-            while copy.exists():  # two files of one name, from two folders
-                copy = self.plugins / f"{file.path.stem}_{attempt}.py"
-                attempt += 1
-            copy.write_bytes(file.source)
-            name = copy.relative_to(self.path).as_posix()
-            kept.append({"file": name, "original": str(file.path), "sha256": file.sha256})
-        return kept
-
-    def kept_plugins(self) -> list[dict[str, str]]:
-        """What `keep_plugins` returned, from the provenance; empty where there is none."""
-        try:
-            provenance = json.loads(self.provenance.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return []
-        return provenance.get("plugin_files", [])
-
-    def load_recipe(self) -> Recipe:
-        """The run's recipe, with its own copies of plugin files; says where an original changed.
-
-        Raises:
-            RecipeError: the recipe has a mistake, or a copy is no longer what the run used.
-        """
-        for kept in self.kept_plugins():
-            copy, original = self.path / kept["file"], Path(kept["original"])
-            if copy.is_file() and PluginFile.read(copy).sha256 != kept["sha256"]:
-                raise RecipeError(
-                    f"{copy}: was changed after the run, whose scores it no longer explains; "
-                    "restore it, or run the recipe again"
-                )
-            try:
-                changed = PluginFile.read(original).sha256 != kept["sha256"]
-                what = "was changed since this run" if changed else ""
-            except RecipeError:
-                what = "is gone, or cannot be read"
-            if what:
-                log(f"{original} {what}; the run's copy {copy} is used")
-        return load(self.recipe)
 
     def checkpoint(self, which: str) -> Path:
         """Folder of the `best` or the `last` checkpoint."""
         return self.path / "checkpoints" / which
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Add an epoch's record to `metrics.jsonl`."""
+        """Append an epoch's record to `metrics.jsonl`."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def read_result(self) -> dict[str, Any]:
-        """`result.json`. Raises RecipeError where the run is not finished."""
+        """Read `result.json`.
+
+        Raises:
+            RecipeError: the run is not finished, or the file is damaged.
+        """
         try:
             return json.loads(self.result.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -170,26 +127,32 @@ class RunFolder:
     def write_scores(
         self, split: str, scores: dict[str, Any], counts: Counts, ids: list[str]
     ) -> None:
-        """Add a split's scores to `result.json`, and the counts they come from as `.npz`."""
+        """Add the scores of a split to `result.json`, and write their counts as `.npz`.
+
+        Args:
+            split: the split.
+            scores: as `metrics.summarize` gives them.
+            counts: counts of each image, by name.
+            ids: ids of the images, in the order of the counts' rows.
+        """
         counts_file = self.path / "evaluation" / f"{split}.npz"
         counts_file.parent.mkdir(exist_ok=True)
-        unfinished = counts_file.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            arrays: dict[str, Any] = {"ids": np.array(ids), **counts}
-            np.savez_compressed(file, **arrays)
-        os.replace(unfinished, counts_file)
-        with FileLock(self.result.with_suffix(".lock")):
-            result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
-            result["splits"][split] = scores
-            write_json(self.result, result)
+        arrays: dict[str, Any] = {"ids": np.array(ids), **counts}
+
+        def write(unfinished: Path) -> None:
+            with unfinished.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+
+        write_file(counts_file, write)
+        self._change_result(lambda result: result["splits"].update({split: scores}))
 
     def write_cost(self, cost: dict[str, Any]) -> None:
         """Put the cost of training into `result.json`."""
-        write_json(self.result, {**self.read_result(), "cost": cost})
+        self._change_result(lambda result: result.update(cost=cost))
 
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file in one step: a reader sees the old one or the new one, whole."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    def _change_result(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change `result.json`; changes by several processes at once are all kept."""
+        with FileLock(self.result.with_suffix(".lock")):
+            result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
+            change(result)
+            write_json(self.result, result)

@@ -54,7 +54,7 @@ def _plugin(component: ComponentSpec) -> dict[str, Any]:
     factory = component.factory
     digest: str | None = component.code
     if not digest:
-        file = inspect.getsourcefile(factory)
+        file = inspect.getsourcefile(inspect.unwrap(factory))
         digest = _digest(Path(file)) if file else None
     named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
     return {

@@ -1,4 +1,4 @@
-"""Trying a recipe: everything is built, and takes one step with one batch, on the CPU."""
+"""Dry run of a recipe: everything is built, and takes one step on the CPU."""
 
 import inspect
 import math
@@ -11,27 +11,25 @@ import torch
 
 from hieraseg.data.batches import Batch, load
 from hieraseg.errors import HierasegError, RecipeError
-from hieraseg.metrics import PixelCounts
-from hieraseg.metrics.scoring import answer
+from hieraseg.inference.segmenter import predict_batch
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
-from hieraseg.train import train_step
-from hieraseg.training.setup import Parts, assemble
-from hieraseg.training.state import State
+from hieraseg.training.setup import Parts, set_up
+from hieraseg.training.step import train_step
 
 _LONGEST = 300
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What one step cost.
+    """Cost of one step.
 
     Attributes:
-        loss: of the first batch.
-        parameters: of the model.
-        images: in the batch.
-        seconds: that the step took.
-        peak_memory_bytes: of the process; None where the system does not tell.
+        loss: loss of the first batch.
+        parameters: number of parameters of the model.
+        images: number of images in the batch.
+        seconds: duration of the step.
+        peak_memory_bytes: peak memory of the process; None if the system does not report it.
     """
 
     loss: float
@@ -42,55 +40,55 @@ class DryRun:
 
 
 def dry_run(recipe: Recipe) -> DryRun:
-    """Build what a recipe names, and take one training step in float32 on the CPU.
+    """Build everything that a recipe names, and take one training step in float32 on the CPU.
 
-    Only the images of one batch are decoded, of each split.
+    Only the images of one batch of each split are decoded.
 
     Raises:
-        RecipeError: a component fails, or what it gives does not fit the others.
+        RecipeError: a component fails, or its output does not fit the other components.
         DataError: the data cannot be used.
     """
-    standalone = replace(
+    training = replace(
         recipe.training, device="cpu", devices=1, num_nodes=1, precision="32-true", max_steps=1
     )
-    recipe = replace(recipe, training=standalone)
+    recipe = replace(recipe, training=training)
     try:
-        return _try_step(recipe)
+        return _dry_run(recipe)
     except HierasegError:
         raise
     except MemoryError as error:
         raise RecipeError(_too_large(recipe)) from error
-    except (Exception, SystemExit) as error:  # components are anybody's code, and may do anything
+    except (Exception, SystemExit) as error:  # components can raise anything
         if "can't allocate memory" in str(error):
             raise RecipeError(_too_large(recipe)) from error
         raise RecipeError(_blame(recipe, error)) from error
 
 
-def _try_step(recipe: Recipe) -> DryRun:
-    parts = assemble(recipe, images=recipe.training.batch_size)
-    rows = torch.arange(len(parts.train_store))
-    batch = next(load(parts.train_store, [rows], False))
+def _dry_run(recipe: Recipe) -> DryRun:
+    parts, state = set_up(recipe, images=recipe.training.batch_size)
+    store = parts.stores["train"]
+    batch = next(load(store, [torch.arange(len(store))], False))
     _check_logits(parts, batch)
     parts.model.train()
-    counts = PixelCounts(parts.hierarchy, 1, parts.fabric.device)
+    state.epoch = 1
     started = time.monotonic()
-    terms = train_step(parts, State(epoch=1), batch, counts)
+    terms = train_step(parts, state, batch)
     seconds = time.monotonic() - started
     loss = sum(float(term.detach()) for term in terms.values())
     if not math.isfinite(loss):
         raise RecipeError(f"loss: {recipe['loss'].name} is {loss} on the first batch")
-    parameters = sum(one.numel() for one in parts.segmenter.model.parameters())
-    return DryRun(loss, parameters, len(rows), seconds, _peak_memory())
+    parameters = sum(one.numel() for one in state.model.parameters())
+    return DryRun(loss, parameters, len(store), seconds, _peak_memory())
 
 
 def _check_logits(parts: Parts, batch: Batch) -> None:
-    """Raise RecipeError where the model's logits are not those of the levels' classes."""
+    """Raise RecipeError if the logits do not have the number of classes of each level."""
     parts.segmenter.model.eval()
-    (prediction, *_) = answer(parts.fabric, parts.segmenter, batch.images[:1])
+    (prediction, *_) = predict_batch(parts.fabric, parts.segmenter, batch.images[:1])
     channels = [level.shape[1] for level in prediction.logits]
     if channels != parts.num_classes:
         raise RecipeError(
-            f"decoder: {parts.recipe['decoder'].name} answers logits of {channels} classes per "
+            f"decoder: {parts.recipe['decoder'].name} returns logits with {channels} channels per "
             f"level, but the hierarchy and the loss need {parts.num_classes}"
         )
 
@@ -98,26 +96,28 @@ def _check_logits(parts: Parts, batch: Batch) -> None:
 def _too_large(recipe: Recipe) -> str:
     return (
         f"training: a step with {recipe.training.batch_size} images needs more memory than this "
-        "machine has; lower training.batch_size or data.size"
+        "machine has; decrease training.batch_size or data.size"
     )
 
 
 def _blame(recipe: Recipe, error: BaseException) -> str:
-    """One sentence on a failure, with the component in whose code it happened."""
+    """A sentence on an error, with the component whose code raised it."""
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
     files = {_source_of(one): one for one in components_in(list(recipe.components.values()))}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in files:
-            guilty = files[frame.filename]
+            component = files[frame.filename]
             place = f"{frame.filename}:{frame.lineno}"
-            return f"{guilty.section}: {guilty.name} fails in its first step ({place}): {what}"
+            return (
+                f"{component.section}: {component.name} fails in its first step ({place}): {what}"
+            )
     return f"the first training step fails: {what}"
 
 
 def _source_of(component: ComponentSpec) -> str:
     try:
         return inspect.getsourcefile(component.factory) or ""
-    except TypeError:  # made by `functools.partial`, say
+    except TypeError:  # such as a `functools.partial`
         return ""
 
 

@@ -1,115 +1,167 @@
 """What a run writes into its folder: at its start, after each epoch, and at its end."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from hieraseg.console import log
 from hieraseg.metrics import Counts, summarize
 from hieraseg.metrics.scoring import protocol
-from hieraseg.runs.checkpoint import save_checkpoint
+from hieraseg.model.weights import load_weights
+from hieraseg.processes import broadcast, on_all_ranks
+from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.runs.figures import draw_rows, spread_rows
-from hieraseg.runs.folder import RunFolder, write_json
+from hieraseg.runs.files import write_json
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 from hieraseg.training.trackers import TensorBoard
 
 
-def start_folder(parts: Parts, out: Path, name: str) -> RunFolder | None:
-    """A new run folder with the resolved recipe and the provenance, from the first process."""
+class Recorder:
+    """Writes the run folder from the main process; the others only know where it is.
+
+    Args:
+        parts: the parts of the run.
+        out: folder of all runs.
+        name: name of this run, below its recipe's.
+
+    Attributes:
+        folder: the run folder.
+    """
+
+    def __init__(self, parts: Parts, out: Path, name: str) -> None:
+        self.parts = parts
+        self.is_main = parts.fabric.is_global_zero
+        created = on_all_ranks(
+            parts.fabric, lambda: _create_folder(parts, out, name) if self.is_main else None
+        )
+        self.folder = cast(RunFolder, parts.fabric.broadcast(created))
+        writes_events = self.is_main and parts.recipe.logging.tensorboard
+        self.tensorboard = TensorBoard(self.folder.tensorboard if writes_events else None)
+        self._best_weights: dict[str, Tensor] = {}
+
+    def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
+        """Write an epoch's record, curves, figures and checkpoints.
+
+        Args:
+            state: state of the run.
+            record: as `EpochMeter.record` gives it, with the scores of `val`.
+            improved: whether this epoch is the best so far.
+        """
+        if not self.is_main:
+            return
+        self.folder.append_metrics(record)
+        self.tensorboard.add_epoch(record)
+        if self.parts.recipe.logging.tensorboard:
+            self._draw(state.epoch)
+        self._save_weights(state, improved)
+        log(
+            f"epoch {state.epoch}/{self.parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
+            f"mIoU per level: train {_level_scores(record['train'])}, "
+            f"val {_level_scores(record['val'])}, "
+            f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
+        )
+
+    def kept(self, state: State) -> str:
+        """Where the best checkpoint of a failed run is, to be appended to an error message."""
+        if not state.best_epoch or not self.parts.recipe.logging.checkpoints:
+            return ""
+        return f"; the best checkpoint, of epoch {state.best_epoch}, is kept in {self.folder.path}"
+
+    def restore_best(self, model: nn.Module) -> None:
+        """Load the weights of the best epoch into the model, in all processes."""
+        if self.is_main:
+            if self._best_weights:
+                load_weights(model, self._best_weights, "best epoch")
+            else:
+                load_checkpoint(self.folder.checkpoint("best"), model)
+        broadcast(self.parts.fabric, (*model.parameters(), *model.buffers()))
+
+    def save_result(self, state: State, counts: Counts, seconds: float) -> None:
+        """Write the scores of the best epoch, and the cost of the run.
+
+        Args:
+            state: state at the end of the run.
+            counts: counts of `val` with the best weights.
+            seconds: duration of the run.
+        """
+        if not self.is_main:
+            return
+        store, device = self.parts.stores["val"], self.parts.fabric.device
+        scores = {
+            **summarize(counts, self.parts.hierarchy),
+            **protocol(store, self.parts.recipe.evaluation, "best", state.best_epoch),
+        }
+        self.folder.write_scores("val", scores, counts, store.ids)
+        on_cuda = device.type == "cuda"
+        self.folder.write_cost(
+            {
+                "parameters": sum(p.numel() for p in state.model.parameters()),
+                "epochs": state.epoch,
+                "steps": state.step,
+                "seconds": seconds,
+                "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+                "processes": self.parts.fabric.world_size,
+                "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
+            }
+        )
+        self.tensorboard.close(self.parts.recipe, scores)
+
+    def _draw(self, epoch: int) -> None:
+        """Add figures of some validation images, always the same ones."""
+        store = self.parts.stores["val"]
+        rows = spread_rows(len(store), self.parts.recipe.logging.images)
+        figures = draw_rows(self.parts.fabric, self.parts.segmenter, store, rows)
+        for row, figure in zip(rows, figures, strict=True):
+            self.tensorboard.add_figure(f"val/{store.ids[row]}", np.asarray(figure), epoch)
+
+    def _save_weights(self, state: State, improved: bool) -> None:
+        """Keep the weights of this epoch and of the best one, on disk or else in memory."""
+        saved = state.state_dict()
+        weights = saved.pop("model")
+        if not self.parts.recipe.logging.checkpoints:
+            if improved:
+                self._best_weights = {key: one.cpu().clone() for key, one in weights.items()}
+            return
+        metadata = _metadata(self.parts, state)
+        save_checkpoint(self.folder.checkpoint("last"), weights, metadata, saved)
+        if improved:
+            save_checkpoint(self.folder.checkpoint("best"), weights, metadata)
+
+
+def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
+    """A new run folder with plugin copies, resolved recipe and provenance."""
     recipe = parts.recipe
-    if not parts.fabric.is_global_zero:
-        return None
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
-    kept = folder.keep_plugins(recipe.plugins)
-    text = recipe.to_yaml(plugins=[file["file"] for file in kept])
+    copies = copy_plugins(folder, recipe.plugins)
+    text = recipe.to_yaml(plugins=[copy["file"] for copy in copies])
     folder.recipe.write_text(text, encoding="utf-8")
-    stores = {"train": parts.train_store, "val": parts.val_store}
-    fingerprints = {split: store.fingerprint for split, store in stores.items()}
-    write_json(folder.provenance, {**provenance(recipe, fingerprints), "plugin_files": kept})
+    fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
+    write_json(folder.provenance, {**provenance(recipe, fingerprints), "plugin_files": copies})
     log(f"run folder {folder.path}, on {parts.fabric.device}")
     return folder
 
 
-def keep_epoch(
-    parts: Parts,
-    state: State,
-    folder: RunFolder,
-    board: TensorBoard,
-    record: dict[str, Any],
-    improved: bool,
-) -> None:
-    """Record, curves, pictures and checkpoints of an epoch."""
-    logging = parts.recipe.logging
-    folder.append_metrics(record)
-    board.epoch(record)
-    if logging.tensorboard:
-        rows = spread_rows(len(parts.val_store), logging.images)
-        pictures = draw_rows(parts.fabric, parts.segmenter, parts.val_store, rows)
-        for row, picture in zip(rows, pictures, strict=True):
-            board.picture(f"val/{parts.val_store.ids[row]}", np.asarray(picture), state.epoch)
-    if logging.checkpoints:
-        about = {
-            "epoch": state.epoch,
-            "num_classes": parts.num_classes,
-            "embedding_channels": parts.loss.embedding_channels,
-            "activation": parts.loss.activation,
-            "classes": parts.hierarchy.level_names,
-            "size": parts.dataset.size,
-        }
-        training = {
-            "epoch": state.epoch,
-            "step": state.step,
-            "optimizer": parts.optimizer.state_dict(),
-            "schedule": parts.schedule.state_dict(),
-        }
-        model = parts.segmenter.model
-        save_checkpoint(folder.checkpoint("last"), model, about, training)
-        if improved:
-            save_checkpoint(folder.checkpoint("best"), model, about)
-    log(
-        f"epoch {state.epoch}/{parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
-        f"mIoU per level: train {level_scores(record['train'])}, "
-        f"val {level_scores(record['val'])}, "
-        f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
-    )
-
-
-def keep_result(
-    parts: Parts,
-    state: State,
-    folder: RunFolder,
-    board: TensorBoard,
-    counts: Counts,
-    seconds: float,
-) -> None:
-    """The scores of the best epoch, from its counts, and what the run cost."""
-    device = parts.fabric.device
-    scores = {
-        **summarize(counts, parts.hierarchy),
-        **protocol(parts.val_store, parts.recipe.evaluation, "best", state.best_epoch),
+def _metadata(parts: Parts, state: State) -> dict[str, Any]:
+    """What loading a checkpoint needs to know beside the recipe."""
+    return {
+        "epoch": state.epoch,
+        "num_classes": parts.num_classes,
+        "embedding_channels": parts.loss.embedding_channels,
+        "activation": parts.loss.activation,
+        "classes": parts.hierarchy.level_names,
+        "size": parts.dataset.size,
     }
-    folder.write_scores("val", scores, counts, parts.val_store.ids)
-    on_cuda = device.type == "cuda"
-    folder.write_cost(
-        {
-            "parameters": sum(p.numel() for p in parts.segmenter.model.parameters()),
-            "epochs": state.epoch,
-            "steps": state.step,
-            "seconds": seconds,
-            "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-            "processes": parts.fabric.world_size,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
-        }
-    )
-    board.close(parts.recipe, scores)
 
 
-def level_scores(scores: dict[str, Any]) -> str:
-    """The mIoU of each level, in a few words."""
+def _level_scores(scores: dict[str, Any]) -> str:
+    """The mIoU of each level in one line."""
     return " ".join(
         "-" if level["miou"] is None else f"{level['miou']:.3f}" for level in scores["levels"]
     )

@@ -1,87 +1,143 @@
-"""From a recipe to all the parts that train together."""
+"""Set-up of a run: from a recipe to all the parts that train together."""
 
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
-from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor, nn
 
 from hieraseg.contracts import Dataset, Loss, asks_for
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.subset import FirstImages
+from hieraseg.data.targets import TargetStore, open_targets
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.build import build_backbone, build_model
+from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.processes import on_all_ranks, start_fabric
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
 from hieraseg.recipe.spec import components_in
+from hieraseg.training.state import State
+from hieraseg.training.totals import EpochTotals
 
 
-@dataclass
+@dataclass(frozen=True)
 class Parts:
-    """The parts of a run, the same objects from its first to its last step."""
+    """The parts of a run that stay the same from its first to its last step (see also `State`).
+
+    Attributes:
+        recipe: the resolved recipe.
+        fabric: device, precision and processes.
+        hierarchy: the class tree.
+        dataset: the data set.
+        stores: images of the splits `train` and `val`.
+        targets: masks of `val` at their own resolution; None if it is scored at the model's.
+        model: the model as fabric wraps it, for training steps.
+        segmenter: the same model, not wrapped, with the inference rule.
+        loss: the loss.
+        loss_takes_progress: whether the loss has an argument `progress`.
+        augment: augmentation of training batches.
+        num_classes: number of classes of each level that has logits, coarsest first.
+        total_steps: optimizer steps of the whole run.
+    """
 
     recipe: Recipe
     fabric: Fabric
     hierarchy: Hierarchy
     dataset: Dataset
-    train_store: Store
-    val_store: Store
-    model: _FabricModule
+    stores: dict[str, Store]
+    targets: TargetStore | None
+    model: nn.Module
     segmenter: Segmenter
     loss: Loss
-    optimizer: Optimizer
-    schedule: LRScheduler
+    loss_takes_progress: bool
     augment: Augmentation
     num_classes: list[int]
     total_steps: int
 
 
-def assemble(recipe: Recipe, images: int | None = None) -> Parts:
-    """Build everything that a recipe names; images are decoded here if they never were.
+def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
+    """Build everything that a recipe names. Images are decoded here on first use.
 
     Args:
         recipe: the resolved recipe.
-        images: only so many images of each split, for a trial; all of them if None.
+        images: use only the first images of each split, for a dry run; all of them if None.
 
     Raises:
-        HierasegError: a component refuses its arguments, data cannot be used, no CUDA.
+        RecipeError: a component refuses its arguments, components do not fit together, or CUDA
+            is not available.
+        DataError: the data cannot be used.
     """
     settings = recipe.training
     fabric = start_fabric(settings.device, settings.precision, settings.devices, settings.num_nodes)
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
+    dataset = _build_dataset(recipe, hierarchy, images)
+    augment = Augmentation(**recipe.augmentation)
+    rule = build(recipe["inference"], hierarchy=hierarchy)
+    backbone = build_backbone(recipe)
+    # Last of what can fail, because decoding takes minutes.
+    stores, targets = on_all_ranks(fabric, lambda: _open_data(recipe, dataset, hierarchy))
+    loss = build_loss(recipe, hierarchy, stores["train"]).to(fabric.device)
+    num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
+    model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
+    model = model.to(memory_format=torch.channels_last)
+    total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
+    if settings.max_steps is not None:
+        total_steps = min(total_steps, settings.max_steps)
+    wrapped, state = _build_state(recipe, fabric, model, hierarchy, total_steps)
+    parts = Parts(
+        recipe=recipe,
+        fabric=fabric,
+        hierarchy=hierarchy,
+        dataset=dataset,
+        stores=stores,
+        targets=targets,
+        model=wrapped,
+        segmenter=Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation),
+        loss=loss,
+        loss_takes_progress=asks_for(loss.forward, "progress"),
+        augment=augment,
+        num_classes=num_classes,
+        total_steps=total_steps,
+    )
+    return parts, state
+
+
+def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> Dataset:
     dataset: Dataset = build(recipe["data"], hierarchy=hierarchy)
     if images is not None:
         dataset = cast(Dataset, FirstImages(dataset, images))
     for split in ("train", "val"):
         if split not in dataset.splits:
             raise RecipeError(f"data: the data set has no split {split!r}, which training needs")
-    code = recipe["data"].code
-    augment = build_augmentation(recipe)
-    rule = build(recipe["inference"], hierarchy=hierarchy)
-    backbone = build_backbone(recipe)
-    # Decoding may take minutes: what can be wrong without it is found before.
-    train_store, val_store = on_all_ranks(
-        fabric,
-        lambda: [open_store(dataset, split, hierarchy, code) for split in ("train", "val")],
-    )
-    loss = build_loss(recipe, hierarchy, train_store).to(fabric.device)
-    num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
-    model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
-    model = model.to(memory_format=torch.channels_last)
+    return dataset
 
-    total_steps = settings.epochs * steps_per_epoch(len(train_store), settings.batch_size)
-    if settings.max_steps is not None:
-        total_steps = min(total_steps, settings.max_steps)
+
+def _open_data(
+    recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy
+) -> tuple[dict[str, Store], TargetStore | None]:
+    """The images of both splits, and the targets that `val` is scored with."""
+    code = recipe["data"].code
+    stores = {split: open_store(dataset, split, hierarchy, code) for split in ("train", "val")}
+    if recipe.evaluation.resolution != "native":
+        return stores, None
+    return stores, open_targets(dataset, "val", hierarchy, code)
+
+
+def _build_state(
+    recipe: Recipe,
+    fabric: Fabric,
+    model: SegmentationModel,
+    hierarchy: Hierarchy,
+    total_steps: int,
+) -> tuple[nn.Module, State]:
+    """The model as fabric wraps it, and the state with its optimizer and schedule."""
     parameters = {
         "backbone": list(model.backbone.parameters()),
         "head": list(model.decoder.parameters()),
@@ -89,53 +145,31 @@ def assemble(recipe: Recipe, images: int | None = None) -> Parts:
     optimizer = build(recipe["optimizer"], parameters=parameters)
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    return Parts(
-        recipe=recipe,
-        fabric=fabric,
-        hierarchy=hierarchy,
-        dataset=dataset,
-        train_store=train_store,
-        val_store=val_store,
-        model=wrapped,
-        segmenter=Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation),
-        loss=loss,
-        optimizer=optimizer,
-        schedule=schedule,
-        augment=augment,
-        num_classes=num_classes,
-        total_steps=total_steps,
-    )
-
-
-def build_augmentation(recipe: Recipe) -> Augmentation:
-    """The recipe's augmentation. Raises RecipeError for a value out of range."""
-    try:
-        return Augmentation(**recipe.augmentation)
-    except ValueError as error:
-        raise RecipeError(f"augmentation: {error}") from error
+    totals = EpochTotals(hierarchy, fabric.device)
+    return wrapped, State(model, optimizer, schedule, fabric.strategy.precision, totals)
 
 
 def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss:
-    """The recipe's loss; the classes' training pixels are counted if it, or one in it, asks.
+    """Build the loss; training pixels are counted only if it, or a loss inside it, needs them.
 
     Raises:
-        RecipeError: it refuses an argument, or trains no logits.
+        RecipeError: it refuses an argument, or trains no class scores.
     """
-    component = recipe["loss"]
+    spec = recipe["loss"]
     supplied: dict[str, Any] = {"hierarchy": hierarchy}
-    if any(asks_for(one.factory, "class_pixels") for one in components_in(component)):
+    if any(asks_for(one.factory, "class_pixels") for one in components_in(spec)):
         supplied["class_pixels"] = count_class_pixels(train_store, hierarchy)
-    loss: Loss = build(component, **supplied)
+    loss: Loss = build(spec, **supplied)
     if loss.levels == "none":
         raise RecipeError(
-            f"loss: {component.name} trains an embedding and no class scores; "
-            "add a loss that trains these"
+            f"loss: {spec.name} trains an embedding but no class scores; "
+            "add a loss that trains class scores"
         )
     return loss
 
 
 def count_class_pixels(store: Store, hierarchy: Hierarchy) -> list[Tensor]:
-    """Pixels of each class in a store's masks: float64 `[C_l]` per level."""
+    """Number of pixels of each class in the masks of a store: float64 `[C_l]` per level."""
     values = torch.zeros(256, dtype=torch.float64)
     for mask in store.masks:
         values += torch.from_numpy(mask.copy()).flatten().bincount(minlength=256)

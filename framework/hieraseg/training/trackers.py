@@ -1,26 +1,27 @@
-"""TensorBoard: curves, pictures of the same few images each time, and hyper-parameters."""
+"""Experiment trackers, which show runs while they train."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from torch.utils.tensorboard import SummaryWriter
 
 from hieraseg.recipe import Recipe
 
 
 class TensorBoard:
-    """Event files of one run.
+    """Event files of a run: curves, figures of the same few images, and hyper-parameters.
 
     Args:
-        folder: of the event files, or None to write nothing.
+        folder: folder of the event files; nothing is written if it is None.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.writer = SummaryWriter(str(folder)) if folder is not None else None
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Curves of an epoch's record (see `train`): losses, scores, learning rate, speed."""
+    def add_epoch(self, record: dict[str, Any]) -> None:
+        """Add an epoch's record to the curves: losses, scores, learning rate and speed."""
         if self.writer is None:
             return
         epoch = record["epoch"]
@@ -35,20 +36,26 @@ class TensorBoard:
             if record[split]["coherence"] is not None:
                 self.writer.add_scalar(f"{split}/coherence", record[split]["coherence"], epoch)
 
-    def picture(self, tag: str, picture: np.ndarray, epoch: int) -> None:
-        """A picture, uint8 `[H, W, 3]`."""
+    def add_figure(self, tag: str, figure: UInt8[np.ndarray, "H W 3"], epoch: int) -> None:
+        """Add a figure."""
         if self.writer is not None:
-            self.writer.add_image(tag, picture, epoch, dataformats="HWC")
+            self.writer.add_image(tag, figure, epoch, dataformats="HWC")
 
     def close(self, recipe: Recipe, scores: dict[str, Any]) -> None:
-        """Hyper-parameters with the best scores; then the end."""
+        """Add the hyper-parameters with the best scores, and close the files."""
         if self.writer is None:
             return
-        settings = {
-            f"{section}.{key}": value if isinstance(value, int | float | str) else str(value)
-            for section, values in recipe.to_dict(plugins=[]).items()
-            for key, value in values.items()
-        }
         best = {f"best/miou_{level['level']}": level["miou"] or 0.0 for level in scores["levels"]}
-        self.writer.add_hparams(settings, best, run_name=".")
+        self.writer.add_hparams(_hyper_parameters(recipe), best, run_name=".")
         self.writer.close()
+
+
+def _hyper_parameters(recipe: Recipe) -> dict[str, int | float | str]:
+    """The settings of a recipe by dotted key."""
+    found: dict[str, Any] = {}
+    for section, values in recipe.to_dict(plugins=[]).items():
+        if isinstance(values, dict):
+            found |= {f"{section}.{key}": value for key, value in values.items()}
+        else:
+            found[section] = values
+    return {k: v if isinstance(v, int | float | str) else str(v) for k, v in found.items()}

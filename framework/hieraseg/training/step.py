@@ -1,0 +1,68 @@
+"""One training step."""
+
+from functools import reduce
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hieraseg.contracts import Prediction
+from hieraseg.data.batches import Batch
+from hieraseg.data.sampling import generator
+from hieraseg.errors import RecipeError
+from hieraseg.training.setup import Parts
+from hieraseg.training.state import State
+
+
+def train_step(parts: Parts, state: State, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """Augment a batch of this process and take one optimizer step.
+
+    Args:
+        parts: the parts of the run.
+        state: its state; the step is added to its totals.
+        batch: images and masks on the device.
+
+    Returns:
+        The terms of the loss.
+    """
+    fabric, hierarchy = parts.fabric, parts.hierarchy
+    # Step 0 of an epoch draws its order, so augmentation counts from 1.
+    random = generator(parts.recipe.training.seed, state.epoch, state.step + 1)
+    images, masks = parts.augment(
+        batch.images,
+        batch.masks,
+        random,
+        fabric.global_rank,
+        fabric.world_size,
+        hierarchy.on(batch.masks.device).mirrored_labels if hierarchy.pairs else None,
+    )
+    targets = hierarchy.encode(masks)
+    prediction = predict(parts, images)
+    progress = {"progress": state.step / parts.total_steps} if parts.loss_takes_progress else {}
+    terms: dict[str, Tensor] = parts.loss(prediction, targets, **progress)
+    state.optimizer.zero_grad()
+    fabric.backward(reduce(torch.add, terms.values()))
+    state.optimizer.step()
+    state.schedule.step()
+    state.step += 1
+    with torch.no_grad():
+        state.totals.add(terms, parts.segmenter.classes(prediction), targets)
+    return terms
+
+
+def predict(parts: Parts, images: Float[Tensor, "B 3 H W"]) -> Prediction:
+    """The prediction of the wrapped model.
+
+    Raises:
+        RecipeError: the last feature map has one pixel, which batch normalisation cannot train.
+    """
+    try:
+        return cast(Prediction, parts.model(images))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            "training: batch normalisation needs more than one value per channel, but the last "
+            "feature map has one; increase training.batch_size or data.size"
+        ) from error
