@@ -1,4 +1,4 @@
-"""Environment variables in recipes, and recipes that are found by name."""
+"""Environment variables in recipes, and recipes by name."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def loss_of(path: Path, keys: str) -> dict[str, Any]:
-    """The loss's arguments, where its section has these keys, a line each."""
+    """Arguments of a loss whose section has these keys, one per line."""
     path.write_text(VALID.replace("  gamma: 3e-1\n", "".join(f"  {k}\n" for k in keys.split("\n"))))
     return load(path)["loss"].arguments
 
@@ -43,13 +43,13 @@ def loss_of(path: Path, keys: str) -> dict[str, Any]:
         ("label: '{LR} %LR% ~'", "{LR} %LR% ~"),
     ],
 )
-def test_what_a_variable_says(path: Path, key: str, value: object, monkeypatch: Patch) -> None:
+def test_variables(path: Path, key: str, value: object, monkeypatch: Patch) -> None:
     for name, text in {"LR": "3e-4", "WORD": "word", "EMPTY": "", "YES": "true"}.items():
         monkeypatch.setenv(name, text)
     found = loss_of(path, key)[key.partition(":")[0]]
     assert found == value
     assert type(found) is type(value)
-    # What is printed says the same without the variables.
+    # The printed recipe has the same values without variables.
     printed = load(path).to_yaml()
     assert "${" not in printed
     monkeypatch.undo()
@@ -64,11 +64,11 @@ def test_what_a_variable_says(path: Path, key: str, value: object, monkeypatch: 
         ("focal: true\n  label: ${9X}", "8: loss.label: expected ${NAME} or ${NAME:-default}"),
         ("gamma: ${WORD}", "7: loss.gamma: expected a float, got 'word'"),
         ("label: ${LR}", "7: loss.label: expected a str or null, got 0.0003"),
-        ("label: ${NESTED}", "7: loss.label: the environment variable NESTED holds"),
+        ("label: ${NESTED}", "7: loss.label: the environment variable NESTED is '${LR}'"),
         ("weights: [${LR}]", 'inside {} or [] a variable needs quotes: "${NAME}"'),
     ],
 )
-def test_problems(path: Path, keys: str, expected: str, monkeypatch: Patch) -> None:
+def test_invalid_variables(path: Path, keys: str, expected: str, monkeypatch: Patch) -> None:
     for name, text in {"LR": "3e-4", "WORD": "word", "NESTED": "${LR}"}.items():
         monkeypatch.setenv(name, text)
     with pytest.raises(RecipeError) as caught:
@@ -76,7 +76,7 @@ def test_problems(path: Path, keys: str, expected: str, monkeypatch: Patch) -> N
     assert expected in str(caught.value)
 
 
-def test_every_place_of_a_recipe_takes_them(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_variables_in_bases_names_and_overrides(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setenv("BASE", "base")
     monkeypatch.setenv("LOSS", "other_loss")
     (tmp_path / "base.yaml").write_text(VALID)
@@ -86,7 +86,7 @@ def test_every_place_of_a_recipe_takes_them(tmp_path: Path, monkeypatch: Patch) 
     assert load(path)["loss"].arguments == {"delta": 3}
 
 
-def test_installed_recipes_are_found_by_name(
+def test_shipped_recipes_are_found_by_name(
     tmp_path: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -100,14 +100,15 @@ def test_installed_recipes_are_found_by_name(
     own = tmp_path / "own.yaml"
     own.write_text("base: quickstart\ntraining: {epochs: 3}\n")
     assert load(own) == load("quickstart", [("training.epochs", "3")])
-    # A file of that name comes first.
+    # A file with this name takes precedence.
     (tmp_path / "quickstart").write_text(VALID)
     assert load("quickstart")["loss"].name == "fake_loss"
 
 
-def test_a_recipe_that_is_nowhere(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_unknown_recipe(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        RecipeError, match=r"quickstrt: no such recipe file, and none .*did you mean 'quickstart'"
+        RecipeError,
+        match=r"quickstrt: no such recipe file, and no shipped .*did you mean 'quickstart'",
     ):
         load("quickstrt")

@@ -261,7 +261,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     ),
     "duplicate keys pass": (
         "hieraseg.recipe.reading._Reader._note",
-        spoil_note("stands twice"),
+        spoil_note("duplicate key"),
         "accepted in spite of the key",
     ),
     "quoted numbers pass": ("hieraseg.recipe.arguments.convert", spoil_convert, "was printed as"),
@@ -282,7 +282,7 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         "was printed as",
     ),
     "variables are changed": (
-        "hieraseg.recipe.reading.filled",
+        "hieraseg.recipe.reading.substitute",
         lambda real: lambda text: real(text).upper(),
         "was printed as",
     ),

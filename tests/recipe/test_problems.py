@@ -238,7 +238,7 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
     "base is a folder": ("base: .\n", Expected("r.yaml:1", "base", "no such recipe file '.'")),
     "base is the recipe": (
         "\nbase: ./r.yaml\n",
-        Expected("r.yaml:2", "base", "leads back to itself: r.yaml -> r.yaml"),
+        Expected("r.yaml:2", "base", "circular reference: r.yaml -> r.yaml"),
     ),
     "base is no text": ("base: 5\n", Expected("r.yaml:1", "base", "expected the path of a recipe")),
     "nested unknown key": (
@@ -451,7 +451,7 @@ def test_a_circle_of_base_recipes_names_the_file_that_closes_it(capsys: Captured
     put("r.yaml", "base: sub/b.yaml\n")
     put("sub/b.yaml", "\nbase: c.yaml\n")
     put("sub/c.yaml", "\n\nbase: ../r.yaml\n")
-    chain = "leads back to itself: r.yaml -> sub/b.yaml -> sub/c.yaml -> r.yaml"
+    chain = "circular reference: r.yaml -> sub/b.yaml -> sub/c.yaml -> r.yaml"
     check(refused(capsys), Expected("sub/c.yaml:3", "base", chain))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hieraseg.errors import DataError, RecipeError
-from hieraseg.recipe.composing import Named, compose
+from hieraseg.recipe.composing import PluginReference, compose
 from hieraseg.recipe.reading import COMMAND_LINE, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.shipped import recipe_file
@@ -43,7 +43,7 @@ def load(
 
     path = recipe_file(path)
     sections, named, problems = compose(path, overrides)
-    typed = [Named(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
+    typed = [PluginReference(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
     # A run folder's recipe comes with copies of its plugin files, which are the ones to use.
     in_run_folder = (path.parent / "provenance.json").is_file()
     files, found = open_plugins([*named, *typed], in_run_folder)

@@ -1,4 +1,4 @@
-"""Put the layers of a recipe on top of each other: base recipes, the recipe, the command line."""
+"""Merge the layers of a recipe: base recipes, the recipe itself and the command line."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ from hieraseg.recipe.shipped import shipped_recipes
 from hieraseg.registry import by_section
 
 
-class Named(NamedTuple):
-    """A file that a recipe names, and where."""
+class PluginReference(NamedTuple):
+    """A plugin file that a recipe or the command line names, and the place of its name."""
 
     path: Path
     place: Place
@@ -28,24 +28,28 @@ class Named(NamedTuple):
 
 
 class Composed(NamedTuple):
-    """A recipe's layers as one.
+    """A merged recipe.
 
     Attributes:
-        sections: with the place of each value.
-        plugins: the plugin files of all layers.
-        problems: found while reading.
+        sections: sections of all layers.
+        plugins: plugin files of all layers.
+        problems: problems of reading them.
     """
 
     sections: Layer
-    plugins: list[Named]
+    plugins: list[PluginReference]
     problems: list[Problem]
 
 
 def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
-    """All sections of a recipe, its base recipes and overrides merged in.
+    """Read a recipe file, and merge it with its base recipes and the overrides.
+
+    Args:
+        path: path of the recipe.
+        overrides: dotted keys and values in YAML.
 
     Raises:
-        RecipeError: a file is missing, or no YAML; a base that leads back to itself.
+        RecipeError: a file is missing or not valid YAML, or a recipe is its own base.
     """
     layers, plugins, problems = _files(path)
     typed, typing_problems = override_layer(overrides)
@@ -56,7 +60,7 @@ def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
 
 
 def merge(below: Layer, above: Layer) -> Layer:
-    """Two layers as one; where both say something, the one above is right."""
+    """Merge two layers. Values of the one above take precedence."""
     merged = dict(below)
     for section, entry in above.items():
         merged[section] = _merge_section(merged[section], entry) if section in merged else entry
@@ -69,15 +73,15 @@ def _merge_section(below: Entry, above: Entry) -> Entry:
     names = [entry.value["name"].value for entry in (below, above) if "name" in entry.value]
     if len(names) == 2 and names[0] != names[1]:
         return above
-    # A single key from the command line leaves the section where it was written.
+    # A section keeps its place if the command line only sets keys in it.
     place = below.place if above.place == COMMAND_LINE and len(names) < 2 else above.place
     return Entry({**below.value, **above.value}, place)
 
 
-def _files(path: Path) -> tuple[list[Layer], list[Named], list[Problem]]:
-    """The layers of a recipe file, its deepest base first, and the plugin files they name."""
+def _files(path: Path) -> tuple[list[Layer], list[PluginReference], list[Problem]]:
+    """Layers of a recipe file, its deepest base first, their plugin files and problems."""
     layers: list[Layer] = []
-    plugins: list[Named] = []
+    plugins: list[PluginReference] = []
     problems: list[Problem] = []
     seen: list[Path] = []
     base: Entry | None = None
@@ -86,7 +90,7 @@ def _files(path: Path) -> tuple[list[Layer], list[Named], list[Problem]]:
             raise RecipeError(f"{base.place}: base: no such recipe file {str(path)!r}")
         if base is not None and any(path.samefile(one) for one in seen):
             chain = " -> ".join(str(one) for one in (*seen, path))
-            raise RecipeError(f"{base.place}: base: leads back to itself: {chain}")
+            raise RecipeError(f"{base.place}: base: circular reference: {chain}")
         layer, found = read_file(path)
         problems += found
         seen.append(path)
@@ -106,10 +110,10 @@ def _base_path(recipe: Path, base: Entry) -> Path:
     return path if path.is_file() else shipped_recipes().get(base.value, path)
 
 
-def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[Named]:
-    """The plugin files that a recipe names; their paths are relative to it."""
+def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[PluginReference]:
+    """Plugin files of a recipe. Their paths are relative to it."""
     if any(problem.key.startswith("plugins[") for problem in problems):
-        return  # said already
+        return  # reported while reading
     if not isinstance(entry.value, list) or not all(isinstance(one, str) for one in entry.value):
         text = "expected a list of plugin files, as in [my_loss.py]"
         problems.append(Problem(entry.place, "plugins", text))
@@ -117,11 +121,17 @@ def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[Na
     for index, one in enumerate(entry.value):
         key = f"plugins[{index}]"
         path = Path(os.path.normpath(recipe.parent / one))
-        yield Named(path, entry.inside.get(key, entry.place), key)
+        yield PluginReference(path, entry.inside.get(key, entry.place), key)
 
 
 def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Problem]]:
-    """The command line as one layer: whole sections first, then keys, whatever their order."""
+    """Merge overrides into one layer.
+
+    Overrides of whole sections apply before overrides of single keys, in any order of arguments.
+
+    Returns:
+        The layer, and the problems of reading it.
+    """
     layer: Layer = {}
     problems: list[Problem] = []
     for dotted, text in sorted(overrides, key=lambda override: "." in override[0]):

@@ -1,4 +1,4 @@
-"""Environment variables in a recipe: `${NAME}` and `${NAME:-default}`, and nothing else."""
+"""Environment variables in recipes: `${NAME}` and `${NAME:-default}`, and nothing else."""
 
 import os
 import re
@@ -8,25 +8,25 @@ from typing import Any
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?\}")
 
 
-class FilledText(str):
-    """A quoted text with variables filled in.
+class SubstitutedString(str):
+    """A quoted scalar whose variables are substituted.
 
-    A flow mapping needs the quotes, as in `{lr: "${LR}"}`. So what it says is a text where a text
-    is wanted, and else what it would be without quotes.
+    YAML flow mappings need the quotes, as in `{lr: "${LR}"}`, so quotes do not tell the type. If
+    the argument accepts a string, the value is a string; otherwise it is read as if unquoted.
     """
 
 
 def has_reference(text: str) -> bool:
-    """Whether a text refers to variables, rightly or not."""
+    """Whether a text refers to variables, with valid syntax or not."""
     return "${" in text
 
 
-def filled(text: str) -> str:
-    """A text with its variables filled in; as in a shell, a default stands for an empty one too.
+def substitute(text: str) -> str:
+    """Substitute environment variables. As in a shell, `:-` also replaces an empty value.
 
     Raises:
-        ValueError: a variable that is not set and has no default; `${` that starts no reference,
-            in the text or in a variable, whose value is not filled in again.
+        ValueError: a variable is not set and has no default, its value contains `${`, or a `${`
+            in the text starts no valid reference.
     """
 
     def value_of(reference: re.Match[str]) -> str:
@@ -40,7 +40,10 @@ def filled(text: str) -> str:
                 f"${{{name}:-default}}"
             )
         if has_reference(value):
-            raise ValueError(f"the environment variable {name} holds {value!r}: remove the ${{")
+            raise ValueError(
+                f"the environment variable {name} is {value!r}, but variables in variables are "
+                "not substituted; remove the ${"
+            )
         return value
 
     if has_reference(REFERENCE.sub("", text)):
@@ -48,12 +51,12 @@ def filled(text: str) -> str:
     return REFERENCE.sub(value_of, text)
 
 
-def settle(value: Any, read: Callable[[str], Any]) -> Any:
-    """A plain value, each filled text in it replaced by what `read` makes of it."""
-    if isinstance(value, FilledText):
+def map_substituted(value: Any, read: Callable[[str], Any]) -> Any:
+    """Copy of a plain value, where every `SubstitutedString` is replaced by `read` of it."""
+    if isinstance(value, SubstitutedString):
         return read(str(value))
     if isinstance(value, list):
-        return [settle(item, read) for item in value]
+        return [map_substituted(item, read) for item in value]
     if isinstance(value, dict):
-        return {key: settle(item, read) for key, item in value.items()}
+        return {key: map_substituted(item, read) for key, item in value.items()}
     return value

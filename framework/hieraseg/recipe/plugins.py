@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hieraseg.errors import RecipeError
-from hieraseg.recipe.composing import Named
+from hieraseg.recipe.composing import PluginReference
 from hieraseg.recipe.reading import Problem
 from hieraseg.registry import by_name, plugin_files, registered_by
 from hieraseg.registry.files import PluginFile
 
 
 def open_plugins(
-    named: Sequence[Named], shadow: bool = False
+    named: Sequence[PluginReference], shadow: bool = False
 ) -> tuple[list[PluginFile], list[Problem]]:
     """The files, each run; and what is wrong with them.
 
@@ -19,7 +19,7 @@ def open_plugins(
         named: the files, and where they are named.
         shadow: as in `registry.plugin_files`.
     """
-    opened: dict[Path, tuple[PluginFile, Named]] = {}
+    opened: dict[Path, tuple[PluginFile, PluginReference]] = {}
     problems = []
     for one in named:
         try:

@@ -1,4 +1,4 @@
-"""The recipes that are installed with hieraseg, so that they can be run from any folder."""
+"""Recipes that are installed with hieraseg, and can be run by name from any folder."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ PACKAGE = "hieraseg_recipes"
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """By name: the path below the folder of recipes, without its ending."""
+    """Paths of shipped recipes by name. The name is the relative path without its suffix."""
     spec = find_spec(PACKAGE)
     folders = (spec.submodule_search_locations if spec else None) or []
     return {
@@ -20,10 +20,13 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def recipe_file(given: str | Path) -> Path:
-    """A recipe's file: the one at that path, else the shipped one of that name.
+    """Path of a recipe, given as a path or as the name of a shipped recipe.
+
+    Args:
+        given: path or name. A path with a suffix is returned unchecked.
 
     Raises:
-        RecipeError: a name, and neither is there; what looks like a file's path is not looked at.
+        RecipeError: there is neither a file at this path nor a shipped recipe with this name.
     """
     path = Path(given)
     if path.exists() or path.suffix:
@@ -32,6 +35,6 @@ def recipe_file(given: str | Path) -> Path:
     if path.as_posix() not in shipped:
         hint = did_you_mean(path.as_posix(), list(shipped))
         raise RecipeError(
-            f"{path}: no such recipe file, and none is installed by this name, {hint}"
+            f"{path}: no such recipe file, and no shipped recipe has this name, {hint}"
         )
     return shipped[path.as_posix()]
