@@ -172,7 +172,7 @@ def plain(node: Node | None, read_scalar: Callable[[ScalarNode], Any] = scalar) 
     try:
         return read_scalar(node)
     except ValueError as error:
-        raise InvalidYAMLError(f"{node.value!r} {error}", line_of(node)) from error
+        raise InvalidYAMLError(str(error), line_of(node)) from error
 
 
 def _plain_mapping(node: MappingNode, read_scalar: Callable[[ScalarNode], Any]) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""Class trees from text, pairs and files: the same as from nested names, or one sentence."""
+"""Class trees from text, pairs and files: equal to those from nested names, or one clear error."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from tests.support.trees import Tree, leaf_paths, nested_trees
 
 
 def same(one: Hierarchy, other: Hierarchy) -> bool:
-    """Whether two hierarchies answer alike."""
+    """Whether two hierarchies are equal."""
     return (
         one.level_names == other.level_names
         and torch.equal(one.paths, other.paths)
@@ -55,7 +55,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 def test_indented_text_of_random_trees(tree: Tree, indent: str) -> None:
     expected = Hierarchy.from_tree(tree, void=[255])
     assert same(Hierarchy.from_text(as_text(tree, indent), void=[255]), expected)
-    commented = as_text(tree, indent).replace("\n", "  # of a text\r\n\r\n   # deeper\r\n")
+    commented = as_text(tree, indent).replace("\n", "  # a comment\r\n\r\n   # deeper\r\n")
     assert same(Hierarchy.from_text(commented, void=[255]), expected)
 
 
@@ -80,7 +80,7 @@ def test_files_of_random_trees(tmp_path_factory: pytest.TempPathFactory, tree: T
     folder = tmp_path_factory.mktemp("tree")
     names = [path[-1] for path in leaf_paths(tree)]
     labels = dict(zip(range(300, 0, -3), names, strict=False))
-    settings = {"labels": labels, "void": [0, 255], "background": names[-1]}
+    settings = {"labels": labels, "void": [0, 256], "background": names[-1]}
     document = {"source": "nowhere", "tree": tree, **settings}
     expected = Hierarchy.from_tree(tree, **settings)
     for text in (yaml.dump(document, sort_keys=False), str(document).replace("None", "null")):
@@ -97,7 +97,7 @@ def test_files_of_random_trees(tmp_path_factory: pytest.TempPathFactory, tree: T
     assert same(again, expected)
 
 
-def test_a_yaml_file_in_full(tmp_path: Path) -> None:
+def test_a_yaml_file_with_all_keys(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "tree.yml",
@@ -134,10 +134,10 @@ pairs:
     assert (hierarchy.void, hierarchy.background) == ((255,), "background")
     assert hierarchy.mirrored_labels.tolist() == [0, 1, 3, 2, *range(4, 11)]
     for name in (hierarchy.level_names[2][0], hierarchy.labels[2], hierarchy.pairs[0][0]):
-        assert type(name) is str, "nothing of the file stays"
+        assert type(name) is str, "no `Name` is kept"
 
 
-def test_names_are_texts_whatever_yaml_takes_them_for(tmp_path: Path) -> None:
+def test_yaml_scalars_are_read_as_names(tmp_path: Path) -> None:
     names = ["yes", "off", "010", "1e3", "1:30", "2020-01-01", "3", "=", "traffic light", "null"]
     text = "tree: [" + ", ".join(names[:-1]) + ', "null"]\nlabels: {1: 3, 2: off, 4: null }'
     hierarchy = Hierarchy.from_file(
@@ -147,16 +147,16 @@ def test_names_are_texts_whatever_yaml_takes_them_for(tmp_path: Path) -> None:
     assert hierarchy.labels == {1: "3", 2: "off", 4: "null"}
 
 
-def test_empty_keys_are_left_out(tmp_path: Path) -> None:
+def test_empty_keys_are_ignored(tmp_path: Path) -> None:
     text = "tree: [a, b]\nlabels:\nvoid:\nbackground:\npairs:\nsource:\n"
     hierarchy = Hierarchy.from_file(written(tmp_path, "tree.yaml", text))
     assert same(hierarchy, Hierarchy.from_tree(["a", "b"]))
 
 
-# Mistakes.
+# Errors.
 
 
-def sentence(caught: pytest.ExceptionInfo[ValueError]) -> str:
+def message_of(caught: pytest.ExceptionInfo[ValueError]) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -167,65 +167,65 @@ def sentence(caught: pytest.ExceptionInfo[ValueError]) -> str:
     [
         ("", ["empty"]),
         ("# nothing\n", ["empty"]),
-        ("a\n  b\n c\n", ["line 3", "'c'", "indented like no line above"]),
-        ("  a\nb\n", ["line 2", "'b'", "indented like no line above"]),
+        ("a\n  b\n c\n", ["line 3", "'c'", "indentation matches no line above"]),
+        ("  a\nb\n", ["line 2", "'b'", "indentation matches no line above"]),
         ("a\n  b\n\tc\n", ["line 3", "'c'"]),
-        ("a\n  b\n\nc\n  b  # again\n", ["line 5", "'b' stands twice", "first on line 2"]),
-        ("a\n  a\n", ["line 2", "'a' stands twice", "first on line 1"]),
+        ("a\n  b\n\nc\n  b  # again\n", ["line 5", "duplicate class 'b' (first on line 2)"]),
+        ("a\n  a\n", ["line 2", "duplicate class 'a' (first on line 1)"]),
     ],
 )
-def test_mistakes_in_a_text(text: str, words: list[str], tmp_path: Path) -> None:
+def test_errors_in_text(text: str, words: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_text(text)
-    message = sentence(caught)
+    message = message_of(caught)
     assert all(word in message for word in words), message
     path = written(tmp_path, "tree.txt", text)
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_file(path)
     place = message.split(":")[0].replace("line ", "") if message.startswith("line") else ""
-    assert sentence(caught).startswith(f"{path}:{place}: ".replace("::", ":"))
+    assert message_of(caught).startswith(f"{path}:{place}: ".replace("::", ":"))
 
 
 @pytest.mark.parametrize(
     ("pairs", "words"),
     [
         ([], ["empty"]),
-        ([("a", None), ("a", "b"), ("b", None)], ["'a' stands twice", "none and 'b'"]),
+        ([("a", None), ("a", "b"), ("b", None)], ["duplicate class 'a'", "none and 'b'"]),
         ([("a", None), ("b", None), ("c", "a"), ("c", "b")], ["'c'", "'a' and 'b'"]),
-        ([("a", None), ("a", None)], ["'a' stands twice"]),
+        ([("a", None), ("a", None)], ["duplicate class 'a'"]),
         ([("a", None), ("c", "b")], ["'b', the parent of 'c', is missing"]),
-        ([("a", "a")], ["circle: a > a"]),
-        ([("a", None), ("d", "b"), ("b", "c"), ("c", "b")], ["circle: b > c > b"]),
+        ([("a", "a")], ["cycle: a > a"]),
+        ([("a", None), ("d", "b"), ("b", "c"), ("c", "b")], ["cycle: b > c > b"]),
         ([("a",)], ["a child and its parent", "('a',)"]),
         (["ab"], ["a child and its parent", "'ab'"]),
         ([("", None)], ["a child and its parent"]),
     ],
 )
-def test_mistakes_in_pairs(pairs: list[Any], words: list[str]) -> None:
+def test_errors_in_pairs(pairs: list[Any], words: list[str]) -> None:
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_pairs(pairs)
-    message = sentence(caught)
+    message = message_of(caught)
     assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("child,parent\na,\nb,a\nb,\n", 4, ["'b' stands twice", "'a' and none"]),
+        ("child,parent\na,\nb,a\nb,\n", 4, ["duplicate class 'b'", "'a' and none"]),
         ("a\n\nb,c\n", 3, ["'c', the parent of 'b'"]),
-        ("a,\nb,c\nc,b\n", 2, ["circle: b > c > b"]),
+        ("a,\nb,c\nc,b\n", 2, ["cycle: b > c > b"]),
         ("a,\nb,a,x\n", 2, ["'b,a,x'"]),
         ("a,\n,a\n", 2, ["',a'"]),
         ('a,\n"b,a\n', 2, ["not valid CSV"]),
         ("Child,Parent\na,\nb,c\n", 3, ["'c', the parent of 'b'"]),
-        ("a;\nb;a\n", 1, ["expected a ',' between", "'a;'"]),
+        ("a;\nb;a\n", 1, ["expected ',' between", "'a;'"]),
     ],
 )
-def test_mistakes_in_a_table(text: str, line: int, words: list[str], tmp_path: Path) -> None:
+def test_errors_in_csv(text: str, line: int, words: list[str], tmp_path: Path) -> None:
     path = written(tmp_path, "tree.csv", text)
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_file(path)
-    message = sentence(caught)
+    message = message_of(caught)
     assert message.startswith(f"{path}:{line}: ")
     assert all(word in message for word in words), message
 
@@ -243,46 +243,54 @@ def test_mistakes_in_a_table(text: str, line: int, words: list[str], tmp_path: P
         ("tree:\n  a:\n  b: {}\n", 3, ["b is empty", "null"]),
         ("tree:\n  a:\n    - b: []\n", 3, ["a > b is empty", "null"]),
         ("tree: [a]\nlabel: [a]\n", 2, ["'label'", "did you mean 'labels'?"]),
-        ("tree:\n  a:\n  b:\n  a:\n", 4, ["'a' stands twice", "first on line 2"]),
-        ("tree:\n  a: [x]\n  b:\n  - x\n", 4, ["'x' stands twice", "first on line 2"]),
-        ("tree: [a]\ntree: [b]\n", 2, ["'tree' stands twice"]),
-        ("tree: [a]\nlabels:\n  1: a\n  1: a\n", 4, ["'1' stands twice", "first on line 3"]),
-        ("tree: [a]\nlabels:\n  1: a\n  01: a\n", 4, ["label 1 stands twice"]),
-        ("tree: [a]\nlabels:\n  x: a\n", 3, ["whole number", "'x'"]),
-        ("tree: [a]\nlabels:\n  1.0: a\n", 3, ["whole number", "'1.0'"]),
-        ("tree: [a]\nlabels:\n  -1: a\n", 3, ["label -1", "negative"]),
+        ("tree:\n  a:\n  b:\n  a:\n", 4, ["duplicate key 'a' (first on line 2)"]),
+        ("tree:\n  a: [x]\n  b:\n  - x\n", 4, ["duplicate class 'x' (first on line 2)"]),
+        ("tree: [a]\ntree: [b]\n", 2, ["duplicate key 'tree' (first on line 1)"]),
+        ("tree: [a]\nlabels:\n  1: a\n  1: a\n", 4, ["duplicate key '1' (first on line 3)"]),
+        ("tree: [a]\nlabels:\n  1: a\n  01: a\n", 4, ["duplicate label 1"]),
+        ("tree: [a]\nlabels:\n  x: a\n", 3, ["an integer", "'x'"]),
+        ("tree: [a]\nlabels:\n  1.0: a\n", 3, ["an integer", "'1.0'"]),
+        ("tree: [a]\nlabels:\n  -1: a\n", 3, ["label -1 (a)", "in [0, 65535]"]),
         ("tree: [a]\nlabels:\n  7: b\n", 3, ["label 7", "'b'", "known: a"]),
         ("tree: [a]\nlabels:\n  7:\n", 3, ["7", "a name", "None"]),
         ("tree: [a]\nlabels:\n  7: [a]\n", 3, ["7", "a name", "['a']"]),
         ("tree: [a]\nlabels: a\n", 2, ["labels", "'a'"]),
         ("tree: [a]\nlabels: [a]\nvoid: 255\n", 3, ["void", "a list", "'255'"]),
-        ("tree: [a]\nvoid: [x]\n", 2, ["void", "whole number", "'x'"]),
-        ("tree: [a]\nlabels:\n  7: a\nvoid: [7]\n", 3, ["label 7 is void"]),
-        ("tree: [a]\nbackground: b\n", 2, ["'b' is no leaf"]),
+        ("tree: [a]\nvoid: [x]\n", 2, ["void", "an integer", "'x'"]),
+        ("tree: [a]\nlabels:\n  7: a\nvoid: [7]\n", 3, ["label 7", "both void and 'a'"]),
+        ("tree: [a]\nbackground: b\n", 2, ["background: 'b' is not a leaf"]),
         ("tree: [a]\nbackground: [a]\n", 2, ["background", "a name"]),
         ("tree: [a, b]\npairs: [a, b]\n", 2, ["pairs", "[[left_arm, right_arm]]", "'a'"]),
-        ("tree: [a, b]\npairs:\n- [a, b]\n- [a, b]\n", 4, ["'a' stands in two pairs"]),
+        ("tree: [a, b]\npairs:\n- [a, b]\n- [a, b]\n", 4, ["'a' is in two pairs"]),
         ("tree: {a: [l], b: [r]}\npairs:\n- [l, r]\n", 3, ["'a > l'", "'a > r'"]),
         ("tree: [a, b\n", 2, ["not valid YAML"]),
         ("tree: &x [a]\nlabels: *x\n", 2, ["not valid YAML", "aliases"]),
         ("tree: &x [*x]\n", 1, ["not valid YAML", "aliases"]),
         ("tree:\n- !!python/name:os.system a\n", 2, ["tag"]),
-        ("tree:\n- a\n- ? [b]\n  : c\n", 3, ["before the colon"]),
+        ("tree:\n- !!int 5\n", 2, ["the tag 'tag:yaml.org,2002:int' is not supported"]),
+        ("tree:\n- a\n- ? [b]\n  : c\n", 3, ["a key must be a string or a number, got a list"]),
         ("tree: [a, '\x07']\n", 1, ["not valid YAML"]),
         ("tree: " + 5_000 * "[", 1, ["not valid YAML", "nested too deeply"]),
         ("tree:\n  a:\n  '':\n", 3, ["a class name", "''"]),
         ("tree:\n  a:\n  b:\n  - [c]\n", 3, ["a class name", "['c']"]),
-        ("tree: [a, b]\npairs:\n- [a, a]\n", 3, ["pairs", "two classes", "('a', 'a')"]),
+        ("tree: [a, b]\npairs:\n- [a, a]\n", 3, ["pairs", "two different classes", "('a', 'a')"]),
         ("tree: [a]\n---\ntree: [b]\n", 2, ["not valid YAML"]),
     ],
 )
-def test_mistakes_in_yaml(text: str, line: int, words: list[str], tmp_path: Path) -> None:
+def test_errors_in_yaml(text: str, line: int, words: list[str], tmp_path: Path) -> None:
     path = written(tmp_path, "tree.yaml", text)
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_file(path)
-    message = sentence(caught)
+    message = message_of(caught)
     assert message.startswith(f"{path}:{line}: " if line else f"{path}: "), message
     assert all(word in message for word in words), message
+
+
+def test_a_deep_yaml_file(tmp_path: Path) -> None:
+    depth = 90
+    text = "tree: " + "".join(f"{{c{i}: " for i in range(depth)) + depth * "}"
+    hierarchy = Hierarchy.from_file(written(tmp_path, "tree.yaml", text))
+    assert hierarchy.num_classes == [1] * depth
 
 
 def test_tens_of_thousands_of_classes() -> None:
@@ -296,11 +304,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         "missing.yaml": "no such hierarchy file",
         "folder.yaml": "cannot be read",
         "latin.txt": "UTF-8",
-        "tree.json": "ends in .yaml",
+        "tree.json": "expected .yaml, .yml, .txt, .csv or .tsv",
     }.items():
         with pytest.raises(ValueError) as caught:
             Hierarchy.from_file(tmp_path / name)
-        message = sentence(caught)
+        message = message_of(caught)
         assert message.startswith(f"{tmp_path / name}: ")
         assert words in message
 
@@ -308,7 +316,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 # The plugin.
 
 
-def test_a_recipe_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_with_a_hierarchy_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, "tree.txt", "a\nb\n  c\n  d\n")
     hierarchy = registry.hierarchies.get("file")(path=Path("tree.txt"))
@@ -318,5 +326,5 @@ def test_a_recipe_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     assert same(build(component), hierarchy)
     path.write_text("a\na\n")
-    with pytest.raises(RecipeError, match=r"hierarchy: file: tree.txt:2: .*'a' stands twice"):
+    with pytest.raises(RecipeError, match=r"hierarchy: file: tree.txt:2: duplicate class 'a'"):
         build(component)

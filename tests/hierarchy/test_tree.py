@@ -1,4 +1,4 @@
-"""The class tree and its tensors, against values worked by hand and against the nested dict."""
+"""Class trees and their tensors, compared with hand-written values and with the nested dict."""
 
 import doctest
 import sys
@@ -54,7 +54,7 @@ def test_pascal_part_upper_body_is_1_2_4_6(pascal: Hierarchy) -> None:
     assert all(parents.dtype == torch.int64 for parents in pascal.parents)
 
 
-def test_pascal_part_ancestors_hold_the_node_itself(pascal: Hierarchy) -> None:
+def test_pascal_part_ancestors_include_the_node_itself(pascal: Hierarchy) -> None:
     # Nodes: 0 background, 1 body | 2 background, 3 upper, 4 lower | 5 background, 6 low_hand,
     # 7 torso, 8 low_leg, 9 head, 10 up_leg, 11 up_hand.
     expected = {
@@ -110,7 +110,7 @@ def test_pascal_part_encode(pascal: Hierarchy, dtype: torch.dtype) -> None:
     ]
 
 
-def test_a_mask_without_batch_and_a_strided_one(pascal: Hierarchy) -> None:
+def test_masks_without_batch_and_with_strides(pascal: Hierarchy) -> None:
     mask = torch.randint(0, 9, (6, 10), dtype=torch.uint8)
     before = mask.clone()
     assert torch.equal(pascal.encode(mask), pascal.encode(mask[None])[0])
@@ -118,7 +118,7 @@ def test_a_mask_without_batch_and_a_strided_one(pascal: Hierarchy) -> None:
     assert torch.equal(mask, before)
 
 
-def test_values_outside_the_table_are_void(pascal: Hierarchy) -> None:
+def test_values_without_a_label_are_ignored(pascal: Hierarchy) -> None:
     mask = torch.tensor([[-1, -2, -100, 7, 8, 255, 2**40, -(2**40)]])
     assert pascal.encode(mask).eq(-100).all()
     assert pascal.encode(torch.full((2, 2), 255, dtype=torch.uint8)).eq(-100).all()
@@ -163,7 +163,7 @@ def test_mappings_within_lists() -> None:
     assert as_list.level_names[2] == ["head", "left", "right"]
 
 
-def test_labels_order_the_leaves_and_the_tree_the_inner_levels() -> None:
+def test_leaves_are_sorted_by_label_and_inner_levels_by_tree() -> None:
     hierarchy = Hierarchy.from_tree(
         {"warm": ["red", "orange"], "cold": ["blue", "green"]},
         labels={0: "green", 3: "red", 5: "blue"},
@@ -176,7 +176,7 @@ def test_labels_order_the_leaves_and_the_tree_the_inner_levels() -> None:
     ]
 
 
-def test_a_label_of_an_inner_node_leaves_the_levels_below_open() -> None:
+def test_levels_below_an_inner_label_are_ignored() -> None:
     hierarchy = Hierarchy.from_tree(
         {"background": None, "body": {"upper": ["head", "arm"], "lower": ["leg"]}},
         labels={0: "background", 1: "head", 2: "arm", 3: "leg", 4: "body", 5: "upper"},
@@ -238,27 +238,25 @@ def test_thousands_of_classes() -> None:
     assert hierarchy.num_classes == [4, 20, 100, 500, 5_000]
     assert torch.equal(encoded[:, 0].T, hierarchy.paths)
     with pytest.raises(ValueError) as caught:
-        Hierarchy.from_tree(tree, labels=["quite another name"])
+        Hierarchy.from_tree(tree, labels=["unknown class"])
     assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("void", [(), (1,), (255,), (2**62,)])
-def test_void_costs_no_memory(void: tuple[int, ...]) -> None:
+def test_void_values_take_no_memory(void: tuple[int, ...]) -> None:
     hierarchy = Hierarchy.from_tree(["a", "b"], labels={0: "a", 2: "b"}, void=void)
     assert hierarchy.void == void
     mask = torch.tensor([[0, 1, 2, 3, 255, 2**62]])
     assert hierarchy.encode(mask).tolist() == [[[0, -100, 1, -100, -100, -100]]]
 
 
-def test_the_example_of_the_documentation() -> None:
-    import hieraseg.hierarchy
-
-    results = doctest.testmod(sys.modules[hieraseg.hierarchy.__name__])
+def test_docstring_examples() -> None:
+    results = doctest.testmod(sys.modules[Hierarchy.__module__])
     assert results.attempted > 3
     assert results.failed == 0
 
 
-# Mistakes.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -273,16 +271,16 @@ def test_the_example_of_the_documentation() -> None:
         ({"body": ["head", 7]}, {}, ["body", "7"]),
         ({"body": ["head", ""]}, {}, ["body", "''"]),
         ({"body": {1: ["head"]}}, {}, ["body", "1"]),
-        ({"body": ["head", "head"]}, {}, ["'head'", "twice"]),
-        ({"head": {"head": None}}, {}, ["'head'", "twice"]),
-        ({"a": ["x"], "b": ["x"]}, {}, ["'x'", "twice"]),
+        ({"body": ["head", "head"]}, {}, ["duplicate class 'head'"]),
+        ({"head": {"head": None}}, {}, ["duplicate class 'head'"]),
+        ({"a": ["x"], "b": ["x"]}, {}, ["duplicate class 'x'"]),
         (["a", "b"], {"labels": ["a", "tail"]}, ["label 1", "'tail'", "a, b"]),
-        (["a", "b"], {"labels": {-1: "a"}}, ["label -1", "negative"]),
-        (["a", "b"], {"void": [1]}, ["label 1", "void"]),
+        (["a", "b"], {"labels": {-1: "a"}}, ["label -1 (a)", "in [0, 65535]"]),
+        (["a", "b"], {"void": [1]}, ["label 1", "both void and 'b'"]),
         (["a", "b"], {"labels": {65_536: "a"}}, ["label 65536 (a)", "65535"]),
         (["a", "b"], {"labels": "ab"}, ["labels", "list", "'ab'"]),
         (["a", "b"], {"background": "sky"}, ["'sky'", "a, b"]),
-        ({"a": ["b"]}, {"background": "a"}, ["'a'", "no leaf"]),
+        ({"a": ["b"]}, {"background": "a"}, ["'a'", "not a leaf"]),
         ({"body": {}}, {}, ["body is empty", "null"]),
         ({"body": {"upper": []}}, {}, ["body > upper is empty", "null"]),
         ({"body": ["head", {}]}, {}, ["body is empty"]),
@@ -292,16 +290,16 @@ def test_the_example_of_the_documentation() -> None:
         (["l", "r"], {"pairs": ["lr"]}, ["pairs", "'lr'"]),
         (["l", "r"], {"pairs": [("l",)]}, ["pairs", "('l',)"]),
         (["l", "r"], {"pairs": [("l", "l")]}, ["pairs", "('l', 'l')"]),
-        (["l", "r"], {"pairs": [("l", "rr")]}, ["pairs", "'rr' is not in the tree", "'r'?"]),
-        (["l", "r", "x"], {"pairs": [("l", "r"), ("x", "l")]}, ["'l' stands in two pairs"]),
+        (["l", "r"], {"pairs": [("l", "rr")]}, ["pairs", "unknown class 'rr'", "'r'?"]),
+        (["l", "r", "x"], {"pairs": [("l", "r"), ("x", "l")]}, ["'l' is in two pairs"]),
         ({"a": ["l"], "b": ["r"]}, {"pairs": [("l", "r")]}, ["'a > l'", "'a > r'"]),
         ({"l": ["a"], "r": ["b"]}, {"pairs": [("l", "r")]}, ["'l > a'", "'r > a'"]),
         ({"l": ["a"], "r": None}, {"pairs": [("l", "r")]}, ["'l > a'", "'r > a'"]),
         ({"a": ["l"], "r": ["b"]}, {"pairs": [("l", "r")]}, ["'a > l'", "'a > r'"]),
-        (["l", "r"], {"pairs": [("l", "r")], "labels": {3: "r"}}, ["'r' to 'l'", "label both"]),
+        (["l", "r"], {"pairs": [("l", "r")], "labels": {3: "r"}}, ["'r' into 'l'", "label both"]),
     ],
 )
-def test_mistakes_are_one_sentence(tree: Any, settings: dict[str, Any], words: list[str]) -> None:
+def test_errors_are_one_sentence(tree: Any, settings: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValueError) as caught:
         Hierarchy.from_tree(tree, **settings)
     message = str(caught.value)
@@ -351,7 +349,7 @@ def test_without_pairs_a_flip_swaps_nothing(pascal: Hierarchy) -> None:
 
 @given(nested_trees(), st.data())
 def test_flips_of_random_trees(tree: Tree, data: st.DataObject) -> None:
-    """Two mirrored copies of a tree beside a third that stays."""
+    """Two mirrored copies of a tree and an unpaired third one."""
 
     def renamed(branch: Tree, side: str) -> Tree:
         return {
@@ -368,10 +366,10 @@ def test_flips_of_random_trees(tree: Tree, data: st.DataObject) -> None:
     mirrored = hierarchy.mirrored
     for level, names_here in enumerate(hierarchy.level_names):
         assert torch.equal(mirrored[level][mirrored[level]], torch.arange(len(names_here)))
-        for name, image in zip(names_here, mirrored[level].tolist(), strict=True):
+        for name, flipped_index in zip(names_here, mirrored[level].tolist(), strict=True):
             side, _, rest = name.partition(" ")
             other = {"left": f"right {rest}", "right": f"left {rest}"}.get(side, name)
-            assert names_here[image] == other
+            assert names_here[flipped_index] == other
         if level:
             parents = hierarchy.parents[level]
             assert torch.equal(parents[mirrored[level]], mirrored[level - 1][parents])
@@ -383,11 +381,11 @@ def test_flips_of_random_trees(tree: Tree, data: st.DataObject) -> None:
         assert torch.equal(flipped[level], expected)
 
 
-# Random trees against the nested dict.
+# Random trees, compared with the nested dict.
 
 
 def breadth_first(start: Node, ancestors: dict[Node, set[Node]]) -> dict[Node, int]:
-    """Edges from a node to each node, over the tree's edges and a virtual node above its roots."""
+    """Number of edges from a node to every other, with a virtual node above the roots."""
     virtual: Node = (-1, "")
     neighbours: dict[Node, set[Node]] = {virtual: set()}
     for node in ancestors:

@@ -1,4 +1,4 @@
-"""Random class trees with what they mean, worked out from the nested mapping alone."""
+"""Random class trees, and their properties computed from the nested mapping alone."""
 
 from itertools import count
 
@@ -10,7 +10,7 @@ from hieraseg import Hierarchy
 
 Tree = dict[str, "Tree | None"]
 Node = tuple[int, str]
-"""Level (0 is level 1) and name; a chain is a node of its own on each level."""
+"""Level (0 is level 1) and name; a chain has one node on each level."""
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -23,7 +23,7 @@ cuda = [
 
 @st.composite
 def nested_trees(draw: st.DrawFn, max_levels: int = 4) -> Tree:
-    """Class trees of 1 to `max_levels` levels: several roots, uneven depth, single children."""
+    """Class trees of 1 to `max_levels` levels, with several roots and uneven depth."""
     names = (f"class{number}" for number in count())
 
     def branch(levels: int) -> Tree:
@@ -36,7 +36,7 @@ def nested_trees(draw: st.DrawFn, max_levels: int = 4) -> Tree:
 
 
 def leaf_paths(tree: Tree) -> list[tuple[str, ...]]:
-    """The name on each level of every leaf's path, a chain's repeated down to the last level."""
+    """Names of all levels for each leaf. The name of a chain is repeated to the last level."""
 
     def walk(branch: Tree) -> list[tuple[str, ...]]:
         paths: list[tuple[str, ...]] = []
@@ -50,7 +50,7 @@ def leaf_paths(tree: Tree) -> list[tuple[str, ...]]:
 
 
 def ancestors_of(tree: Tree) -> dict[Node, set[Node]]:
-    """Each node with all nodes above it, and itself."""
+    """The ancestors of each node, including itself."""
     return {
         (level, path[level]): set(enumerate(path[: level + 1]))
         for path in leaf_paths(tree)
@@ -59,11 +59,11 @@ def ancestors_of(tree: Tree) -> dict[Node, set[Node]]:
 
 
 def descendants_of(tree: Tree) -> dict[Node, set[Node]]:
-    """Each node with all nodes below it, and itself."""
+    """The descendants of each node, including itself."""
     ancestors = ancestors_of(tree)
     return {node: {below for below in ancestors if node in ancestors[below]} for node in ancestors}
 
 
 def nodes_of(hierarchy: Hierarchy) -> list[Node]:
-    """The nodes in the order in which a hierarchy counts them."""
+    """Nodes in the order of their indices in a hierarchy."""
     return [(level, name) for level, names in enumerate(hierarchy.level_names) for name in names]

@@ -1,4 +1,4 @@
-"""The rules of a class tree, checked on its names alone: each is broken in one sentence."""
+"""Rules of class trees, checked on names alone. Every violation is one sentence."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from textwrap import shorten
@@ -7,13 +7,14 @@ from typing import Any
 from hieraseg.errors import did_you_mean
 
 NamePath = tuple[str, ...]
+PlainTree = dict[str, Any] | list[Any]
 
 LARGEST_LABEL = 65_535
 """Masks have at most 16 bits."""
 
 
 class Name(str):
-    """A name that knows the line it was written on."""
+    """String that knows the line on which it is written."""
 
     line: int
 
@@ -24,12 +25,12 @@ class Name(str):
 
 
 class TreeError(ValueError):
-    """What is wrong with a class tree.
+    """An invalid class tree.
 
     Args:
         problem: one sentence.
-        name: what it is about, which tells the line if it was read from a text.
-        line: the line, where no name tells it.
+        name: class or key that the problem is about; if it is a `Name`, its line is reported.
+        line: line of a problem without a name, from 1; 0 if there is none.
     """
 
     def __init__(self, problem: str, name: object = None, line: int = 0) -> None:
@@ -39,36 +40,35 @@ class TreeError(ValueError):
 
 
 def leaf_paths(tree: Any) -> Iterator[NamePath]:
-    """The names from a root down to each leaf, in the order of the tree.
+    """Names from a root down to each leaf, in the order of the tree.
 
     Raises:
-        TreeError: no tree, an empty branch, a name that is no text or stands twice.
+        TreeError: the tree or a branch is empty, or a name is duplicate or no string.
     """
     seen: dict[str, str] = {}
-    todo: list[tuple[NamePath, Any, Any]] = [((), *root) for root in reversed(_branch(tree, ()))]
-    while todo:
-        above, name, children = todo.pop()
+    # A stack instead of recursion, so that trees can have any depth.
+    stack: list[tuple[NamePath, Any, Any]] = [((), *root) for root in reversed(_branch(tree, ()))]
+    while stack:
+        above, name, children = stack.pop()
         if not isinstance(name, str) or not name:
             raise TreeError(
-                f"{_place(above)}: a class name must be a non-empty text, got {name!r}",
+                f"{_place(above)}: a class name must be a non-empty string, got {name!r}",
                 name if isinstance(name, Name) else above[-1] if above else None,
             )
         if name in seen:
             raise TreeError(
-                f"the class {name!r} stands twice in the tree{first_line(seen[name])}: "
-                "names are unique",
-                name,
+                f"duplicate class {name!r}{first_line(seen[name])}; names must be unique", name
             )
         seen[name] = name
         path = (*above, name)
         if children is None:
             yield path
         else:
-            todo += [(path, *child) for child in reversed(_branch(children, path))]
+            stack += [(path, *child) for child in reversed(_branch(children, path))]
 
 
 def _branch(branch: Any, path: NamePath) -> list[tuple[Any, Any]]:
-    """The classes of a mapping or list, each with what lies below it."""
+    """Classes of a mapping or list, each with its children."""
     name = path[-1] if path else None
     if isinstance(branch, Mapping):
         classes = list(branch.items())
@@ -83,85 +83,92 @@ def _branch(branch: Any, path: NamePath) -> list[tuple[Any, Any]]:
             f"{_place(path)}: expected a mapping or a list of names, got {branch!r}", name
         )
     if not classes:
-        fix = "children, or null (None) if it is a leaf" if path else "at least one class"
-        raise TreeError(f"{_place(path)} is empty: give it {fix}", name)
+        fix = "add children, or use null (None) for a leaf" if path else "add at least one class"
+        raise TreeError(f"{_place(path)} is empty; {fix}", name)
     return classes
 
 
 def check_labels(labels: Mapping[int, str], void: Collection[int], names: Collection[str]) -> None:
-    """Refuse label values that name no class, lie out of range or are void as well."""
+    """Check the label values of classes.
+
+    Raises:
+        TreeError: a label has an unknown class, is out of range, or is void as well.
+    """
     for value, name in labels.items():
         if name not in names:
-            raise TreeError(
-                f"label {value} names the class {name!r}, which is not in the tree; "
-                f"{_hint(name, names)}",
-                name,
-            )
-        if value < 0:
-            raise TreeError(f"label {value} ({name}) is negative: label values start at 0", name)
-        if value > LARGEST_LABEL:
-            raise TreeError(
-                f"label {value} ({name}) is too large: label values end at {LARGEST_LABEL}", name
-            )
+            raise TreeError(f"label {value}: unknown class {name!r}, {_hint(name, names)}", name)
+        if not 0 <= value <= LARGEST_LABEL:
+            raise TreeError(f"label {value} ({name}): must be in [0, {LARGEST_LABEL}]", name)
         if value in void:
-            raise TreeError(f"label {value} is void and names a class: choose one", name)
+            raise TreeError(f"label {value} is both void and {name!r}; remove one of them", name)
 
 
 def check_background(background: str | None, leaves: Collection[str]) -> None:
-    """Refuse a background that is no leaf."""
+    """Check the name of the background class.
+
+    Raises:
+        TreeError: it is not a leaf.
+    """
     if background is not None and background not in leaves:
         raise TreeError(
-            f"the background class {background!r} is no leaf of the tree; "
-            f"{_hint(background, leaves)}",
+            f"background: {background!r} is not a leaf of the tree, {_hint(background, leaves)}",
             background,
         )
 
 
-def mirror_images(
-    pairs: Iterable[Sequence[str]], paths: Collection[NamePath], labelled: Collection[str]
+def mirrored_names(
+    pairs: Iterable[Sequence[str]], paths: Collection[NamePath], labeled: Collection[str]
 ) -> dict[str, str]:
-    """Each paired class's counterpart.
+    """Name of each paired class after a horizontal flip.
 
     Args:
         pairs: left and right classes.
-        paths: from level 1 down to each leaf, all of L names.
-        labelled: the classes that labels name.
+        paths: names of all L levels for each leaf.
+        labeled: classes that have a label value.
 
     Raises:
-        TreeError: a pair that is none, or a tree or labels that change in a flip.
+        TreeError: a pair is invalid, or flipped classes are not in the tree or have no label.
     """
     names = {name: None for path in paths for name in path}
-    images: dict[str, str] = {}
+    mirrored: dict[str, str] = {}
     for pair in pairs:
         if isinstance(pair, str) or len(pair) != 2 or pair[0] == pair[1]:
-            raise TreeError(f"pairs: expected two classes, got {pair!r}", next(iter(pair), None))
-        for name, image in (pair, pair[::-1]):
+            raise TreeError(
+                f"pairs: expected two different classes, got {pair!r}", next(iter(pair), None)
+            )
+        for name, other in (pair, pair[::-1]):
             if name not in names:
-                raise TreeError(f"pairs: {name!r} is not in the tree; {_hint(name, names)}", name)
-            if name in images:
-                raise TreeError(f"pairs: {name!r} stands in two pairs: keep one", name)
-            images[name] = image
+                raise TreeError(f"pairs: unknown class {name!r}, {_hint(name, names)}", name)
+            if name in mirrored:
+                raise TreeError(f"pairs: {name!r} is in two pairs; keep one", name)
+            mirrored[name] = other
+    _check_flip(mirrored, paths, labeled)
+    return mirrored
+
+
+def _check_flip(
+    mirrored: Mapping[str, str], paths: Collection[NamePath], labeled: Collection[str]
+) -> None:
     known = set(paths)
     for path in paths:
-        image_path = tuple(images.get(name, name) for name in path)
-        if image_path not in known:
+        flipped = tuple(mirrored.get(name, name) for name in path)
+        if flipped not in known:
             raise TreeError(
-                f"pairs: a flip makes {_place(path)!r} to {_place(image_path)!r}, which the tree "
-                "does not have: pair the classes above and below too",
-                next(images[images[name]] for name in path if name in images),
+                f"pairs: a flip turns {_place(path)!r} into {_place(flipped)!r}, which is not in "
+                "the tree; pair the classes above and below too",
+                next(mirrored[mirrored[name]] for name in path if name in mirrored),
             )
-    for name, image in images.items():
-        if name in labelled and image not in labelled:
+    for name, other in mirrored.items():
+        if name in labeled and other not in labeled:
             raise TreeError(
-                f"pairs: a flip makes {name!r} to {image!r}, but labels name only the first: "
-                "label both or drop the pair",
+                f"pairs: a flip turns {name!r} into {other!r}, which has no label; label both or "
+                "remove the pair",
                 name,
             )
-    return images
 
 
 def first_line(name: object) -> str:
-    """Where a name stood before, to be put into a sentence."""
+    """Line of the first use of a name, as part of an error message."""
     return f" (first on line {name.line})" if isinstance(name, Name) else ""
 
 
@@ -170,5 +177,5 @@ def _place(path: NamePath) -> str:
 
 
 def _hint(name: object, known: Collection[str]) -> str:
-    """The closest name or all of them, cut off where there are thousands."""
+    """The closest known name, or all of them, shortened if there are many."""
     return shorten(did_you_mean(str(name), known), 300, placeholder=" ...")
