@@ -1,4 +1,4 @@
-"""Augmentation: reproducible, aligned with the mask, and as strong as it says."""
+"""Augmentation: reproducible, aligned with the mask, and of the documented strength."""
 
 import math
 from typing import Any
@@ -19,12 +19,12 @@ CODES = 7
 
 
 def _only(**changes: Any) -> Augmentation:
-    """An augmentation with these changes alone."""
+    """An augmentation with these transforms only."""
     return Augmentation(**{**OFF, **changes})
 
 
 def _batch(images: int = 6, height: int = 24, width: int = 32) -> tuple[Tensor, Tensor]:
-    """Smooth pictures and blobs of labels, as they come from a store (channels last)."""
+    """Smooth images and masks of blobs, channels last as in a store."""
     draw = generator(11, 0)
     pixels = torch.rand(images, 3, height // 4, width // 4, generator=draw)
     pixels = torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear")
@@ -35,7 +35,7 @@ def _batch(images: int = 6, height: int = 24, width: int = 32) -> tuple[Tensor, 
 
 
 def _fixed(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
-    """Every random number is this share of its range; a change of probability 1 stays chosen."""
+    """Make every random number this fraction of its range."""
 
     def rand(*size: int, generator: torch.Generator) -> Tensor:
         return torch.full(size, share)
@@ -43,14 +43,14 @@ def _fixed(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     monkeypatch.setattr(torch, "rand", rand)
 
 
-def test_without_changes_images_are_scaled_and_masks_kept() -> None:
+def test_without_transforms_images_are_scaled_and_masks_kept() -> None:
     images, masks = _batch()
     changed, labels = _only()(images, masks, generator(0, 1, 1))
     assert torch.equal(changed, images.float() / 255)
     assert torch.equal(labels, masks)
 
 
-def test_the_changes_follow_from_seed_epoch_and_step() -> None:
+def test_transforms_depend_on_seed_epoch_and_step() -> None:
     images, masks = _batch()
     augment = Augmentation()
 
@@ -62,7 +62,7 @@ def test_the_changes_follow_from_seed_epoch_and_step() -> None:
     torch.rand(5)
     state = torch.get_rng_state()
     again = once(1, 2, 3)
-    assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
+    assert torch.equal(torch.get_rng_state(), state), "the global generator is not used"
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
@@ -71,10 +71,8 @@ def test_the_changes_follow_from_seed_epoch_and_step() -> None:
 
 @pytest.mark.parametrize("images", [2, 5, 8])
 @pytest.mark.parametrize("processes", [2, 3])
-def test_an_image_is_changed_alike_whatever_the_number_of_processes(
-    images: int, processes: int
-) -> None:
-    """Also where the processes cannot share a batch evenly."""
+def test_transforms_do_not_depend_on_the_number_of_processes(images: int, processes: int) -> None:
+    """Also if the batch cannot be divided evenly."""
     pixels, masks = _batch(images)
     augment = Augmentation(crop=0.9, flip=0.5, affine=0.9, photometric=0.9, blur=0.9, noise=0)
     whole = augment(pixels, masks, generator(4, 1, 1))
@@ -98,7 +96,7 @@ def test_noise_differs_between_processes() -> None:
     assert noised > 0
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_modified() -> None:
     images, masks = _batch()
     before = images.clone(), masks.clone()
     every = Augmentation(1, 1, 1, 1, 1)
@@ -149,17 +147,17 @@ def test_a_flip_swaps_left_and_right_on_every_level() -> None:
     changed, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
     assert torch.equal(changed, augment(images, masks, generator(0, 0))[0])
     assert labels.dtype == torch.uint8
-    truth, expected = LEFT_RIGHT.encode(labels), LEFT_RIGHT.encode(masks.flip(-1))
+    found, expected = LEFT_RIGHT.encode(labels), LEFT_RIGHT.encode(masks.flip(-1))
     for level, image in enumerate(LEFT_RIGHT.mirrored):
         classes = expected[:, level]
         swapped = torch.where(classes < 0, classes, image[classes.clamp(min=0)])
-        assert torch.equal(truth[:, level], swapped)
+        assert torch.equal(found[:, level], swapped)
     outside = masks.flip(-1) > 5
     assert torch.equal(labels[outside], masks.flip(-1)[outside])
 
 
 def test_only_flipped_images_swap_left_and_right() -> None:
-    """The same crops, turns and colours are drawn; each image is swapped whole or not at all."""
+    """The other transforms stay the same, and the whole mask of an image is swapped or none."""
     images, masks = _batch(64)
     mirrored = LEFT_RIGHT.mirrored_labels
     augment = Augmentation(crop=0.5, flip=0.4, affine=0.5, rotate=10)
@@ -167,7 +165,7 @@ def test_only_flipped_images_swap_left_and_right() -> None:
     paired = augment(images, masks, generator(3, 1), mirrored_labels=mirrored)
     assert torch.equal(paired[0], plain[0])
     swap = torch.cat([mirrored, torch.arange(len(mirrored), 256)]).byte()
-    # Without the other changes the same images are flipped: their numbers are drawn apart.
+    # The random numbers of a flip do not depend on the other transforms.
     flipped = (_only(flip=0.4)(images, masks, generator(3, 1))[1] != masks).any(2).any(1)
     assert 10 < flipped.sum() < 40
     expected = torch.where(flipped[:, None, None], swap[plain[1].long()], plain[1])
@@ -176,7 +174,7 @@ def test_only_flipped_images_swap_left_and_right() -> None:
 
 @pytest.mark.parametrize("size", [(24, 32), (40, 20)])
 def test_image_and_mask_move_together(size: tuple[int, int]) -> None:
-    """The image is its mask's colour code: whatever pixel is not blended shows its label."""
+    """Images show the color of each label, so every pixel that is not blended shows its label."""
     _, masks = _batch(8, *size)
     codes = torch.randint(0, 256, (CODES, 3), generator=generator(3, 0)).byte()
     images = codes[masks.long()].movedim(-1, 1)
@@ -188,7 +186,7 @@ def test_image_and_mask_move_together(size: tuple[int, int]) -> None:
         pure = shown.any(1)
         assert pure.float().mean() > 0.3
         assert torch.equal(shown.byte().argmax(1)[pure], labels.long()[pure])
-        # At a blended pixel the label is the nearest of four, whose weight is a quarter or more.
+        # At a blended pixel the label is the nearest of four, with a weight of at least 1/4.
         own = codes[labels.long()].movedim(-1, 1) / 255
         assert (changed - own).abs().max() <= 0.75 + 1e-4
         assert not torch.equal(labels, masks)
@@ -207,8 +205,8 @@ def test_shift_scale_and_rotation_against_torchvision(
     angle, zoom = rotate * (2 * share - 1), 1 + scale * (2 * share - 1)
     height, width = size
     moved = [(2 * share - 1) * shift * side for side in (width, height)]
-    # Ours says where an output pixel comes from: p = R(angle) q / zoom + moved. torchvision says
-    # where an input pixel goes: q = zoom R(-angle) (p - moved).
+    # Ours maps output to input pixels: p = R(angle) q / zoom + moved. torchvision maps input to
+    # output pixels: q = zoom R(-angle) (p - moved).
     turn = math.radians(angle)
     x = zoom * (math.cos(turn) * -moved[0] + math.sin(turn) * -moved[1])
     y = zoom * (-math.sin(turn) * -moved[0] + math.cos(turn) * -moved[1])
@@ -229,10 +227,10 @@ def test_shift_scale_and_rotation_against_torchvision(
 def test_a_quarter_and_a_half_turn_are_exact(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    """No resampling is needed, so nothing is left to tolerance."""
+    """No resampling is needed, so the comparison is exact."""
     images = (torch.rand(2, 3, *size) * 255).byte()
     masks = torch.randint(0, 256, (2, *size)).byte()
-    _fixed(monkeypatch, 0.0)  # the lower end of the range: minus the largest angle
+    _fixed(monkeypatch, 0.0)  # the lower end of the range: minus the maximum angle
     half, labels = _only(affine=1, rotate=180, scale=0, shift=0)(images, masks, generator(0, 0))
     torch.testing.assert_close(half, images.flip(-1, -2).float() / 255, rtol=0, atol=1e-3)
     assert torch.equal(labels, masks.flip(-1, -2))
@@ -243,8 +241,8 @@ def test_a_quarter_and_a_half_turn_are_exact(
     assert torch.equal(labels[:, rows, columns], masks[:, rows, columns].rot90(-1, (1, 2)))
 
 
-def test_the_angle_is_uniform_up_to_the_largest() -> None:
-    """A bright spot away from the centre of an oblong image tells by what angle it was turned."""
+def test_the_angle_is_uniform_up_to_the_maximum() -> None:
+    """The position of a bright spot off the center shows the angle."""
     height, width, away = 61, 121, 20
     images = torch.zeros(400, 3, height, width, dtype=torch.uint8)
     images[
@@ -266,7 +264,7 @@ def test_the_angle_is_uniform_up_to_the_largest() -> None:
 
 
 def _ramps(height: int, width: int, images: int) -> Tensor:
-    """Red grows with x, green with y, from the first to the last pixel centre: 0 to 250."""
+    """Red increases with x and green with y, from 0 at the first pixel to 250 at the last."""
     pixels = torch.zeros(images, 3, height, width)
     pixels[:, 0] = torch.linspace(0, 250, width)
     pixels[:, 1] = torch.linspace(0, 250, height)[:, None]
@@ -280,7 +278,7 @@ def test_the_area_and_the_ratio_of_crops(scale: tuple[float, float]) -> None:
     masks = torch.zeros(images, height, width, dtype=torch.uint8)
     changed, _ = _only(crop=1, crop_scale=scale)(pixels, masks, generator(0, 0))
     red, green = changed[:, 0] * 255 / 250, changed[:, 1] * 255 / 250
-    # The slope between two inner pixels is the share of the side that the crop shows.
+    # The slope between two inner pixels is the relative size of the crop.
     across = (red[:, 60, 200] - red[:, 60, 50]) * (width - 1) / 150
     down = (green[:, 100, 100] - green[:, 25, 100]) * (height - 1) / 75
     area, ratio = across * down, across / down
@@ -294,7 +292,7 @@ def test_the_area_and_the_ratio_of_crops(scale: tuple[float, float]) -> None:
     if scale == (0.3, 0.6):
         assert ratio.min() < 0.8
         assert ratio.max() > 1.25
-    # Crops lie inside the image, anywhere.
+    # Crops lie anywhere inside the image.
     left = red[:, 60, 50] - across * (50 - (width - 1) / 2) / (width - 1) - across / 2
     slack = 1 - across
     assert left.min() > -0.02
@@ -312,25 +310,25 @@ PHOTOMETRIC = {
 
 @pytest.mark.parametrize("change", PHOTOMETRIC)
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_colour_changes_against_torchvision(
+def test_color_jitter_against_torchvision(
     monkeypatch: pytest.MonkeyPatch, change: str, share: float
 ) -> None:
     images, masks = _batch()
     images = (images * 0.5 + 50).byte()  # nothing is cut off at black or white
-    changed = _coloured(monkeypatch, share, images, masks, **{change: 0.2})
+    changed = _jittered(monkeypatch, share, images, masks, **{change: 0.2})
     expected = PHOTOMETRIC[change](images.float() / 255, 1 + 0.2 * (2 * share - 1))
     torch.testing.assert_close(changed, expected, rtol=0, atol=2e-3)
     assert (changed - images / 255).abs().max() > 0.005
 
 
-def _coloured(
+def _jittered(
     monkeypatch: pytest.MonkeyPatch, share: float, images: Tensor, masks: Tensor, **changes: float
 ) -> Tensor:
-    """The images after these changes of colour, by this share of their range."""
+    """Apply color jitter at this fraction of its range."""
     none = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
     augment = _only(photometric=1, **{**none, **changes})
 
-    # The second number of the photometric ones says noise or colour: colour, from 0.5 on.
+    # The second number of the photometric ones chooses noise below 0.5, else color jitter.
     def rand(*size: int, generator: torch.Generator) -> Tensor:
         numbers = torch.full(size, share)
         numbers[:, 12] = 0.9
@@ -340,7 +338,7 @@ def _coloured(
     return augment(images, masks, generator(0, 0))[0]
 
 
-def test_hue_turns_colours_as_torchvision_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hue_rotates_colors_like_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     images, masks = _batch()
     images = (images * 0.5 + 50).byte()
     before = images.float() / 255
@@ -350,17 +348,17 @@ def test_hue_turns_colours_as_torchvision_does(monkeypatch: pytest.MonkeyPatch) 
         return difference - (difference * gray).sum(1, keepdim=True)
 
     for share in (0.0, 0.3, 0.8):
-        changed = _coloured(monkeypatch, share, images, masks, hue=0.05)
-        assert ((changed - before) * gray).sum(1).abs().max() < 2e-3, "as bright as before"
-        # torchvision's hue is that of HSV, which changes brightness too; the colours agree.
+        changed = _jittered(monkeypatch, share, images, masks, hue=0.05)
+        assert ((changed - before) * gray).sum(1).abs().max() < 2e-3, "the brightness changes"
+        # torchvision changes the hue of HSV and so the brightness: only colors are compared.
         ours = chroma(changed - before)
         theirs = chroma(tv.adjust_hue(before, 0.05 * (2 * share - 1)) - before)
-        # Ours turns the other way, which is the same as the range is symmetric.
+        # Ours rotates in the other direction, which is equivalent as the range is symmetric.
         assert float((ours * theirs).sum() / ours.norm() / theirs.norm()) < -0.85
         assert 0.8 < float(ours.norm() / theirs.norm()) < 1.4
 
 
-def test_the_noise_has_the_deviation_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_has_the_documented_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.full((4, 3, 64, 64), 128, dtype=torch.uint8)
     masks = torch.zeros(4, 64, 64, dtype=torch.uint8)
     _fixed(monkeypatch, 0.4)
@@ -368,7 +366,7 @@ def test_the_noise_has_the_deviation_it_says(monkeypatch: pytest.MonkeyPatch) ->
     noise = changed - 128 / 255
     assert abs(float(noise.std()) - 0.04) < 0.001
     assert abs(float(noise.mean())) < 0.001
-    assert abs(float((noise[0] * noise[1]).mean())) < 1e-4, "another noise for each image"
+    assert abs(float((noise[0] * noise[1]).mean())) < 1e-4, "two images have the same noise"
 
 
 @pytest.mark.parametrize(("share", "sigma"), [(0.0, 0.4), (0.5, 0.95), (0.99, 1.489)])
@@ -384,7 +382,7 @@ def test_blur_against_torchvision(
     assert torch.equal(labels, masks)
 
 
-def test_a_blur_of_tiny_images_works() -> None:
+def test_blur_of_tiny_images() -> None:
     images = (torch.rand(2, 3, 2, 1) * 255).byte()
     changed, _ = _only(blur=1)(images, torch.zeros(2, 2, 1).byte(), generator(0, 0))
     assert torch.equal(changed, images / 255)
@@ -392,7 +390,7 @@ def test_a_blur_of_tiny_images_works() -> None:
 
 @pytest.mark.parametrize("change", list(OFF))
 @pytest.mark.parametrize("probability", [0.25, 0.8])
-def test_changes_are_as_likely_as_they_say(change: str, probability: float) -> None:
+def test_transforms_have_the_documented_probability(change: str, probability: float) -> None:
     images = (torch.rand(2000, 3, 4, 4) * 255).byte()
     masks = torch.zeros(2000, 4, 4, dtype=torch.uint8)
     strong = {"crop_scale": (0.1, 0.3), "blur_sigma": (1.0, 1.5), "noise": 1.0}
@@ -402,8 +400,8 @@ def test_changes_are_as_likely_as_they_say(change: str, probability: float) -> N
     assert abs(float(share) - probability) < 4 * math.sqrt(probability * (1 - probability) / 2000)
 
 
-def test_changes_are_chosen_apart_from_each_other() -> None:
-    """Of four combinations of two changes of probability 1/2, each is seen a quarter of times."""
+def test_transforms_are_independent() -> None:
+    """Each of the four combinations of two transforms of probability 1/2 has probability 1/4."""
     images = torch.zeros(2000, 3, 16, 16, dtype=torch.uint8)
     images[..., :4] = 200
     masks = torch.zeros(2000, 16, 16, dtype=torch.uint8)
@@ -430,6 +428,8 @@ def test_changes_are_chosen_apart_from_each_other() -> None:
         {"crop_scale": (0.8, 1.2)},
         {"crop_ratio": (0.0, 1.0)},
         {"crop_ratio": (2.0, 1.0)},
+        {"rotate": -1.0},
+        {"rotate": math.inf},
         {"scale": 1.0},
         {"scale": -0.1},
         {"shift": -0.1},
@@ -442,16 +442,16 @@ def test_changes_are_chosen_apart_from_each_other() -> None:
         {"blur_sigma": (2.0, 1.0)},
     ],
 )
-def test_values_out_of_range_are_one_sentence(values: dict[str, Any]) -> None:
+def test_arguments_out_of_range(values: dict[str, Any]) -> None:
     (key,) = values
-    with pytest.raises(ValueError, match=f"^{key} is .*, but ") as caught:
+    with pytest.raises(ValueError, match=f"^{key} must be .*, got ") as caught:
         Augmentation(**values)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_changes_images_as_the_cpu_does() -> None:
+def test_cuda_equals_cpu() -> None:
     images, masks = _batch(16, 64, 48)
     augment = Augmentation(crop=0.8, affine=0.8, photometric=0.8, blur=0.8, noise=0)
     for step in range(5):
@@ -463,5 +463,5 @@ def test_cuda_changes_images_as_the_cpu_does() -> None:
         difference = (on_device[0].cpu() - expected[0]).abs()
         assert difference.mean() < 1e-4
         assert difference.max() < 0.02
-        # A sample halfway between two pixels may round to either.
+        # Samples halfway between two pixels may be rounded to either.
         assert (on_device[1].cpu() == expected[1]).float().mean() > 0.999

@@ -31,7 +31,7 @@ class Batch:
         return Batch(*moved)
 
 
-def load(store: Store, steps: list[Int[Tensor, " B"]], pin_memory: bool) -> Iterator[Batch]:
+def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iterator[Batch]:
     """Yield the batch of each step.
 
     Args:
