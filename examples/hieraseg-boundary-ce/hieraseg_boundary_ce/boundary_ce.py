@@ -1,4 +1,4 @@
-"""Cross-entropy that weighs pixels near class boundaries more."""
+"""Cross-entropy with a higher weight on pixels near class boundaries."""
 
 import torch
 import torch.nn.functional as F
@@ -6,30 +6,31 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from hieraseg.functional import level_terms, mean_over_valid
+from hieraseg.types import NonNegativeFloat, PositiveInt, check_arguments
 
 
+@check_arguments
 class BoundaryCrossEntropy(Loss):
-    """Cross-entropy of each level, where pixels near a boundary of that level weigh more.
+    """Cross-entropy on each level, with a higher weight on pixels near a boundary of that level.
 
-    A pixel is near a boundary if the square of `2 radius + 1` pixels around it has two classes;
-    void pixels are none. Per level, the mean over valid pixels, weighted by 1 or by 1 + `weight`.
+    A pixel is near a boundary if the square of side `2 radius + 1` around it contains more than
+    one class; void pixels do not count as a class. Each level is a weighted mean over valid
+    pixels, with weight `1 + weight` near boundaries and 1 elsewhere.
 
     Args:
-        hierarchy: the class tree, from the runner.
-        weight: what a pixel near a boundary weighs more than others.
-        radius: how near that is, in pixels.
+        hierarchy: the class tree, supplied by the runner.
+        weight: additional weight of pixels near a boundary.
+        radius: maximum distance from the boundary, in pixels.
 
     Raises:
-        ValueError: a negative weight, or a radius below 1.
+        ValueError: weight is negative, or radius is not positive.
     """
 
-    def __init__(self, hierarchy: Hierarchy, weight: float = 4.0, radius: int = 2) -> None:
+    def __init__(
+        self, hierarchy: Hierarchy, weight: NonNegativeFloat = 4.0, radius: PositiveInt = 2
+    ) -> None:
         super().__init__()
-        if weight < 0 or radius < 1:
-            raise ValueError(
-                f"weight is {weight} and radius is {radius}, but the weight must not be "
-                "negative, and the radius at least 1"
-            )
         self.hierarchy = hierarchy
         self.weight = weight
         self.radius = radius
@@ -37,24 +38,24 @@ class BoundaryCrossEntropy(Loss):
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """One term per level, from logits `[B, C_l, H, W]` and classes, -100 where ignored."""
-        terms = {}
-        for level, logits in enumerate(prediction.logits):
-            target = targets[:, level]
+        """One term per level, from logits `[B, C_l, H, W]` and targets; -100 is ignored."""
+        costs = []
+        for logits, target in zip(prediction.logits, targets.unbind(1), strict=True):
             cost = F.cross_entropy(
                 logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none"
             )
-            weights = 1 + self.weight * near_boundary(target, self.radius)
-            weights = torch.where(target == IGNORE_INDEX, 0, weights)
-            # Each weight is 0 or at least 1. No valid pixel: zero, with a graph.
-            terms[f"boundary_ce_level{level + 1}"] = (weights * cost).sum() / weights.sum().clamp(
-                min=1
-            )
-        return terms
+            weight = 1 + self.weight * near_boundary(target, self.radius)
+            costs.append(mean_over_valid(cost, target, weight))
+        return level_terms("boundary_ce", costs)
 
 
 def near_boundary(target: Int[Tensor, "B H W"], radius: int) -> Bool[Tensor, "B H W"]:
-    """Where the valid pixels within a square have more than one class."""
+    """Pixels whose surrounding square contains more than one class, void excluded.
+
+    Args:
+        target: class of each pixel on one level, -100 where it is ignored.
+        radius: half the side length of the square, in pixels, without the pixel itself.
+    """
     classes = target.float()
     void = target == IGNORE_INDEX
     window = 2 * radius + 1

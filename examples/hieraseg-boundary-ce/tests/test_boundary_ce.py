@@ -1,4 +1,4 @@
-"""The loss boundary_ce: its contract, and its numbers worked out by hand."""
+"""The loss boundary_ce: its contract, and values worked out by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ class TestBoundaryCrossEntropy(LossContract):
 
 def test_pixels_near_a_boundary() -> None:
     target = torch.tensor([[[0, 0, 0, 0, 1, 1, IGNORE_INDEX, 2]]])
-    # The void pixel parts 1 from 2: within one pixel they do not meet, within two they do.
+    # A void pixel separates 1 from 2: they are two pixels apart.
     assert near_boundary(target, 1).int().tolist() == [[[0, 0, 0, 1, 1, 0, 1, 0]]]
     assert near_boundary(target, 2).int().tolist() == [[[0, 0, 1, 1, 1, 1, 1, 1]]]
 
@@ -25,16 +25,22 @@ def test_pixels_near_a_boundary() -> None:
 def test_a_row_of_pixels_by_hand() -> None:
     hierarchy = Hierarchy.from_tree(["a", "b"])
     targets = torch.tensor([0, 0, 0, 1]).view(1, 1, 1, 4)
-    # The right class has odds of 3 to 1 everywhere but in the first pixel, where it has 1 to 3.
+    # The true class has a score of 1/4 in the first pixel, and of 3/4 in all others.
     logits = torch.zeros(1, 2, 1, 4)
     logits[0, 0] = math.log(3) * torch.tensor([-1.0, 1, 1, -1])
     loss = BoundaryCrossEntropy(hierarchy, weight=3.0, radius=1)
     (term,) = loss(Prediction((logits,)), targets).values()
-    right, wrong = -math.log(3 / 4), -math.log(1 / 4)
-    assert term.item() == pytest.approx((wrong + right + 4 * right + 4 * right) / 10)
+    correct, wrong = -math.log(3 / 4), -math.log(1 / 4)
+    assert term.item() == pytest.approx((wrong + correct + 4 * correct + 4 * correct) / 10)
 
 
-@pytest.mark.parametrize("settings", [{"weight": -1.0}, {"radius": 0}])
-def test_values_out_of_range(settings: dict) -> None:
-    with pytest.raises(ValueError, match="but the weight must not be"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": -1.0}, "weight must be non-negative, got -1.0"),
+        ({"radius": 0}, "radius must be positive, got 0"),
+    ],
+)
+def test_invalid_arguments(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         BoundaryCrossEntropy(Hierarchy.from_tree(["a", "b"]), **settings)

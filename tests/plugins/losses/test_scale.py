@@ -11,14 +11,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hieraseg import Hierarchy, registry
 from hieraseg.testing import LossContract
 from hieraseg.testing.cases import forget_anywhere
-from hieraseg.testing.loss_cases import answer
+from hieraseg.testing.loss_cases import terms_and_gradients
 
 MEMORY = {"rmi": 40, "hssn": 40}
-"""How many times nodes x pixels the largest tensor of a loss may be, where it is more than 2: RMI
-has a matrix of 18 x 18 numbers for each class and image."""
+"""Limit of the size of the largest tensor, as a multiple of nodes x pixels, if it is not 2: RMI has
+a matrix of 18 x 18 values for each class and image."""
 LOOPS_OVER_CLASSES = {"lovasz"}
-"""Losses of other libraries that do so."""
-SETTINGS: dict[str, list[dict[str, Any]]] = {
+"""Losses of other libraries, which we cannot change."""
+ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "bce": [{"level_weights": [0.1, 0.4, 1.0]}],
     "hxe": [{"alpha": 0.0}],
     "level_consistency": [{"gamma": 0.5}],
@@ -27,21 +27,21 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "tree_min": [{"gamma": 2.0}, {"gamma": 0.5}],
     "weighted_ce": [{"class_weights": "median_frequency", "level_weights": [0.1, 0.4, 1.0]}],
 }
-"""Beside the default settings, which `sum` has none of."""
+"""Arguments besides the defaults; `sum` has no defaults."""
 
 
 def cases() -> list[Any]:
-    """Name and settings of every shipped loss."""
+    """Name and arguments of every shipped loss."""
     return [
         (name, settings)
         for name, origin in registry.losses.origins().items()
         if origin.startswith("hieraseg (")
-        for settings in [*([{}] if name != "sum" else []), *SETTINGS.get(name, [])]
+        for settings in [*([{}] if name != "sum" else []), *ARGUMENTS.get(name, [])]
     ]
 
 
 class Watch(TorchDispatchMode):
-    """Counts operations and notes the most numbers in one tensor that they made."""
+    """Counts operations, and records the size of the largest tensor that they create."""
 
     operations = 0
     largest = 0
@@ -52,7 +52,7 @@ class Watch(TorchDispatchMode):
         outputs = result if isinstance(result, tuple | list) else [result]
         for tensor in outputs:
             if isinstance(tensor, Tensor):
-                # A view repeats numbers that are there once.
+                # An expanded view repeats elements that are stored once.
                 elements = tensor.untyped_storage().nbytes() // tensor.element_size()
                 self.largest = max(self.largest, min(tensor.numel(), elements))
         return result
@@ -60,19 +60,19 @@ class Watch(TorchDispatchMode):
 
 @cache
 def wide_hierarchy(leaves: int) -> Hierarchy:
-    """30 roots with ten children each, and these with as many leaves as are asked for."""
+    """30 roots with ten children each, which have `leaves` children each."""
     hierarchy = Hierarchy.from_tree(
         {
             f"{i}": {f"{i}.{j}": [f"{i}.{j}.{k}" for k in range(leaves)] for j in range(10)}
             for i in range(30)
         }
     )
-    hierarchy.on(torch.device("cpu"))  # its tables are made once, and not by the loss
+    hierarchy.on(torch.device("cpu"))  # creates the cached tables outside the loss
     return hierarchy
 
 
 def watch(name: str, settings: dict[str, Any], hierarchy: Hierarchy) -> Watch:
-    """What a step of a loss needs on a tree."""
+    """Run forward and backward of a loss on a tree."""
 
     class Suite(LossContract):
         component = registry.losses.get(name)
@@ -80,14 +80,14 @@ def watch(name: str, settings: dict[str, Any], hierarchy: Hierarchy) -> Watch:
     loss, inputs, targets, generator = Suite().draw(settings, 12, (1, 4, 4), hierarchy)
     targets = forget_anywhere(targets, generator)
     with Watch() as seen:
-        terms, gradients = answer(loss, inputs, targets)
+        terms, gradients = terms_and_gradients(loss, inputs, targets)
     assert all(tensor.isfinite().all() for tensor in (*terms, *gradients))
     return seen
 
 
 @pytest.mark.parametrize(("name", "settings"), cases())
 def test_three_thousand_leaves(name: str, settings: dict[str, Any]) -> None:
-    """Memory is in proportion to nodes x pixels, and no operation is done class by class."""
+    """Memory is proportional to nodes x pixels, and no operation is repeated for each class."""
     hierarchy = wide_hierarchy(10)
     assert hierarchy.num_classes == [30, 300, 3000]
     most = watch(name, settings, hierarchy)

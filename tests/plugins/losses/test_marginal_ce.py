@@ -1,0 +1,70 @@
+"""Marginal cross-entropy against its equation, per pixel and class in float64."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from torch import Tensor
+
+from hieraseg import Hierarchy
+from tests.support.losses import (
+    IGNORED,
+    TREE,
+    assert_close,
+    derive,
+    leaf_sum,
+    make_loss,
+    random_batch,
+    terms_and_leaf_gradient,
+)
+from tests.support.trees import SEEDS, Tree, nested_trees
+
+
+@given(nested_trees(), SEEDS, IGNORED)
+def test_published_equation(tree: Tree, seed: int, ignored: float) -> None:
+    hierarchy, logits, targets = random_batch(tree, seed, ignored)
+    weights = [0.5 + level for level in range(hierarchy.num_levels)]
+
+    def cost(own: list[Tensor], level: int, true: str, _: list[int]) -> Tensor:
+        return -weights[level] * leaf_sum(own, tree, hierarchy, (level, true)).log()
+
+    expected, slopes = derive(hierarchy, logits, targets, cost)
+    loss = make_loss("marginal_ce", hierarchy, level_weights=weights)
+    terms, gradient = terms_and_leaf_gradient(loss, logits, targets)
+    assert_close(terms, expected)
+    assert_close([gradient], slopes[-1:])
+
+
+def test_last_level_only_is_the_flat_baseline() -> None:
+    hierarchy, logits, targets = random_batch(TREE, 0, 0.3)
+    loss = make_loss("marginal_ce", hierarchy, level_weights=[0.0, 0.0, 1.0])
+    terms, gradient = terms_and_leaf_gradient(loss, logits, targets)
+    flat = F.cross_entropy(logits[-1], targets[:, -1])
+    assert_close(terms, [0, 0, flat.item()])
+    assert_close([gradient], [torch.autograd.grad(flat, logits[-1])[0].numpy()])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"level_weights": []},
+            "level_weights must have 3 values, one per level of the hierarchy, got 0",
+        ),
+        (
+            {"level_weights": [-1.0, 0.0, 1.0]},
+            "level_weights must be non-negative, got -1.0 at [0]",
+        ),
+        (
+            {"level_weights": [math.nan, 0.0, 1.0]},
+            "level_weights must be non-negative, got nan at [0]",
+        ),
+    ],
+)
+def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        make_loss("marginal_ce", Hierarchy.from_tree(TREE), **arguments)
