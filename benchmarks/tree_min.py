@@ -1,6 +1,7 @@
-"""Forward and backward of the tree-min loss, against its published form written out node by node.
+"""Time forward and backward of the tree-min loss, compared with a literal implementation.
 
-The literal form takes sigmoids, minima over ancestors, maxima over descendants and logarithms.
+The literal implementation follows the published equations in a loop over classes: sigmoids, minima
+over ancestors, maxima over descendants, logarithms.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from hieraseg_plugins.losses.tree_min import TreeMin
 
 
 def literal(hierarchy: Hierarchy, logits: tuple[Tensor, ...], targets: Tensor) -> Tensor:
-    """Equations 3 to 5 of arXiv:2203.14335, per level divided by pixels and classes.
+    """Equations 3 to 5 of arXiv:2203.14335, averaged over the pixels and classes of each level.
 
-    Every pixel's leaf must be known: the benchmark has no ignored pixels.
+    Ignored pixels are not supported.
     """
     scores = torch.cat([torch.sigmoid(level) for level in logits], dim=1)
     ancestors = hierarchy.ancestors
@@ -27,16 +28,16 @@ def literal(hierarchy: Hierarchy, logits: tuple[Tensor, ...], targets: Tensor) -
             node = hierarchy.offsets[level] + index
             above = ancestors[node].nonzero()[:, 0]
             below = ancestors[:, node].nonzero()[:, 0]
-            least = scores[:, above].amin(dim=1)
-            most = scores[:, below].amax(dim=1)
+            lowest = scores[:, above].amin(dim=1)
+            highest = scores[:, below].amax(dim=1)
             true = (targets[:, level] == index).float()
-            cost = -true * torch.log(least) - (1 - true) * torch.log(1 - most)
+            cost = -true * torch.log(lowest) - (1 - true) * torch.log(1 - highest)
             total = total + cost.mean() / classes
     return total
 
 
 def ours(loss: Loss, logits: tuple[Tensor, ...], targets: Tensor) -> Tensor:
-    """The sum of the terms of the loss."""
+    """Sum of the terms of our loss."""
     return torch.stack([*loss(Prediction(logits), targets).values()]).sum()
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="CPU time instead of wall time")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time instead of wall time")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -58,25 +59,25 @@ def main() -> None:
         for classes in hierarchy.num_classes
     )
     targets = hierarchy.encode(torch.randint(0, len(hierarchy.labels), shape))
-    forms = {
+    implementations = {
         "literal": lambda: literal(hierarchy, logits, targets),
         "hieraseg": lambda: ours(loss, logits, targets),
     }
 
     def gradients(name: str) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(forms[name](), logits)
+        return torch.autograd.grad(implementations[name](), logits)
 
-    values = {name: float(form().detach()) for name, form in forms.items()}
+    values = {name: float(form().detach()) for name, form in implementations.items()}
     if abs(values["literal"] - values["hieraseg"]) > 1e-5:
-        raise SystemExit(f"the two forms differ: {values}")
+        raise SystemExit(f"the implementations differ: {values}")
     for own, other in zip(gradients("hieraseg"), gradients("literal"), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-9)
     seconds = median_seconds(
-        {name: lambda name=name: gradients(name) for name in forms}, args.rounds, args.cpu
+        {name: lambda name=name: gradients(name) for name in implementations}, args.rounds, args.cpu
     )
     for name, value in seconds.items():
-        faster = seconds["literal"] / value
-        print(f"{name:10} {values[name]:.7f} {value * 1e3:9.1f} ms  {faster:6.2f}x")
+        speedup = seconds["literal"] / value
+        print(f"{name:10} {values[name]:.7f} {value * 1e3:9.1f} ms  {speedup:6.2f}x")
 
 
 if __name__ == "__main__":
