@@ -1,23 +1,50 @@
 """hieraseg: a plugin-based research framework for hierarchical semantic segmentation.
 
-Importing this package does not import torch: `hieraseg --help` and `hieraseg list` stay quick.
+Importing this package does not import torch, so that `hieraseg --help` and `hieraseg list` are
+fast. The contracts below are imported on first use.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hieraseg.contracts import (
+        Activation,
+        Backbone,
+        Dataset,
+        Decoder,
+        InferenceRule,
+        Loss,
+        OptimizerFactory,
+        Prediction,
+        ScheduleFactory,
+    )
+    from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Hierarchy": "hieraseg.hierarchy",
-    "IGNORE_INDEX": "hieraseg.hierarchy",
-    "Loss": "hieraseg.contracts",
-    "Prediction": "hieraseg.contracts",
-}
-__all__ = ["IGNORE_INDEX", "Hierarchy", "Loss", "Prediction", "__version__"]
+__all__ = [
+    "IGNORE_INDEX",
+    "Activation",
+    "Backbone",
+    "Dataset",
+    "Decoder",
+    "Hierarchy",
+    "InferenceRule",
+    "Loss",
+    "OptimizerFactory",
+    "Prediction",
+    "ScheduleFactory",
+    "__version__",
+]
 
 
 def __getattr__(attribute: str) -> Any:
-    if attribute not in _HOMES:
+    if attribute not in __all__:
         raise AttributeError(f"module 'hieraseg' has no attribute {attribute!r}")
-    return getattr(import_module(_HOMES[attribute]), attribute)
+    is_of_tree = attribute in ("Hierarchy", "IGNORE_INDEX")
+    module = import_module("hieraseg.hierarchy" if is_of_tree else "hieraseg.contracts")
+    return getattr(module, attribute)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

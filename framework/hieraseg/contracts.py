@@ -1,7 +1,7 @@
-"""What each kind of component must offer.
+"""Contracts: what a component of each kind has to offer.
 
-A component is a class or function found in a registry. Some of its arguments are supplied by the
-runner (see `registry.kinds`), when its signature asks for them; the recipe supplies all others.
+A component is a class or function in a registry. The runner passes some arguments to it, if its
+signature has them (see `hieraseg.registry.kinds`); the recipe sets all others.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 Activation = Literal["softmax", "sigmoid", "leaf_softmax", "sibling_softmax", "descendant_max"]
-"""How logits become scores: `softmax` on each level; `sigmoid` on each class; `leaf_softmax`, where
-a parent's score is the sum of its leaves'; `sibling_softmax`, where a softmax among siblings gives
-the share of their parent's score; `descendant_max`, the highest sigmoid of a class and of those
-below it."""
+"""How logits become scores: `softmax` over the classes of each level; `sigmoid` of each class;
+`leaf_softmax` over the leaves, where the score of a parent is the sum over its leaves;
+`sibling_softmax` over siblings, multiplied by the score of the parent; `descendant_max`, the highest
+sigmoid of a class and its descendants."""
 
 
 class Prediction(NamedTuple):
-    """What a model answers.
+    """Output of a model.
 
     Attributes:
-        logits: one float `[B, C_l, H, W]` per level, coarsest first; only the finest level's
-            for a loss whose `levels` are the leaves.
-        embedding: float `[B, D, h, w]`, or None where no loss asks for one.
+        logits: float `[B, C_l, H, W]` per level, coarsest first; only of the finest level for a
+            loss whose `levels` are "leaves".
+        embedding: float `[B, D, h, w]`, or None if no loss trains one.
     """
 
     logits: tuple[Float[Tensor, "B _ H W"], ...]
@@ -35,21 +35,21 @@ class Prediction(NamedTuple):
 
 
 class Loss(nn.Module):
-    """Base of every loss: `(prediction, targets) -> named terms`; their sum is minimised.
+    """Base class of losses: `(prediction, targets) -> named terms`, whose sum is minimised.
 
-    A subclass gets `hierarchy` from the runner if its `__init__` asks for it, `class_pixels`
-    (float64 `[C_l]` per level, how many training pixels each class has) likewise, and in
-    `forward` a third argument `progress` (0..1, the share of the training that is done) if it
-    has one by that name. It may have buffers, but no parameters: what is learnt is part of the
-    decoder. A batch with nothing to learn from gives a zero that has a graph.
+    The runner passes to `__init__`, if its signature has them, `hierarchy` and `class_pixels`
+    (float64 `[C_l]` per level, number of training pixels of each class), and to `forward` a third
+    argument `progress`, the share of training that is done, in [0, 1). A loss may have buffers but
+    no parameters: what is learned is part of the decoder. For a batch without valid pixels it
+    returns zero with a graph.
 
     Attributes:
-        levels: which logits it trains: of all levels, of the leaves only, or none, for a loss of
-            the embedding alone, which makes sense inside another only.
+        levels: which logits it trains: those of all levels ("all"), of the finest ("leaves"), or
+            none ("none"), for a loss of the embedding, which is used inside another loss.
         activation: how its logits become scores (see `Activation`).
-        embedding_channels: D of the embedding it trains, which the decoder then has to offer;
+        embedding_channels: D of the embedding that it trains, which the decoder has to provide;
             0 for none.
-        standalone: whether it teaches the classes without another loss beside it.
+        standalone: whether it trains the classes without another loss beside it.
     """
 
     levels: Literal["all", "leaves", "none"] = "all"
@@ -60,6 +60,12 @@ class Loss(nn.Module):
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
+        """Compute the terms.
+
+        Args:
+            prediction: logits at the size of the targets.
+            targets: class of each pixel per level, -100 where it is ignored.
+        """
         raise NotImplementedError
 
 
@@ -67,10 +73,15 @@ class Loss(nn.Module):
 class Backbone(Protocol):
     """Image -> feature pyramid, finest first. A `torch.nn.Module`.
 
+    A backbone with pretrained weights has an argument `weights`, which accepts None for random
+    ones. The runner passes None when it loads a checkpoint afterwards, so that evaluation neither
+    downloads nor reads the pretrained weights.
+
     Attributes:
-        channels: channels of each feature map.
+        channels: number of channels of each feature map.
         strides: input pixels per pixel of each feature map, ascending.
-        mean, std: of the images it was trained on (RGB in 0..1); the model normalises by them.
+        mean, std: statistics of the images that it was trained on (RGB in [0, 1]), by which the
+            model normalises.
     """
 
     channels: list[int]
@@ -85,10 +96,10 @@ class Backbone(Protocol):
 class Decoder(Protocol):
     """Feature pyramid -> logits per level, at any stride. A `torch.nn.Module`.
 
-    The runner supplies to its `__init__`, if it asks for them, `channels` and `strides` (the
-    backbone's), `num_classes` (of each level to answer, coarsest first), `hierarchy`, and
-    `embedding_channels` (D of the embedding to offer, 0 for none). A decoder that does not ask
-    for the last offers no embedding.
+    The runner passes to `__init__`, if its signature has them, `channels` and `strides` of the
+    backbone, `num_classes` (of each level that needs logits, coarsest first), `hierarchy`, and
+    `embedding_channels` (D of the embedding to provide, 0 for none). A decoder without the last
+    provides no embedding.
     """
 
     def __call__(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Prediction: ...
@@ -98,36 +109,39 @@ class Decoder(Protocol):
 class Dataset(Protocol):
     """Images and label masks by id, read by several threads at once.
 
-    The runner supplies `hierarchy` if its `__init__` asks for it.
+    The runner passes `hierarchy` to `__init__` if its signature has it.
 
     Attributes:
         size: height and width in pixels that images are resized to.
-        splits: names of its splits; `train` and `val` are needed for training.
+        splits: names of the splits; training needs `train` and `val`.
     """
 
     size: tuple[int, int]
     splits: tuple[str, ...]
 
     def ids(self, split: str) -> list[str]:
-        """Ids of a split; an id is unique in the data set, and names its output files."""
+        """Ids of a split. An id is unique in the data set, and names its output files."""
         ...
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB image. Raises DataError, which names the file, where it cannot be read."""
+        """RGB image. Raises DataError with the file if it cannot be read."""
         ...
 
     def mask(self, id: str) -> UInt8[np.ndarray, "H W"]:
-        """Label values of the image's pixels. Raises DataError, as `image`."""
+        """Label values of the pixels. Raises DataError with the file if it cannot be read."""
         ...
 
     def fingerprint(self, split: str) -> str:
-        """A text, quick to get, that changes whenever the split's images or masks do."""
+        """A string, fast to compute, that changes whenever the images or masks of a split do."""
         ...
 
 
 @runtime_checkable
 class InferenceRule(Protocol):
-    """Scores per level -> one class per level. The runner supplies `hierarchy` if it asks."""
+    """Scores per level -> one class per level.
+
+    The runner passes `hierarchy` to `__init__` if its signature has it.
+    """
 
     def __call__(
         self, scores: Sequence[Float[Tensor, "B _ H W"]]
@@ -136,18 +150,18 @@ class InferenceRule(Protocol):
 
 @runtime_checkable
 class OptimizerFactory(Protocol):
-    """The runner supplies `parameters`: trainable ones under `backbone` and `head`."""
+    """Parameters -> optimizer. The runner passes the parameters of `backbone` and `head`."""
 
     def __call__(self, parameters: dict[str, list[nn.Parameter]]) -> Optimizer: ...
 
 
 @runtime_checkable
 class ScheduleFactory(Protocol):
-    """The runner supplies the arguments; the schedule is stepped after each training step."""
+    """Optimizer -> learning rate schedule, which is stepped after each training step."""
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler: ...
 
 
-def asks_for(component: Any, argument: str) -> bool:
-    """Whether a component's signature has an argument of that name."""
+def has_argument(component: Any, argument: str) -> bool:
+    """Whether the signature of a class or function has an argument of this name."""
     return argument in signature(component).parameters

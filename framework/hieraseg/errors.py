@@ -1,7 +1,7 @@
-"""What can go wrong through no fault of the program, each kind with its exit code.
+"""Errors that a user can fix, each kind with its exit code.
 
-The message of each is one clear sentence that names the place and the fix; the command line
-prints it without a traceback.
+Every message is one sentence that names the place and the fix. The command line prints it without
+a traceback.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,35 +10,41 @@ from pathlib import Path
 
 
 class HierasegError(Exception):
-    """Base of every mistake that the user can mend."""
+    """Base class of errors that a user can fix."""
 
     exit_code = 2
 
 
 class RecipeError(HierasegError):
-    """A recipe, a command line, a checkpoint or a weights file that cannot be used (exit 2)."""
+    """A recipe, command line, checkpoint or weights file cannot be used (exit code 2)."""
 
 
 class DataError(HierasegError):
-    """Images, masks or lists of a data set that cannot be used (exit 3)."""
+    """Images, masks or id lists of a data set cannot be used (exit code 3)."""
 
     exit_code = 3
 
 
 class DivergedError(HierasegError):
-    """The loss is no longer a finite number (exit 4)."""
+    """The loss is not finite (exit code 4)."""
 
     exit_code = 4
 
 
 def from_here(path: str | Path) -> str:
-    """A path from the working directory, if it lies below it."""
+    """A path relative to the working directory, if it is below it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
 
 
 def first_few(problems: Sequence[str], what: str, shown: int = 5) -> str:
-    """One message for many bad files: how many there are, and the first few of them."""
+    """One message for many problems: their number, and the first few of them.
+
+    Args:
+        problems: one message each.
+        what: rest of the first line, after the number.
+        shown: number of problems to show.
+    """
     if len(problems) == 1:
         return problems[0]
     rest = f"\n  ... and {len(problems) - shown} more" if len(problems) > shown else ""

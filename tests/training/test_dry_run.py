@@ -75,7 +75,7 @@ def test_a_recipe_that_can_be_built(capsys: Captured) -> None:
             ["--decoder.inputs", "7"],
             "mine fails in its first step ({file}:28): RuntimeError: Given",
         ),
-        (["--decoder.extra", "1"], "decoder: mine answers logits of [3, 4, 8] classes per level"),
+        (["--decoder.extra", "1"], "decoder: mine returns logits with [3, 4, 8] channels per level"),
         (["--decoder.fails", "true"], "({file}:27): RuntimeError: no luck today"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_decoder_that_does_not_fit(
 def test_what_a_run_would_refuse_is_refused(capsys: Captured) -> None:
     words = ["validate", QUICKSTART, "--build", *SMALL, "--loss", "weighted_ce"]
     assert main([*words, "--loss.class_weights", "[[1, 1]]"]) == 2
-    assert "class_weights has [2] weights per level" in capsys.readouterr().out
+    assert "loss.class_weights: weighted_ce: must have [2, 3, 7] values" in capsys.readouterr().out
 
 
 def test_data(tmp_path: Path, capsys: Captured) -> None:

@@ -23,6 +23,7 @@ from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.registry.files import PluginFile, broken_files, collecting, files_on_path
 from hieraseg.registry.kinds import Kind, kinds
 from hieraseg.registry.static import Registration, fault_of
+from hieraseg.tracebacks import source_file
 
 Component = TypeVar("Component")
 
@@ -242,10 +243,8 @@ def _listing_at(point: EntryPoint) -> Listing:
 
 def _listing_of(name: str, component: Any) -> Listing:
     """The listing of a component that is imported already."""
-    try:
-        source = Path(inspect.getsourcefile(inspect.unwrap(component)) or "").resolve()
-    except TypeError:
-        source = None
+    file = source_file(component)
+    source = None if file is None else file.resolve()
     origin = f"{component.__module__}:{component.__qualname__}"
     return Listing(name, origin, lambda: component, origin, source)
 

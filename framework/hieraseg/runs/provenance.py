@@ -1,7 +1,6 @@
-"""What a run was made with, so that another can be made like it."""
+"""Provenance of a run: the code, packages, hardware and data that it used."""
 
 import hashlib
-import inspect
 import os
 import platform
 import subprocess
@@ -16,6 +15,7 @@ import torch
 import hieraseg
 from hieraseg.recipe import ComponentSpec, Recipe
 from hieraseg.recipe.spec import components_in
+from hieraseg.tracebacks import source_file
 
 _PACKAGES = (
     *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
@@ -43,19 +43,19 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
         },
         "data": data,
         "plugins": {
-            section: [_plugin(one) for one in components_in(component)]
+            section: [_component(one) for one in components_in(component)]
             for section, component in recipe.components.items()
         },
     }
 
 
-def _plugin(component: ComponentSpec) -> dict[str, Any]:
-    """A component's code, and the files that its arguments name, such as weights or a tree."""
+def _component(component: ComponentSpec) -> dict[str, Any]:
+    """Digests of a component's code, and of the files that its arguments name."""
     factory = component.factory
     digest: str | None = component.code
     if not digest:
-        file = inspect.getsourcefile(inspect.unwrap(factory))
-        digest = _digest(Path(file)) if file else None
+        file = source_file(factory)
+        digest = _digest(file) if file else None
     named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
     return {
         "name": component.name,
@@ -81,10 +81,10 @@ def _versions() -> dict[str, str]:
 
 
 def _revision() -> dict[str, str | None]:
-    """Revision of the checkout that the program runs from, and what was changed since."""
+    """Revision of the checkout that the program runs from, and its uncommitted changes."""
     root = Path(__file__).parent
     if _git(root, "ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return {"revision": None, "diff": None}  # installed, perhaps inside another repository
+        return {"revision": None, "diff": None}  # installed; maybe below another repository
     return {"revision": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
 
 

@@ -1,10 +1,8 @@
 """Dry run of a recipe: everything is built, and takes one step on the CPU."""
 
-import inspect
 import math
 import sys
 import time
-import traceback
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +11,8 @@ from hieraseg.data.batches import Batch, load
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.inference.segmenter import predict_batch
 from hieraseg.recipe import Recipe
-from hieraseg.recipe.spec import ComponentSpec, components_in
+from hieraseg.recipe.spec import components_in
+from hieraseg.tracebacks import describe, frames, source_file
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
 
@@ -102,23 +101,15 @@ def _too_large(recipe: Recipe) -> str:
 
 def _blame(recipe: Recipe, error: BaseException) -> str:
     """A sentence on an error, with the component whose code raised it."""
-    what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
-    files = {_source_of(one): one for one in components_in(list(recipe.components.values()))}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in files:
-            component = files[frame.filename]
-            place = f"{frame.filename}:{frame.lineno}"
-            return (
-                f"{component.section}: {component.name} fails in its first step ({place}): {what}"
-            )
-    return f"the first training step fails: {what}"
-
-
-def _source_of(component: ComponentSpec) -> str:
-    try:
-        return inspect.getsourcefile(component.factory) or ""
-    except TypeError:  # such as a `functools.partial`
-        return ""
+    specs = components_in(list(recipe.components.values()))
+    owners = {source_file(spec.factory): spec for spec in specs}
+    for path, line in frames(error):
+        owner = owners.get(path)
+        if owner is not None:
+            place = f"{path}:{line}"
+            what = describe(error, _LONGEST)
+            return f"{owner.section}: {owner.name} fails in its first step ({place}): {what}"
+    return f"the first training step fails: {describe(error, _LONGEST)}"
 
 
 def _peak_memory() -> int | None:

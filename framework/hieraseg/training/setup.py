@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hieraseg.contracts import Dataset, Loss, asks_for
+from hieraseg.contracts import Dataset, Loss, has_argument
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.store import Store, open_store
@@ -101,7 +101,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         model=wrapped,
         segmenter=Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation),
         loss=loss,
-        loss_takes_progress=asks_for(loss.forward, "progress"),
+        loss_takes_progress=has_argument(loss.forward, "progress"),
         augment=augment,
         num_classes=num_classes,
         total_steps=total_steps,
@@ -157,7 +157,7 @@ def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss
     """
     spec = recipe["loss"]
     supplied: dict[str, Any] = {"hierarchy": hierarchy}
-    if any(asks_for(one.factory, "class_pixels") for one in components_in(spec)):
+    if any(has_argument(one.factory, "class_pixels") for one in components_in(spec)):
         supplied["class_pixels"] = count_class_pixels(train_store, hierarchy)
     loss: Loss = build(spec, **supplied)
     if loss.levels == "none":

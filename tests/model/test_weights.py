@@ -1,0 +1,114 @@
+"""Weight files: checked against the model, never executed."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hieraseg.errors import RecipeError
+from hieraseg.model.weights import load_weights, read_weights
+
+
+def _model(width: int = 4) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Conv2d(width, 2, 1))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_read_weights_of_either_format(tmp_path: Path, suffix: str) -> None:
+    weights, path = _model().state_dict(), tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save({"state_dict": weights, "epoch": 1}, path)
+    else:
+        save_file(weights, path)
+    read = read_weights(path)
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[key], weights[key]) for key in weights)
+
+
+def test_weights_of_another_model_are_counted_and_none_loaded(tmp_path: Path) -> None:
+    model = _model()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    weights = {key: torch.full_like(tensor, 9) for key, tensor in before.items()}
+    weights["0.weight"] = torch.zeros(5, 3, 3, 3)
+    weights["head.extra"] = torch.zeros(1)
+    del weights["2.weight"], weights["2.bias"]
+    with pytest.raises(RecipeError) as caught:
+        load_weights(model, weights, "other.pt")
+    message = str(caught.value)
+    assert message.startswith("other.pt: ")
+    assert "2 tensors are missing (first: 2.weight)" in message
+    assert "1 are unexpected (first: head.extra)" in message
+    assert (
+        "1 have another shape (first: 0.weight is [5, 3, 3, 3] instead of [4, 3, 3, 3])"
+    ) in message
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_state_dict_is_one_sentence(tmp_path: Path, zipped: bool) -> None:
+    """Whatever bytes change, either tensors come back or a RecipeError that names the file."""
+    path, rng = tmp_path / "weights.pt", torch.Generator().manual_seed(0)
+    torch.save(_model().state_dict(), path, _use_new_zipfile_serialization=zipped)
+    whole, refusals = path.read_bytes(), []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        places = torch.randint(min(len(whole), 1500), (4,), generator=rng)
+        values = torch.randint(256, (4,), generator=rng)
+        for place, value in zip(places.tolist(), values.tolist(), strict=True):
+            damaged[place] = value
+        path.write_bytes(damaged)
+        try:
+            assert isinstance(read_weights(path), dict)
+        except RecipeError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20
+    assert all(text.startswith(f"{path}: ") and "\n" not in text for text in refusals)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"\x80", b"\x80\x02."])
+def test_a_file_without_weights_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"weights\.pt: cannot be read as weights \(.+\)"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("content", [5, [torch.zeros(1)], {"a": 1}, torch.zeros(2)])
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(content, path)
+    with pytest.raises(RecipeError, match=r"holds a \w+ instead of a state dict"):
+        read_weights(path)
+
+
+class _Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.proof),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_pickle_payload_is_not_executed(tmp_path: Path, writer: str) -> None:
+    path, proof = tmp_path / "weights.pt", tmp_path / "executed"
+    content = {"0.weight": torch.zeros(1), "payload": _Payload(proof)}
+    if writer == "torch":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(RecipeError, match="cannot be read as weights"):
+        read_weights(path)
+    assert not proof.exists()
+    if writer == "pickle":  # the payload works
+        pickle.loads(path.read_bytes())
+        assert proof.exists()
