@@ -1,0 +1,37 @@
+"""Backbone and decoder as one model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# In a process of its own, as torch.compile would trace the shape checks of the tests too.
+_COMPILE = """
+import torch
+from torch import nn
+from hieraseg import Prediction
+from hieraseg.model.segmentation import SegmentationModel
+
+class Backbone(nn.Conv2d):
+    mean = std = (0.5, 0.5, 0.5)
+
+class Decoder(nn.Module):
+    def forward(self, pyramid):
+        return Prediction((pyramid[:, :2], pyramid[:, 2:]), embedding=pyramid)
+
+model = SegmentationModel(Backbone(3, 5, 3, stride=2, padding=1), Decoder())
+image = torch.rand(2, 3, 8, 12)
+compiled = torch.compile(model, backend="eager", fullgraph=True)(image)
+expected = model(image)
+assert isinstance(compiled, Prediction)
+assert compiled.logits[1].shape == (2, 3, 8, 12)
+torch.testing.assert_close(compiled.logits, expected.logits)
+torch.testing.assert_close(compiled.embedding, expected.embedding)
+"""
+
+
+def test_torch_compile_traces_the_whole_model() -> None:
+    command = [sys.executable, "-c", _COMPILE]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
