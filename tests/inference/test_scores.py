@@ -1,4 +1,4 @@
-"""Logits to scores, against the definition of each activation, node by node."""
+"""Scores from logits, against the definition of each activation for each class."""
 
 import math
 from itertools import product
@@ -48,10 +48,10 @@ def test_softmax_and_sigmoid_scores_by_hand() -> None:
             z = logits[level][b, :, y, x].tolist()
             total = sum(map(math.exp, z))
             for index in range(classes):
-                share = math.exp(z[index]) / total
-                chance = 1 / (1 + math.exp(-z[index]))
-                assert softmax[level][b, index, y, x].item() == pytest.approx(share, rel=1e-5)
-                assert sigmoid[level][b, index, y, x].item() == pytest.approx(chance, rel=1e-5)
+                by_softmax = math.exp(z[index]) / total
+                by_sigmoid = 1 / (1 + math.exp(-z[index]))
+                assert softmax[level][b, index, y, x].item() == pytest.approx(by_softmax, rel=1e-5)
+                assert sigmoid[level][b, index, y, x].item() == pytest.approx(by_sigmoid, rel=1e-5)
 
 
 @given(nested_trees(), SEEDS)
@@ -73,7 +73,9 @@ def test_leaf_softmax_sums_the_leaves_below_a_node(tree: Tree, seed: int) -> Non
 
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_scores_are_float32_shares_at_any_logit(activation: Activation, dtype: torch.dtype) -> None:
+def test_scores_are_float32_in_0_to_1_at_any_logit(
+    activation: Activation, dtype: torch.dtype
+) -> None:
     hierarchy = Hierarchy.from_tree(TREE)
     logits = [1e4 * level.sign().to(dtype) for level in seeded_logits(hierarchy, 1)]
     before = [level.clone() for level in logits]
@@ -87,7 +89,7 @@ def test_scores_are_float32_shares_at_any_logit(activation: Activation, dtype: t
 
 
 @given(nested_trees(), SEEDS)
-def test_sibling_softmax_multiplies_the_shares_along_the_path(tree: Tree, seed: int) -> None:
+def test_sibling_softmax_multiplies_along_the_path(tree: Tree, seed: int) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     logits = seeded_logits(hierarchy, seed)
     scores = level_scores(logits, "sibling_softmax", hierarchy)
@@ -109,7 +111,7 @@ def test_sibling_softmax_multiplies_the_shares_along_the_path(tree: Tree, seed: 
 
 
 @given(nested_trees(), SEEDS)
-def test_sibling_softmax_scores_share_out_the_parents(tree: Tree, seed: int) -> None:
+def test_sibling_softmax_scores_sum_to_the_score_of_the_parent(tree: Tree, seed: int) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = level_scores(seeded_logits(hierarchy, seed), "sibling_softmax", hierarchy)
     assert torch.allclose(scores[0].sum(1), torch.ones(()), atol=1e-5)
@@ -117,12 +119,16 @@ def test_sibling_softmax_scores_share_out_the_parents(tree: Tree, seed: int) -> 
         parents = hierarchy.parents[level]
         sums = torch.zeros_like(scores[level - 1]).index_add(1, parents, scores[level])
         assert torch.allclose(sums, scores[level - 1], atol=1e-5)
-        lone = (parents.bincount()[parents] == 1).nonzero()[:, 0]
-        assert torch.equal(scores[level][:, lone], scores[level - 1][:, parents[lone]])
+        only_children = (parents.bincount()[parents] == 1).nonzero()[:, 0]
+        assert torch.equal(
+            scores[level][:, only_children], scores[level - 1][:, parents[only_children]]
+        )
 
 
 @given(nested_trees(), SEEDS)
-def test_descendant_max_is_the_surest_of_a_class_and_those_below(tree: Tree, seed: int) -> None:
+def test_descendant_max_is_the_maximum_over_a_class_and_its_descendants(
+    tree: Tree, seed: int
+) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     logits = seeded_logits(hierarchy, seed)
     scores = level_scores(logits, "descendant_max", hierarchy)
@@ -135,7 +141,7 @@ def test_descendant_max_is_the_surest_of_a_class_and_those_below(tree: Tree, see
 
 
 @given(nested_trees(), SEEDS, st.sampled_from(get_args(Activation)))
-def test_parents_of_leaves_alone_get_their_scores_from_them(
+def test_logits_of_leaves_only_give_scores_of_all_levels(
     tree: Tree, seed: int, activation: Activation
 ) -> None:
     hierarchy = Hierarchy.from_tree(tree)

@@ -1,4 +1,4 @@
-"""Boundary IoU against erosion of one class at a time, and by hand."""
+"""Boundary IoU against erosion of each class, and by hand."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ FLAT = Hierarchy.from_tree(["background", "a", "b"], background="background")
 
 
 def eroded_away(mask: np.ndarray, distance: int) -> np.ndarray:
-    """What a mask loses by the published code: eroded step by step, outside of the image is 0."""
+    """The pixels that erosion removes, as in the published code: 0 outside of the image."""
     square = np.ones((3, 3), bool)
     return mask & ~binary_erosion(mask, square, iterations=distance, border_value=0)
 
 
 def blobs(size: tuple[int, int, int], classes: int, generator: torch.Generator) -> Tensor:
-    """Label maps `[B, H, W]` of coarse areas with a few stray pixels."""
+    """Label maps `[B, H, W]` of large regions with a few single pixels."""
     images, height, width = size
     coarse = torch.randint(classes, (images, height // 8 + 1, width // 8 + 1), generator=generator)
     labels = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width]
@@ -33,8 +33,7 @@ def blobs(size: tuple[int, int, int], classes: int, generator: torch.Generator) 
 
 
 @given(SEEDS, st.integers(1, 6))
-def test_band_is_what_erosion_takes_away(seed: int, distance: int) -> None:
-    """All classes at once, by windows, or one at a time, step by step."""
+def test_boundary_region_is_removed_by_erosion(seed: int, distance: int) -> None:
     labels = blobs((2, 30, 21), 4, torch.Generator().manual_seed(seed))
     labels[1, 3:17, 4:9] = IGNORE_INDEX
     band = near_boundary(labels, distance).numpy()
@@ -46,7 +45,7 @@ def test_band_is_what_erosion_takes_away(seed: int, distance: int) -> None:
 
 @given(nested_trees(), SEEDS)
 def test_scores_by_loops(tree: Tree, seed: int) -> None:
-    """Small images: each pixel looks at its eight neighbours."""
+    """Small images, where each pixel is compared with its eight neighbors."""
     case = random_case(tree, seed)
     assert boundary_distance(*case.targets.shape[-2:]) == 1
     levels = case.summary()["levels"]
@@ -62,24 +61,24 @@ def iou_by_loop(case: Case, level: int, index: int) -> float | None:
     both = either = 0
     images, height, width = case.targets[:, level].shape
     for image in range(images):
-        truth = case.targets[image, level].tolist()
-        answer = case.predicted[image, level].tolist()
+        target = case.targets[image, level].tolist()
+        predicted = case.predicted[image, level].tolist()
         for y, x in np.ndindex(height, width):
-            neighbours = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+            neighbors = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
             def inside(
                 labels: list[list[int]],
                 place: tuple[int, int],
-                truth: list[list[int]] = truth,
+                target: list[list[int]] = target,
             ) -> bool:
                 row, column = place
                 if not (0 <= row < height and 0 <= column < width):
                     return False
-                return truth[row][column] != IGNORE_INDEX and labels[row][column] == index
+                return target[row][column] != IGNORE_INDEX and labels[row][column] == index
 
             near = [
-                inside(labels, (y, x)) and not all(inside(labels, place) for place in neighbours)
-                for labels in (truth, answer)
+                inside(labels, (y, x)) and not all(inside(labels, place) for place in neighbors)
+                for labels in (target, predicted)
             ]
             both += all(near)
             either += any(near)
@@ -87,36 +86,36 @@ def iou_by_loop(case: Case, level: int, index: int) -> float | None:
 
 
 def test_large_image_against_erosion() -> None:
-    """A diagonal of 150 pixels: 3 pixels to each side of a boundary, on two images."""
+    """With a diagonal of 150 pixels, the region has 3 pixels on each side of a boundary."""
     generator = torch.Generator().manual_seed(0)
-    truth = blobs((2, 120, 90), 3, generator)
-    answer = torch.where(
-        torch.rand(truth.shape, generator=generator) < 0.001, (truth + 1) % 3, truth
+    target = blobs((2, 120, 90), 3, generator)
+    predicted = torch.where(
+        torch.rand(target.shape, generator=generator) < 0.001, (target + 1) % 3, target
     ).roll(1, dims=2)
     assert boundary_distance(120, 90) == 3
     counts = SplitCounts(FLAT, 2, torch.device("cpu"))
     scores = [torch.rand(2, 3, 120, 90, generator=generator)]
-    counts.add(torch.arange(2), answer[:, None], truth[:, None], scores)
+    counts.add(torch.arange(2), predicted[:, None], target[:, None], scores)
     (level,) = summarize(counts.arrays(), FLAT)["levels"]
     for index, name in enumerate(FLAT.level_names[0]):
         near = [
             [eroded_away(image.numpy() == index, 3) for image in labels]
-            for labels in (truth, answer)
+            for labels in (target, predicted)
         ]
         both, either = np.logical_and(*near).sum(), np.logical_or(*near).sum()
         assert level["boundary_iou"][name] == pytest.approx(both / either)
-        # Near boundaries a shift by one pixel weighs more.
+        # A shift by one pixel has more effect near boundaries.
         assert level["boundary_iou"][name] < level["iou"][name]
 
 
-def test_right_answers_beside_void_are_right() -> None:
-    truth = torch.tensor([[1, 1, 1, -100, -100, 2, 2, 2, 2]] * 7)[None, None]
-    answer = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 2, 2]] * 7)[None, None]
+def test_correct_predictions_next_to_void_are_correct() -> None:
+    target = torch.tensor([[1, 1, 1, -100, -100, 2, 2, 2, 2]] * 7)[None, None]
+    predicted = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 2, 2]] * 7)[None, None]
     counts = SplitCounts(FLAT, 1, torch.device("cpu"))
-    counts.add(torch.tensor([0]), answer, truth, [torch.rand(1, 3, 7, 9)])
+    counts.add(torch.tensor([0]), predicted, target, [torch.rand(1, 3, 7, 9)])
     (level,) = summarize(counts.arrays(), FLAT)["levels"]
     assert level["boundary_iou"] == {"background": None, "a": 1, "b": 1}
-    # All but the inner 5 x 1 of a and 5 x 2 of b: void is a boundary as the border is.
+    # All but the inner 5 x 1 of a and 5 x 2 of b: void is a boundary like the image border.
     np.testing.assert_array_equal(counts.arrays()["boundary_truth_1"], [[0, 16, 18]])
 
 

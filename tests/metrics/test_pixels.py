@@ -1,4 +1,4 @@
-"""Scores from pixel counts, against torchmetrics, scikit-learn and loops over pixels."""
+"""Scores from pixel counts against torchmetrics, scikit-learn and loops over pixels."""
 
 from typing import Any
 
@@ -42,25 +42,25 @@ def flat(values: list[list[int]]) -> Tensor:
     return torch.tensor(values)[:, None, None]
 
 
-def in_both_and_each(truth: Tensor, answer: Tensor, index: int) -> tuple[int, int, int]:
-    """Pixels of a class in both, in the truth, in the answer, where the truth is known."""
-    both = true = answered = 0
-    for t, a in zip(truth.flatten().tolist(), answer.flatten().tolist(), strict=True):
+def in_both_and_each(target: Tensor, predicted: Tensor, index: int) -> tuple[int, int, int]:
+    """Pixels of a class in both, in the target and in the prediction, where the target is known."""
+    both = in_target = in_predicted = 0
+    for t, p in zip(target.flatten().tolist(), predicted.flatten().tolist(), strict=True):
         if t != IGNORE_INDEX:
-            both += t == index and a == index
-            true += t == index
-            answered += a == index
-    return both, true, answered
+            both += t == index and p == index
+            in_target += t == index
+            in_predicted += p == index
+    return both, in_target, in_predicted
 
 
 def ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def iou_by_loop(truth: Tensor, answer: Tensor, index: int) -> float | None:
-    """IoU of one class; None where it is in neither."""
-    both, true, answered = in_both_and_each(truth, answer, index)
-    return ratio(both, true + answered - both)
+def iou_by_loop(target: Tensor, predicted: Tensor, index: int) -> float | None:
+    """IoU of one class; None if it is in neither."""
+    both, in_target, in_predicted = in_both_and_each(target, predicted, index)
+    return ratio(both, in_target + in_predicted - both)
 
 
 # Random trees against loops over pixels.
@@ -71,15 +71,15 @@ def test_scores_of_levels_by_loops(tree: Tree, seed: int) -> None:
     case = random_case(tree, seed)
     levels = scores_of(case.hierarchy, case.predicted, case.targets)["levels"]
     for level, names in enumerate(case.hierarchy.level_names):
-        truth, answer = case.targets[:, level], case.predicted[:, level]
+        target, predicted = case.targets[:, level], case.predicted[:, level]
         foreground = [name for name in names if name != case.hierarchy.background]
-        counts = {name: in_both_and_each(truth, answer, i) for i, name in enumerate(names)}
-        iou = {name: ratio(b, t + a - b) for name, (b, t, a) in counts.items()}
+        counts = {name: in_both_and_each(target, predicted, i) for i, name in enumerate(names)}
+        iou = {name: ratio(b, t + p - b) for name, (b, t, p) in counts.items()}
         accuracy = {name: ratio(b, t) for name, (b, t, _) in counts.items()}
-        dice = {name: ratio(2 * b, t + a) for name, (b, t, a) in counts.items()}
+        dice = {name: ratio(2 * b, t + p) for name, (b, t, p) in counts.items()}
         per_image = [
-            iou_by_loop(truth[image], answer[image], names.index(name))
-            for image in range(len(truth))
+            iou_by_loop(target[image], predicted[image], names.index(name))
+            for image in range(len(target))
             for name in foreground
         ]
         known = sum(t for _, t, _ in counts.values())
@@ -113,14 +113,14 @@ def test_coherence_and_mistake_distance_by_loops(tree: Tree, seed: int) -> None:
     coherent, distances = [], []
     images, _, height, width = case.targets.shape
     for image, y, x in np.ndindex(images, height, width):
-        truth = case.targets[image, :, y, x].tolist()
-        answer = case.predicted[image, :, y, x].tolist()
-        if truth[0] != IGNORE_INDEX:
-            coherent.append(tuple(names[i][index] for i, index in enumerate(answer)) in paths)
-        if truth[last] not in (IGNORE_INDEX, answer[last]):
-            # Two leaves of the same depth: up from each to the lowest node they share.
-            shared = ancestors[last, names[last][truth[last]]]
-            shared = shared & ancestors[last, names[last][answer[last]]]
+        target = case.targets[image, :, y, x].tolist()
+        predicted = case.predicted[image, :, y, x].tolist()
+        if target[0] != IGNORE_INDEX:
+            coherent.append(tuple(names[i][index] for i, index in enumerate(predicted)) in paths)
+        if target[last] not in (IGNORE_INDEX, predicted[last]):
+            # Leaves have the same depth: from each up to their lowest common ancestor.
+            shared = ancestors[last, names[last][target[last]]]
+            shared = shared & ancestors[last, names[last][predicted[last]]]
             distances.append(2 * (len(names) - len(shared)))
     assert scores["coherence"] == approximately(mean_of([float(value) for value in coherent]))
     assert scores["mistake_distance"] == approximately(mean_of(distances))
@@ -132,41 +132,41 @@ def test_agrees_with_torchmetrics(tree: Tree, seed: int) -> None:
     case = random_case(tree, seed)
     levels = scores_of(case.hierarchy, case.predicted, case.targets)["levels"]
     for level, classes in enumerate(case.hierarchy.num_classes):
-        truth, answer = case.targets[:, level], case.predicted[:, level]
-        if classes < 2 or truth.eq(IGNORE_INDEX).all():
-            continue  # torchmetrics wants two classes, and a pixel to score
+        target, predicted = case.targets[:, level], case.predicted[:, level]
+        if classes < 2 or target.eq(IGNORE_INDEX).all():
+            continue  # torchmetrics needs two classes and a pixel to score
         ours = levels[level]
         options = {"num_classes": classes, "ignore_index": IGNORE_INDEX}
-        theirs = MulticlassJaccardIndex(average="macro", **options)(answer, truth)
+        theirs = MulticlassJaccardIndex(average="macro", **options)(predicted, target)
         assert ours["miou_with_background"] == pytest.approx(theirs.item(), abs=1e-6)
-        theirs = MulticlassRecall(average="micro", **options)(answer, truth)
+        theirs = MulticlassRecall(average="micro", **options)(predicted, target)
         assert ours["pixel_accuracy"] == pytest.approx(theirs.item(), abs=1e-6)
-        theirs = MulticlassJaccardIndex(average="weighted", **options)(answer, truth)
+        theirs = MulticlassJaccardIndex(average="weighted", **options)(predicted, target)
         assert ours["frequency_weighted_iou"] == pytest.approx(theirs.item(), abs=1e-6)
         for key, metric in (
             ("iou", MulticlassJaccardIndex(average="none", **options)),
             ("accuracy", MulticlassRecall(average="none", **options)),
             ("dice", MulticlassF1Score(average="none", **options)),
         ):
-            theirs = metric(answer, truth).tolist()
+            theirs = metric(predicted, target).tolist()
             known = {k: v for k, v in enumerate(ours[key].values()) if v is not None}
             assert known == {k: pytest.approx(theirs[k], abs=1e-6) for k in known}
 
 
 @given(nested_trees(), SEEDS)
 def test_agrees_with_scikit_learn(tree: Tree, seed: int) -> None:
-    """Absent classes included: scikit-learn gives them NaN where we give None."""
+    """Absent classes included: scikit-learn returns NaN for them, and we None."""
     case = random_case(tree, seed)
     levels = scores_of(case.hierarchy, case.predicted, case.targets)["levels"]
     for level, classes in enumerate(case.hierarchy.num_classes):
         known = case.targets[:, level] != IGNORE_INDEX
-        truth, answer = case.targets[:, level][known], case.predicted[:, level][known]
-        if not len(truth):
+        target, predicted = case.targets[:, level][known], case.predicted[:, level][known]
+        if not len(target):
             continue
         options = {"labels": range(classes), "average": None, "zero_division": np.nan}
         for key, score in (("accuracy", recall_score), ("dice", f1_score)):
             ours = [np.nan if value is None else value for value in levels[level][key].values()]
-            np.testing.assert_allclose(ours, score(truth, answer, **options))
+            np.testing.assert_allclose(ours, score(target, predicted, **options))
 
 
 # Small examples by hand.
@@ -180,7 +180,7 @@ def test_a_class_with_zero_intersection_counts_zero() -> None:
     assert scores["levels"][0]["miou"] == pytest.approx(4 / 9)
 
 
-def test_a_class_that_is_only_predicted_counts_zero_and_an_absent_one_nothing() -> None:
+def test_a_class_that_is_only_predicted_counts_zero_and_an_absent_one_does_not_count() -> None:
     only_predicted = scores_of(FLAT, flat([[0, 1, 2, 0]]), flat([[0, 1, 1, 0]]))["levels"][0]
     assert only_predicted["iou"] == {"background": 1, "a": 0.5, "b": 0}
     assert only_predicted["miou"] == pytest.approx(1 / 4)
@@ -190,20 +190,20 @@ def test_a_class_that_is_only_predicted_counts_zero_and_an_absent_one_nothing() 
     assert absent["miou"] == absent["miou_with_background"] == 1
 
 
-def test_answers_on_void_do_not_count() -> None:
+def test_predictions_on_void_do_not_count() -> None:
     scores = scores_of(FLAT, flat([[1, 2, 2]]), flat([[1, -100, -100]]))
     assert scores["levels"][0]["iou"] == {"background": None, "a": 1, "b": None}
     assert scores["mistake_distance"] is None
 
 
-def test_the_per_image_mean_is_another_number() -> None:
+def test_the_mean_per_image_differs() -> None:
     # Image 1: a 1 of 1. Image 2: a 0 of 3. Data set: a 1 of 4; per image: (1 + 0) / 2.
     scores = scores_of(FLAT, flat([[1, 0, 0], [0, 0, 0]]), flat([[1, 0, 0], [1, 1, 1]]))
     assert scores["levels"][0]["miou"] == pytest.approx(1 / 4)
     assert scores["levels"][0]["miou_per_image"] == pytest.approx(1 / 2)
 
 
-def test_only_background_has_no_score_without_background() -> None:
+def test_a_target_of_background_only_has_no_score_without_background() -> None:
     scores = scores_of(FLAT, flat([[0, 0]]), flat([[0, 0]]))["levels"][0]
     assert (scores["miou"], scores["miou_per_image"]) == (None, None)
     assert scores["miou_with_background"] == 1
@@ -212,19 +212,19 @@ def test_only_background_has_no_score_without_background() -> None:
 def test_coherence_and_distance_by_hand() -> None:
     # Levels: x, y | a, b (of x), c (of y).
     hierarchy = Hierarchy.from_tree({"x": ["a", "b"], "y": ["c"]})
-    truth = [[0, 0, 0, 1, -100], [0, 0, -100, 2, -100]]
-    answer = [[0, 1, 1, 0, 0], [1, 2, 0, 0, 2]]
+    target = [[0, 0, 0, 1, -100], [0, 0, -100, 2, -100]]
+    predicted = [[0, 1, 1, 0, 0], [1, 2, 0, 0, 2]]
     scores = scores_of(
-        hierarchy, torch.tensor(answer)[None, :, None], torch.tensor(truth)[None, :, None]
+        hierarchy, torch.tensor(predicted)[None, :, None], torch.tensor(target)[None, :, None]
     )
     # Coherent: the first, second and fourth of four known pixels; (y, a) is not.
     assert scores["coherence"] == pytest.approx(3 / 4)
-    # Mistakes: a for b is 2 edges, a for c and c for a are 4; the third's leaf is not known.
+    # Errors: a for b is 2 edges, a for c and c for a are 4; the leaf of the third is unknown.
     assert scores["mistake_distance"] == pytest.approx(10 / 3)
 
 
 @pytest.mark.parametrize("images", [0, 2])
-def test_nothing_to_score_is_none_and_not_nan(images: int) -> None:
+def test_undefined_scores_are_none_and_not_nan(images: int) -> None:
     hierarchy = Hierarchy.from_tree({"background": None, "x": ["a", "b"]}, background="background")
     size = (images, 2, 3, 3)
     scores = scores_of(
@@ -244,11 +244,11 @@ def test_nothing_to_score_is_none_and_not_nan(images: int) -> None:
     assert scores["images"] == images
 
 
-# What streaming must keep.
+# Streaming.
 
 
 @given(nested_trees(), SEEDS)
-def test_shards_add_up_to_the_whole(tree: Tree, seed: int) -> None:
+def test_counts_of_shards_add_up(tree: Tree, seed: int) -> None:
     case = random_case(tree, seed)
     whole = counts_of(case.hierarchy, case.predicted, case.targets)
     images = len(case.targets)
@@ -264,7 +264,7 @@ def test_shards_add_up_to_the_whole(tree: Tree, seed: int) -> None:
         np.testing.assert_array_equal(shards[0][key] + shards[1][key], counts)
 
 
-def test_one_row_can_sum_all_images() -> None:
+def test_images_can_share_a_row() -> None:
     predicted, targets = flat([[0, 1], [1, 2]]), flat([[0, 1], [0, 2]])
     counts = PixelCounts(FLAT, 1, torch.device("cpu"))
     counts.add(torch.tensor([0, 0]), predicted, targets)
@@ -274,7 +274,7 @@ def test_one_row_can_sum_all_images() -> None:
 
 
 @given(nested_trees(), SEEDS)
-def test_nothing_is_changed(tree: Tree, seed: int) -> None:
+def test_inputs_are_not_modified(tree: Tree, seed: int) -> None:
     case = random_case(tree, seed)
     predicted, targets = case.predicted.clone(), case.targets.clone()
     counts = counts_of(case.hierarchy, case.predicted, case.targets)

@@ -1,4 +1,4 @@
-"""What holds for all counts of a split: shards, batches, void, files, devices."""
+"""Properties of all counts of a split: shards, batches, void, files, devices."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ from hypothesis import given
 from sklearn.metrics import confusion_matrix
 
 from hieraseg import IGNORE_INDEX, Hierarchy
-from hieraseg.cli.report import print_scores
-from hieraseg.compare import Row, as_csv, as_json, as_table
 from hieraseg.metrics import PixelCounts, SplitCounts, summarize
 from hieraseg.runs.folder import RunFolder
 from tests.support.scores import Case, random_case
@@ -20,21 +18,21 @@ TREE: Tree = {"background": None, "x": {"a": None, "b": None}, "y": {"c": {"d": 
 
 
 def add(counts: SplitCounts, case: Case, rows: torch.Tensor) -> None:
-    """Count some of a case's images."""
+    """Count some images of a case."""
     scores = [score[rows] for score in case.scores]
     counts.add(rows, case.predicted[rows], case.targets[rows], scores)
 
 
 @given(nested_trees(), SEEDS)
-def test_shards_add_up_to_the_whole(tree: Tree, seed: int) -> None:
-    """Three shares, mostly uneven or empty, each in batches of its own size and order."""
+def test_counts_of_shards_add_up(tree: Tree, seed: int) -> None:
+    """Three shards, mostly uneven or empty, each in batches of its own size and order."""
     case = random_case(tree, seed)
     images = len(case.targets)
-    share = torch.randint(3, (images,), generator=torch.Generator().manual_seed(seed))
+    shard_of = torch.randint(3, (images,), generator=torch.Generator().manual_seed(seed))
     total: dict[str, np.ndarray] = {}
     for number in range(3):
         shard = SplitCounts(case.hierarchy, images, torch.device("cpu"))
-        mine = (share == number).nonzero()[:, 0]
+        mine = (shard_of == number).nonzero()[:, 0]
         for rows in mine.flip(0).split(number + 1):
             add(shard, case, rows)
         for key, counts in shard.arrays().items():
@@ -47,16 +45,16 @@ def test_shards_add_up_to_the_whole(tree: Tree, seed: int) -> None:
 
 
 @given(nested_trees(), SEEDS)
-def test_answers_and_scores_on_void_do_not_count(tree: Tree, seed: int) -> None:
-    """Void on one level, on that level; only coherence asks for all levels of a known pixel."""
+def test_predictions_and_scores_on_void_do_not_count(tree: Tree, seed: int) -> None:
+    """On the level that is void. Only coherence depends on all levels of a known pixel."""
     case = random_case(tree, seed)
     before = case.counts()
     generator = torch.Generator().manual_seed(seed + 1)
     void = case.targets == IGNORE_INDEX
     for level, classes in enumerate(case.hierarchy.num_classes):
         other = torch.randint(classes, void[:, level].shape, generator=generator)
-        answer = case.predicted[:, level]
-        case.predicted[:, level] = torch.where(void[:, level], other, answer)
+        predicted = case.predicted[:, level]
+        case.predicted[:, level] = torch.where(void[:, level], other, predicted)
         case.scores[level] = case.scores[level].masked_fill(void[:, level, None], torch.nan)
     for key, counts in case.counts().items():
         if key != "coherent":
@@ -64,8 +62,8 @@ def test_answers_and_scores_on_void_do_not_count(tree: Tree, seed: int) -> None:
 
 
 @given(nested_trees(), SEEDS)
-def test_pixel_counts_are_a_part(tree: Tree, seed: int) -> None:
-    """What is counted in training is counted alike in scoring, and scored under the same names."""
+def test_pixel_counts_are_included(tree: Tree, seed: int) -> None:
+    """Training and scoring have the same counts and names of scores."""
     case = random_case(tree, seed)
     few = PixelCounts(case.hierarchy, len(case.targets), torch.device("cpu"))
     few.add(torch.arange(len(case.targets)), case.predicted, case.targets)
@@ -87,14 +85,14 @@ def test_confusion_agrees_with_scikit_learn(tree: Tree, seed: int) -> None:
     counts = case.counts()
     for level, classes in enumerate(case.hierarchy.num_classes):
         known = case.targets[:, level] != IGNORE_INDEX
-        truth, answer = case.targets[:, level][known], case.predicted[:, level][known]
+        target, predicted = case.targets[:, level][known], case.predicted[:, level][known]
         expected = np.zeros((classes, classes), np.int64)
-        if len(truth):
-            expected = confusion_matrix(truth, answer, labels=range(classes))
+        if len(target):
+            expected = confusion_matrix(target, predicted, labels=range(classes))
         np.testing.assert_array_equal(counts[f"confusion_{level + 1}"], expected)
 
 
-def test_nothing_is_changed() -> None:
+def test_inputs_are_not_modified() -> None:
     case = random_case(TREE, 0)
     tensors = [case.predicted, case.targets, *case.scores]
     before = [tensor.clone() for tensor in tensors]
@@ -104,7 +102,7 @@ def test_nothing_is_changed() -> None:
 
 
 @pytest.mark.parametrize("images", [0, 2])
-def test_nothing_to_score_is_none_and_not_nan(images: int) -> None:
+def test_undefined_scores_are_none_and_not_nan(images: int) -> None:
     case = random_case(TREE, 0)
     case.targets = torch.full((images, 3, 2, 2), IGNORE_INDEX)
     case.predicted = torch.zeros_like(case.targets)
@@ -118,8 +116,8 @@ def test_nothing_to_score_is_none_and_not_nan(images: int) -> None:
     assert set(scores.values()) == {None}
 
 
-def test_run_folder_keeps_counts_and_scores(tmp_path: Path) -> None:
-    """The file of counts, read without pickle, gives the scores again."""
+def test_run_folder_stores_counts_and_scores(tmp_path: Path) -> None:
+    """The scores can be computed again from the file of counts, which is read without pickle."""
     case = random_case(TREE, 3)
     counts, scores = case.counts(), case.summary()
     ids = [f"image{index}" for index in range(len(case.targets))]
@@ -132,35 +130,6 @@ def test_run_folder_keeps_counts_and_scores(tmp_path: Path) -> None:
     assert folder.read_result()["splits"]["val"] == scores
 
 
-def test_programs_get_all_scores_and_people_a_narrow_table() -> None:
-    case = random_case(TREE, 3)
-    protocol = {"data": "d", "resolution": "native", "checkpoint": "best", "views": "one"}
-    row = Row("quickstart/base", [0], [{**case.summary(), **protocol}], [{}])
-    (header, _) = as_table([row])
-    assert header[2:-2] == ["mIoU L1", "mIoU L2", "mIoU L3", "coherence", "mistake distance"]
-    (everything,) = as_json([row])["rows"]
-    leaves = case.summary()["levels"][-1]
-    assert everything["class-wise ECE L3"] == [leaves["classwise_ece"]]
-    assert everything["boundary IoU L3"] == [leaves["mean_boundary_iou"]]
-    assert everything["hierarchical F1"] == [case.summary()["hierarchical_f1"]]
-    assert "class-wise ECE L2" in as_csv([row])
-
-
-def test_report_prints_all_scores(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every score of a level, of a class and of the tree, under its name in `result.json`."""
-    case = random_case(TREE, 3)
-    scores = case.summary()
-    print_scores({**scores, "resolution": "native", "views": "one", "epoch": 1}, "a title")
-    printed = capsys.readouterr().out
-    for key in (*scores["levels"][0], *scores):
-        assert key in ("level", "levels") or key in printed
-    assert f"{scores['levels'][2]['classwise_ece']:.3f}" in printed
-    assert f"{scores['hierarchical_f1']:.3f}" in printed
-    rows = [line for line in printed.splitlines() if "3 background" in line]
-    values = [scores["levels"][2][key]["background"] for key in ("iou", "boundary_iou")]
-    assert all(("-" if value is None else f"{value:.3f}") in rows[0] for value in values)
-
-
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=cuda)])
 def test_counts_on_cuda_equal_those_on_the_cpu(device: str) -> None:
     for seed in range(5):
@@ -171,7 +140,7 @@ def test_counts_on_cuda_equal_those_on_the_cpu(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", [pytest.param("cuda", marks=cuda)])
-def test_counting_does_not_wait_for_the_device(device: str) -> None:
+def test_counting_does_not_synchronize(device: str) -> None:
     case = random_case(TREE, 0, largest=400)
     counts = SplitCounts(case.hierarchy, len(case.targets), torch.device(device))
     tensors = [torch.arange(len(case.targets)), case.predicted, case.targets]
@@ -185,7 +154,7 @@ def test_counting_does_not_wait_for_the_device(device: str) -> None:
 
 
 def test_many_classes() -> None:
-    """Thousands of leaves: right answers score 1."""
+    """Correct predictions score 1 with thousands of leaves."""
     tree: Tree = {f"group{g}": {f"leaf{g}-{i}": None for i in range(100)} for g in range(20)}
     hierarchy = Hierarchy.from_tree(tree)
     leaves = torch.arange(2000).view(1, 40, 50)

@@ -1,4 +1,4 @@
-"""Random answers and truths to score, and small helpers of the tests of scores."""
+"""Random predictions and targets, and helpers for tests of scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from tests.support.trees import Tree, leaf_paths
 
 @dataclass
 class Case:
-    """A random tree with answers that contradict each other, and with truths as labels give.
+    """Predictions and targets of a random tree.
 
-    The scores of each level lie on a grid, edges of bins included, and have nothing to do with
-    the answers.
+    Predictions of different levels may contradict each other, and do not depend on the scores.
+    Scores lie on a grid that includes the edges of bins.
     """
 
     tree: Tree
@@ -66,11 +66,11 @@ def random_case(tree: Tree, seed: int, largest: int = 5) -> Case:
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """Mean of those that exist."""
+    """Mean of the values that are not None; None if there are none."""
     existing = [value for value in values if value is not None]
     return sum(existing) / len(existing) if existing else None
 
 
 def approximately(value: float | None) -> Any:
-    """To compare with a score, which may be None."""
+    """A value to compare a score with, which may be None."""
     return None if value is None else pytest.approx(value, abs=1e-9)
