@@ -1,4 +1,4 @@
-"""A package that somebody else installed, seen from outside: a subprocess with its metadata."""
+"""Components of third-party packages, in a subprocess that has their metadata."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class LeafOnly(Loss):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a machine where the package is installed, with a broken one beside."""
+    """Environment in which a working and a broken package are installed."""
     site = tmp_path_factory.mktemp("site")
     (site / "their_losses.py").write_text(LOSS)
     (site / "broken_losses.py").write_text("import a_module_that_is_not_there\n")
@@ -55,14 +55,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
 
 
-def hieraseg(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in that environment."""
+def hieraseg(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in an environment."""
     command = [sys.executable, "-m", "hieraseg"]
-    return subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
+    return subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
 
 
-def test_it_is_listed_and_the_broken_one_too(installed: dict[str, str]) -> None:
-    """A package that cannot be imported is named with its reason, and stops nobody else."""
+def test_working_and_broken_packages_are_listed(installed: dict[str, str]) -> None:
+    """A package that cannot be imported is listed with the reason, and breaks nothing else."""
     done = hieraseg(installed, "list", "losses")
     assert done.returncode == 0, done.stderr
     assert "leaf_only" in done.stdout
@@ -71,13 +71,13 @@ def test_it_is_listed_and_the_broken_one_too(installed: dict[str, str]) -> None:
     assert "tree_min" in done.stdout
 
 
-def test_it_trains_from_a_recipe(installed: dict[str, str], tmp_path: Path) -> None:
-    """Only a head for the leaves is built; every level is scored, and they agree."""
-    words = ["run", str(ROOT / "recipes/quickstart.yaml"), "--out", str(tmp_path), "--json"]
-    words += ["--loss", "leaf_only", "--loss.smoothing", "0.1", "--inference", "independent"]
-    words += ["--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "2"]
-    words += ["--backbone.weights", "null", "--training.batch_size", "4"]
-    done = hieraseg(installed, *words, "--training.max_steps", "2")
+def test_a_recipe_trains_with_the_package(installed: dict[str, str], tmp_path: Path) -> None:
+    """Only a leaf head is built, all levels are scored, and `evaluate` gives the same scores."""
+    arguments = ["run", str(ROOT / "recipes/quickstart.yaml"), "--out", str(tmp_path), "--json"]
+    arguments += ["--loss", "leaf_only", "--loss.smoothing", "0.1", "--inference", "independent"]
+    arguments += ["--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "2"]
+    arguments += ["--backbone.weights", "null", "--training.batch_size", "4"]
+    done = hieraseg(installed, *arguments, "--training.max_steps", "2")
     assert done.returncode == 0, done.stderr
     (run,) = json.loads(done.stdout)
     assert len(run["splits"]["val"]["levels"]) == 3
@@ -86,8 +86,8 @@ def test_it_trains_from_a_recipe(installed: dict[str, str], tmp_path: Path) -> N
     assert json.loads(again.stdout)["levels"] == run["splits"]["val"]["levels"]
 
 
-def test_a_recipe_that_names_the_broken_one(installed: dict[str, str], tmp_path: Path) -> None:
-    """One sentence with the package and the reason, exit 2, no traceback."""
+def test_a_recipe_with_the_broken_package(installed: dict[str, str], tmp_path: Path) -> None:
+    """The error names the package and the reason, without a traceback; exit code 2."""
     recipe = str(ROOT / "recipes/quickstart.yaml")
     done = hieraseg(installed, "run", recipe, "--loss", "broken", "--out", str(tmp_path))
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Plugins that are one file: named by a command or a recipe, or found in a folder."""
+"""Plugin files: on the command line, in a recipe, and in a plugin folder."""
 
 import json
 import os
@@ -76,26 +76,26 @@ def write(path: Path, text: str = LOSS) -> Path:
     return path
 
 
-def answer(capsys: Captured, *words: str) -> Any:
-    """What a command that succeeds prints as JSON."""
-    assert main([*words, "--json"]) == 0, capsys.readouterr().err
+def json_of(capsys: Captured, *arguments: str) -> Any:
+    """JSON output of a successful command."""
+    assert main([*arguments, "--json"]) == 0, capsys.readouterr().err
     return json.loads(capsys.readouterr().out)
 
 
-# The three ways in.
+# Three ways to name a plugin file.
 
 
 def test_a_file_on_the_command_line(tmp_path: Path, capsys: Captured) -> None:
     file = write(tmp_path / "my_loss.py")
-    words = ["show", QUICKSTART, "--plugin", str(file), "--loss", "mine", "--loss.scale", "2"]
-    shown = answer(capsys, *words)
+    arguments = ["show", QUICKSTART, "--plugin", str(file), "--loss", "mine", "--loss.scale", "2"]
+    shown = json_of(capsys, *arguments)
     assert shown["loss"] == {"name": "mine", "scale": 2.0}
     assert shown["plugins"] == [str(file)]
     assert main(["show", QUICKSTART, "--loss", "mine"]) == 2
     assert "unknown loss 'mine'" in capsys.readouterr().err
 
 
-def test_files_that_recipes_name_are_relative_to_them_and_add_up(
+def test_plugins_of_all_layers_are_used_relative_to_their_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "one/losses/my_loss.py")
@@ -107,7 +107,7 @@ def test_files_that_recipes_name_are_relative_to_them_and_add_up(
     monkeypatch.chdir(tmp_path)
     recipe = load(Path("two/recipe.yaml"))
     assert (recipe["loss"].name, recipe["inference"].name) == ("mine", "always_first")
-    # What is printed works from any place.
+    # The printed recipe can be used from any folder.
     printed = write(tmp_path / "elsewhere/printed.yaml", load(path).to_yaml())
     assert load(printed) == recipe
     assert load(printed)["loss"].factory is recipe["loss"].factory
@@ -125,8 +125,8 @@ def test_files_in_a_plugin_folder(
     if listed:
         other = tmp_path / "not_there"
         monkeypatch.setenv("HIERASEG_PLUGINS", f"{other}{os.pathsep}{folder}")
-    # Found, but not run: that would fail.
-    losses = answer(capsys, "list")["losses"]
+    # The file is found but not run, which would fail.
+    losses = json_of(capsys, "list")["losses"]
     assert losses["mine"] == f"{file.relative_to(tmp_path)}:7"
     assert not {"_private", "test_my_loss", "conftest"} & losses.keys()
     load(QUICKSTART)
@@ -138,7 +138,7 @@ def test_files_in_a_plugin_folder(
     assert not load(QUICKSTART).plugins
 
 
-def test_names_are_listed_without_importing_torch(tmp_path: Path) -> None:
+def test_names_are_listed_without_torch(tmp_path: Path) -> None:
     write(tmp_path / "plugins/my_loss.py")
     program = (
         "import sys; from hieraseg.cli import main; code = main(['list']); "
@@ -150,10 +150,10 @@ def test_names_are_listed_without_importing_torch(tmp_path: Path) -> None:
     assert "plugins/my_loss.py:7" in done.stdout
 
 
-# One recipe's plugins are no other's.
+# Plugins of a recipe do not affect other recipes.
 
 
-def test_what_a_recipe_registers_lives_for_it_alone(tmp_path: Path) -> None:
+def test_registrations_are_limited_to_their_recipe(tmp_path: Path) -> None:
     file = write(tmp_path / "my_loss.py")
     before = registry.losses.names()
     recipe = load(QUICKSTART, [("loss", "mine")], [file])
@@ -163,7 +163,7 @@ def test_what_a_recipe_registers_lives_for_it_alone(tmp_path: Path) -> None:
         registry.losses.get("mine")
 
 
-def test_two_recipes_with_a_plugin_of_one_name_each(tmp_path: Path, capsys: Captured) -> None:
+def test_two_recipes_with_plugins_of_the_same_name(tmp_path: Path, capsys: Captured) -> None:
     for folder, argument in (("a", "scale"), ("b", "power")):
         write(tmp_path / folder / "my_loss.py", LOSS.replace("scale", argument))
         text = f"base: {QUICKSTART}\nplugins: [my_loss.py]\nloss: {{name: mine, {argument}: 3}}\n"
@@ -172,10 +172,10 @@ def test_two_recipes_with_a_plugin_of_one_name_each(tmp_path: Path, capsys: Capt
     assert main(["validate", *recipes]) == 0, capsys.readouterr().out
 
 
-# What is broken, and what is there twice.
+# Broken files and duplicates.
 
 
-def test_a_broken_file_hurts_only_a_recipe_that_names_it(
+def test_a_broken_file_fails_only_recipes_that_name_it(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -197,20 +197,22 @@ def test_a_broken_file_hurts_only_a_recipe_that_names_it(
     assert "Traceback" not in out
 
 
-def test_a_name_that_two_files_register(
+def test_two_files_with_the_same_name(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "plugins/one.py")
     write(tmp_path / "plugins/two.py", LOSS + "# another\n")
-    broken = answer(capsys, "list")["broken"]
+    broken = json_of(capsys, "list")["broken"]
     assert "by plugins/one.py:7 and by plugins/two.py:7" in broken["losses.mine"]
-    with pytest.raises(RecipeError, match=r"twice, by plugins/one.py:7 and by plugins/two.py:7"):
+    with pytest.raises(
+        RecipeError, match=r"registered by plugins/one.py:7 and by plugins/two.py:7"
+    ):
         load(QUICKSTART, [("loss", "mine")])
     assert load(QUICKSTART)["loss"].name == "tree_min"
 
 
-def test_a_file_that_is_named_and_in_a_folder_is_one(
+def test_a_named_file_in_a_plugin_folder_is_no_duplicate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -218,10 +220,12 @@ def test_a_file_that_is_named_and_in_a_folder_is_one(
     assert load(QUICKSTART, [("loss", "mine")], [file, Path("plugins/my_loss.py")]).plugins
 
 
-def test_a_file_that_needs_another_beside_it(tmp_path: Path) -> None:
+def test_a_file_that_imports_its_neighbor(tmp_path: Path) -> None:
     write(tmp_path / "helper.py", "")
     file = write(tmp_path / "my_loss.py", "import helper\n" + LOSS)
-    with pytest.raises(RecipeError, match="a plugin file stands alone: for several files make a"):
+    with pytest.raises(
+        RecipeError, match="must be self-contained; for several files, make a package"
+    ):
         load(QUICKSTART, [], [file])
 
 
@@ -235,7 +239,7 @@ def test_a_file_that_needs_another_beside_it(tmp_path: Path) -> None:
         ("raise RuntimeError\nclass Loss: ...\n", "Loss", "raises an error when it is imported"),
     ],
 )
-def test_packages_are_known_as_broken_without_importing_them(
+def test_broken_packages_are_listed_without_importing_them(
     source: str | None, attribute: str, reason: str, tmp_path: Path
 ) -> None:
     if source is not None:
@@ -260,14 +264,14 @@ def test_packages_are_known_as_broken_without_importing_them(
     assert reason in broken["losses.theirs"]
 
 
-def test_a_registry_that_there_is_none_of(tmp_path: Path, capsys: Captured) -> None:
+def test_an_unknown_registry(tmp_path: Path, capsys: Captured) -> None:
     file = write(tmp_path / "my_loss.py", LOSS.replace("registry.losses", "registry.loss"))
     assert main(["validate", QUICKSTART, "--plugin", str(file), "--loss", "mine"]) == 2
     first, _ = capsys.readouterr().out.splitlines()
     assert first.endswith("hieraseg.registry has no attribute 'loss', did you mean 'losses'?")
 
 
-def test_a_duplicate_by_a_path_with_dots(
+def test_a_duplicate_in_a_parent_folder(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "my_loss.py", LOSS.replace('"mine"', '"tree_min"'))
@@ -278,23 +282,23 @@ def test_a_duplicate_by_a_path_with_dots(
 
 
 @pytest.mark.parametrize("call", ["register(NAME)", 'register(name="mine")'])
-def test_names_that_are_not_written_out(
+def test_names_that_are_not_string_literals(
     call: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = LOSS.replace('register("mine")', call).replace("\n@", '\nNAME = "mine"\n\n\n@', 1)
     file = write(tmp_path / "plugins/my_loss.py", text)
-    listed = answer(capsys, "list")
+    listed = json_of(capsys, "list")
     if "name=" in call:
         assert "mine" in listed["losses"]
         return
-    assert "by a name that is no plain text" in listed["broken"]["plugins/my_loss.py:10"]
+    assert "that is not a string literal" in listed["broken"]["plugins/my_loss.py:10"]
     with pytest.raises(RecipeError, match=r"\(broken plugins: plugins/my_loss.py:10: registers"):
         load(QUICKSTART, [("loss", "mine")])
     assert load(QUICKSTART, [("loss", "mine")], [file])["loss"].name == "mine"
 
 
-def test_what_a_file_prints_is_no_result(tmp_path: Path, capsys: Captured) -> None:
+def test_prints_of_a_file_go_to_stderr(tmp_path: Path, capsys: Captured) -> None:
     file = write(tmp_path / "my_loss.py", LOSS + "\nprint('hello')\n")
     assert main(["show", QUICKSTART, "--plugin", str(file), "--json"]) == 0
     out, err = capsys.readouterr()
@@ -302,16 +306,16 @@ def test_what_a_file_prints_is_no_result(tmp_path: Path, capsys: Captured) -> No
     assert "hello" in err
 
 
-def test_a_file_that_changes_the_path_of_imports(tmp_path: Path) -> None:
+def test_a_file_that_changes_sys_path(tmp_path: Path) -> None:
     write(tmp_path / "helper_of_mine.py", "")
     lines = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport helper_of_mine\n"
     before = list(sys.path)
-    with pytest.raises(RecipeError, match=r"my_loss.py changes sys.path, but a plugin file stands"):
+    with pytest.raises(RecipeError, match=r"my_loss.py changes sys.path, but a plugin file must"):
         load(QUICKSTART, [], [write(tmp_path / "my_loss.py", lines + LOSS)])
     assert sys.path == before
 
 
-def test_a_component_of_an_imported_module_is_no_part_of_the_file(
+def test_components_of_imported_modules_are_not_part_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "site/their_registered_losses.py", LOSS.replace('"mine"', '"theirs"'))
@@ -322,22 +326,20 @@ def test_a_component_of_an_imported_module_is_no_part_of_the_file(
         load(QUICKSTART, [], [file])
 
 
-def test_values_that_a_recipe_could_not_say_again(tmp_path: Path) -> None:
+def test_values_that_look_like_variables(tmp_path: Path) -> None:
     text = LOSS.replace("scale: float = 1.0", 'scale: str = "${X}"')
     with pytest.raises(RecipeError, match=r"argument 'scale' has the default '\$\{X\}': remove"):
         load(QUICKSTART, [("loss", "mine")], [write(tmp_path / "my_loss.py", text)])
-    with pytest.raises(RecipeError, match=r"a recipe cannot name a path with \$\{"):
+    with pytest.raises(RecipeError, match=r"must not contain \$\{"):
         load(QUICKSTART, [], [write(tmp_path / "${X}.py")])
 
 
-@pytest.mark.parametrize("words", [["run"], ["validate", "--build"]])
-def test_a_component_that_ends_the_program(
-    words: list[str], tmp_path: Path, capsys: Captured
-) -> None:
+@pytest.mark.parametrize("arguments", [["run"], ["validate", "--build"]])
+def test_a_component_that_exits(arguments: list[str], tmp_path: Path, capsys: Captured) -> None:
     text = LOSS.replace("return {", "raise SystemExit(0)\n        return {")
     file = write(tmp_path / "my_loss.py", text)
-    command = [*words, QUICKSTART, *SMALL, "--plugin", str(file), "--loss", "mine"]
-    if words == ["run"]:
+    command = [*arguments, QUICKSTART, *SMALL, "--plugin", str(file), "--loss", "mine"]
+    if arguments == ["run"]:
         command += ["--out", str(tmp_path / "runs")]
     assert main(command) == 2
     assert "SystemExit" in (said := "".join(capsys.readouterr())) or "sys.exit(0)" in said
@@ -350,7 +352,7 @@ from hieraseg import registry
 
 @registry.datasets.register("plain")
 class Plain:
-    """One colour."""
+    """One color."""
 
     size, splits = (64, 64), ("train", "val")
 
@@ -358,7 +360,7 @@ class Plain:
         return [f"{split}{number}" for number in range(4)]
 
     def image(self, id):
-        return np.full((64, 64, 3), COLOUR, np.uint8)
+        return np.full((64, 64, 3), COLOR, np.uint8)
 
     def mask(self, id):
         return np.zeros((64, 64), np.uint8)
@@ -368,69 +370,71 @@ class Plain:
 '''
 
 
-def test_data_are_read_again_when_their_code_changes(tmp_path: Path, capsys: Captured) -> None:
+def test_data_is_read_again_after_a_code_change(tmp_path: Path, capsys: Captured) -> None:
     fingerprints = set()
-    for colour in ("1", "2", "1"):
-        file = write(tmp_path / "my_data.py", DATA.replace("COLOUR", colour))
-        words = ["run", QUICKSTART, *SMALL[6:], "--out", str(tmp_path / "runs")]
-        words += ["--plugin", str(file), "--data", "plain"]
-        (run,) = answer(capsys, *words)
+    for color in ("1", "2", "1"):
+        file = write(tmp_path / "my_data.py", DATA.replace("COLOR", color))
+        arguments = ["run", QUICKSTART, *SMALL[6:], "--out", str(tmp_path / "runs")]
+        arguments += ["--plugin", str(file), "--data", "plain"]
+        (run,) = json_of(capsys, *arguments)
         fingerprints.add(run["splits"]["val"]["data"])
     assert len(fingerprints) == 2
 
 
-# What a run keeps of them.
+# Copies in the run folder.
 
 
 @pytest.fixture
 def finished(tmp_path: Path, capsys: Captured) -> Path:
-    """The folder of a run that used two plugin files."""
+    """Folder of a run with two plugin files."""
     loss, rule = write(tmp_path / "my_loss.py"), write(tmp_path / "rules/my_rule.py", RULE)
     write(rule, RULE.replace("NUMBER", "1"))
-    words = ["run", QUICKSTART, *SMALL, "--out", str(tmp_path / "runs"), "--loss", "mine"]
-    words += ["--plugin", str(loss), "--plugin", str(rule), "--inference", "always_first"]
-    (run,) = answer(capsys, *words)
+    arguments = ["run", QUICKSTART, *SMALL, "--out", str(tmp_path / "runs"), "--loss", "mine"]
+    arguments += ["--plugin", str(loss), "--plugin", str(rule), "--inference", "always_first"]
+    (run,) = json_of(capsys, *arguments)
     return Path(run["run"])
 
 
-def test_a_run_keeps_what_it_used_and_needs_no_flag(
+def test_a_run_uses_its_own_copies(
     finished: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = json.loads((finished / "result.json").read_text())["splits"]["val"]["levels"]
     assert (finished / "plugins/my_loss.py").read_text() == LOSS
     kept = json.loads((finished / "provenance.json").read_text())["plugin_files"]
     assert [one["file"] for one in kept] == ["plugins/my_loss.py", "plugins/my_rule.py"]
-    # The originals change: one is gone, and one answers otherwise, even from a plugin folder.
+    # One original is removed. The other predicts differently, also from a plugin folder.
     (tmp_path / "my_loss.py").unlink()
     write(tmp_path / "rules/my_rule.py", RULE.replace("NUMBER", "0"))
     monkeypatch.setenv("HIERASEG_PLUGINS", str(tmp_path / "rules"))
     assert main(["evaluate", str(finished), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["levels"] == trained
-    words = " ".join(err.split())
-    assert f"{tmp_path}/my_loss.py is missing, or cannot be read" in words
-    assert f"{tmp_path}/rules/my_rule.py has changed since this run" in words
-    # Its recipe can be run again, with its own copies.
+    arguments = " ".join(err.split())
+    assert f"{tmp_path}/my_loss.py is missing, or cannot be read" in arguments
+    assert f"{tmp_path}/rules/my_rule.py has changed since this run" in arguments
+    # The recipe of the run uses the copies too.
     again = ["run", str(finished / "recipe.yaml"), "--out", str(tmp_path / "again")]
-    (run,) = answer(capsys, *again)
+    (run,) = json_of(capsys, *again)
     assert run["splits"]["val"]["levels"] == trained
     assert (Path(run["run"]) / "plugins/my_rule.py").read_text() == RULE.replace("NUMBER", "1")
 
 
-def test_a_copy_that_was_changed_is_refused(finished: Path, capsys: Captured) -> None:
+def test_a_changed_copy_is_refused(finished: Path, capsys: Captured) -> None:
     write(finished / "plugins/my_rule.py", RULE.replace("NUMBER", "0"))
     assert main(["evaluate", str(finished)]) == 2
     assert "my_rule.py: was changed after the run" in capsys.readouterr().err
 
 
-def test_a_run_does_without_what_was_installed_or_linked_since(
+def test_later_installations_and_links_do_not_affect_a_run(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / "my_loss.py")
     (tmp_path / "link.py").symlink_to(file)
-    words = ["run", QUICKSTART, *SMALL, "--out", str(tmp_path / "runs"), "--loss", "mine"]
-    (run,) = answer(capsys, *words, "--plugin", str(file), "--plugin", str(tmp_path / "link.py"))
-    # The loss becomes a package, and its file cannot be read any more: a folder has its name.
+    arguments = ["run", QUICKSTART, *SMALL, "--out", str(tmp_path / "runs"), "--loss", "mine"]
+    (run,) = json_of(
+        capsys, *arguments, "--plugin", str(file), "--plugin", str(tmp_path / "link.py")
+    )
+    # The loss becomes a package, and its file is replaced by a folder of the same name.
     file.unlink()
     file.mkdir()
     write(tmp_path / "site/their_own_loss.py", LOSS)
@@ -444,14 +448,14 @@ def test_a_run_does_without_what_was_installed_or_linked_since(
     assert "is missing, or cannot be read" in " ".join(capsys.readouterr().err.split())
 
 
-def test_runs_of_different_code_are_not_averaged(
+def test_runs_with_different_code_are_not_averaged(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rule = tmp_path / "my_rule.py"
     for seed, number in ((0, "0"), (1, "0"), (2, "1")):
         write(rule, RULE.replace("NUMBER", number))
-        words = ["run", QUICKSTART, *SMALL, "--plugin", "my_rule.py", "--seeds", str(seed)]
-        answer(capsys, *words, "--inference", "always_first")
-    rows = answer(capsys, "compare", "quickstart")["rows"]
+        arguments = ["run", QUICKSTART, *SMALL, "--plugin", "my_rule.py", "--seeds", str(seed)]
+        json_of(capsys, *arguments, "--inference", "always_first")
+    rows = json_of(capsys, "compare", "quickstart")["rows"]
     assert [row["seeds"] for row in rows] == [[0, 1], [2]]

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from hieraseg.contracts import asks_for
+from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.model.segmentation import SegmentationModel
@@ -46,7 +46,7 @@ def build_model(
     Raises:
         RecipeError: the loss needs an embedding, but the decoder has none.
     """
-    if embedding_channels and not asks_for(recipe["decoder"].factory, "embedding_channels"):
+    if embedding_channels and not has_argument(recipe["decoder"].factory, "embedding_channels"):
         raise RecipeError(
             f"decoder: {recipe['decoder'].name} has no embedding, which the loss "
             f"{recipe['loss'].name} trains; choose a decoder with an argument `embedding_channels`"

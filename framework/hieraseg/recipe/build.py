@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hieraseg.contracts import asks_for
+from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
@@ -28,7 +28,7 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     if not isinstance(value, ComponentSpec):
         return value
     factory = value.factory
-    accepted = {name: one for name, one in supplied.items() if asks_for(factory, name)}
+    accepted = {name: one for name, one in supplied.items() if has_argument(factory, name)}
     arguments = {
         name: _build(one, f"{key}.{name}", supplied) for name, one in value.arguments.items()
     }

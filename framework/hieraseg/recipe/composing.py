@@ -151,6 +151,7 @@ def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Pr
 
 def _long_form(section: str, entry: Entry) -> Entry:
     """`loss: tree_min` is short for `loss: {name: tree_min}`."""
-    if section in by_section() and isinstance(entry.value, str):
+    registry = by_section().get(section)
+    if registry and not registry.kind.many and isinstance(entry.value, str):
         return Entry({"name": Entry(entry.value, entry.place)}, entry.place)
     return entry

@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser
 from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, registry_of
-from hieraseg.registry.kinds import kinds
+from hieraseg.registry.kinds import all_kinds
 from hieraseg.strict_yaml import inline, unquoted
 from hieraseg.types import constraints_of, plain_type, violation
 
@@ -181,7 +181,7 @@ def _registry_of(hint: Any) -> Registry | None:
     """The registry of a nestable kind whose contract a type is."""
     if not isinstance(hint, type):
         return None
-    for kind in kinds():
+    for kind in all_kinds():
         if kind.nestable and hint is kind.load_contract():
             return registry_of(kind)
     return None

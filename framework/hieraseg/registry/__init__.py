@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from hieraseg.errors import did_you_mean
-from hieraseg.registry.kinds import Kind, add_kind, find_kind, kinds
+from hieraseg.registry.kinds import Kind, add_kind, all_kinds, find_kind
 from hieraseg.registry.registry import Listing, Registry, plugin_files, registered_by
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Listing",
     "Registry",
     "add_kind",
+    "all_kinds",
     "by_name",
     "by_section",
     "find_registry",
@@ -40,12 +41,12 @@ def registry_of(kind: Kind) -> Registry:
 
 def by_name() -> dict[str, Registry]:
     """All registries by the plural name of their kind."""
-    return {kind.name: registry_of(kind) for kind in kinds()}
+    return {kind.name: registry_of(kind) for kind in all_kinds()}
 
 
 def by_section() -> dict[str, Registry]:
     """All registries by the recipe section of their kind."""
-    return {kind.section: registry_of(kind) for kind in kinds()}
+    return {kind.section: registry_of(kind) for kind in all_kinds()}
 
 
 def find_registry(word: str) -> Registry:

@@ -1,8 +1,8 @@
-"""Plugins that are one Python file each: named by a recipe or a command, or in a plugin folder.
+"""Plugin files: single Python files that a recipe or a command names, or in a plugin folder.
 
-A file registers its components with `@registry.losses.register("my_loss")`. What it registers is
-kept with the file, and is known to the registries only where the file is looked at: a recipe's own
-files for that recipe alone, those of the plugin folders wherever the folder is on the plugin path.
+A file registers its components with `@registry.losses.register("my_loss")`. Its components belong
+to the file instead of the whole process. The registries know them while a recipe that names the
+file is used, or if the file is in a folder on the plugin path.
 """
 
 import hashlib
@@ -21,33 +21,33 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from hieraseg.errors import HierasegError, RecipeError, from_here
-from hieraseg.registry.static import Registration, fault_in, parsed, registrations_in
+from hieraseg.registry.static import Registration, fault_in, parse, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"
-"""The environment variable that lists plugin folders, separated as in PATH."""
+"""Environment variable with plugin folders, separated as in PATH."""
 
 Components = dict[tuple[str, str], Any]
-"""By kind and name."""
+"""Components by kind and name."""
 
 
 class Collecting(NamedTuple):
-    """The plugin file that is being run: its module's name, and what it registered so far."""
+    """The plugin file that is being run: its module name, and its components so far."""
 
     module: str
     components: Components
 
 
 collecting: ContextVar[Collecting | None] = ContextVar("collecting", default=None)
-"""None while no plugin file is run."""
+"""None while no plugin file is being run."""
 
 
 @dataclass(frozen=True)
 class PluginFile:
-    """A plugin file as it was when it was read, whatever becomes of it later.
+    """Content of a plugin file at the time of reading it.
 
-    Attributes:
-        path: absolute.
-        source: its content.
+    Args:
+        path: absolute path.
+        source: content.
     """
 
     path: Path
@@ -55,9 +55,16 @@ class PluginFile:
 
     @classmethod
     def read(cls, path: Path) -> "PluginFile":
-        """The file as it is now. Raises RecipeError where it cannot be read."""
+        """Read a plugin file.
+
+        Raises:
+            RecipeError: the file cannot be read, or its path contains `${`.
+        """
         if "${" in str(path):
-            raise RecipeError(f"plugin file {str(path)!r}: a recipe cannot name a path with ${{")
+            raise RecipeError(
+                f"plugin file {str(path)!r}: the path must not contain ${{, since recipes use it for "
+                "variables"
+            )
         try:
             return _known(cls(Path(os.path.abspath(path)), path.read_bytes()))
         except FileNotFoundError:
@@ -68,42 +75,42 @@ class PluginFile:
 
     @cached_property
     def sha256(self) -> str:
-        """Of its content."""
+        """Hash of the content."""
         return hashlib.sha256(self.source).hexdigest()
 
     @property
     def shown(self) -> str:
-        """Its path, from the working directory where it lies below it."""
+        """Path for messages, relative to the working directory if it is inside."""
         return from_here(self.path)
 
     @cached_property
     def _read(self) -> tuple[list[Registration], str]:
         try:
-            tree = parsed(self.source)
+            tree = parse(self.source)
         except ValueError as error:
             return [], str(error)
         return registrations_in(tree), fault_in(tree)
 
     @property
     def registrations(self) -> list[Registration]:
-        """What it registers, as far as its text tells; nothing is run."""
+        """Components that it registers, according to its source. It is not run."""
         return [one for one in self._read[0] if one.name]
 
     @property
     def fault(self) -> str:
-        """Why it cannot be run, as far as its text tells; else empty."""
+        """Why it cannot be run, as far as its source tells; empty otherwise."""
         return self._read[1]
 
     @property
     def unnamed(self) -> list[Registration]:
-        """What it registers by a name that is no plain text, so that only running it tells."""
+        """Registrations whose name is not a string literal, so that it is unknown until it runs."""
         return [one for one in self._read[0] if not one.name]
 
     def components(self) -> Components:
-        """What it registers; the file is run, once for each content.
+        """Run the file, once for each content, and return the components that it registers.
 
         Raises:
-            RecipeError: it cannot be run, or registers nothing.
+            RecipeError: the file cannot be run, or registers no component.
         """
         components, failure = _run(self)
         if failure:
@@ -112,17 +119,17 @@ class PluginFile:
 
 
 def plugin_folders() -> list[Path]:
-    """The plugin path: `plugins` in the working directory, and the folders of HIERASEG_PLUGINS."""
+    """Folders on the plugin path: `plugins` in the working directory, and HIERASEG_PLUGINS."""
     return [folder for folder in (Path("plugins"), *_listed_folders()) if folder.is_dir()]
 
 
 def broken_files() -> dict[str, str]:
-    """What is wrong on the plugin path, as far as it can be told without running anything.
+    """Problems of the plugin path by place, as far as known without running anything.
 
-    A file whose registrations can be told is left out: these tell what is wrong with it.
+    Files with known registrations are left out, since `Registry.faults` has their problems.
     """
     broken = {
-        str(folder): f"no such folder, which {FOLDERS} lists"
+        str(folder): f"no such folder; remove it from {FOLDERS}"
         for folder in _listed_folders()
         if not folder.is_dir()
     }
@@ -131,8 +138,8 @@ def broken_files() -> dict[str, str]:
             broken[file.shown] = file.fault
         for one in file.unnamed:
             broken[f"{file.shown}:{one.line}"] = (
-                f"registers one of {one.kind} by a name that is no plain text, which a plugin "
-                "folder cannot tell; write the name out, or use --plugin"
+                f"registers a name in {one.kind} that is not a string literal, as plugin folders "
+                "need; write the name out, or use --plugin"
             )
     return broken
 
@@ -143,7 +150,7 @@ def _listed_folders() -> list[Path]:
 
 
 def files_on_path() -> Iterator[PluginFile]:
-    """The Python files in the plugin folders, but for tests and those that start with `_`."""
+    """Python files in the plugin folders, without tests and files that start with `_`."""
     seen = set()
     for folder in plugin_folders():
         for path in sorted(folder.glob("*.py")):
@@ -154,17 +161,17 @@ def files_on_path() -> Iterator[PluginFile]:
             try:
                 yield PluginFile.read(path)
             except RecipeError:
-                continue  # a dangling link, say, which may be anything
+                continue  # such as a dangling link
 
 
 @lru_cache(maxsize=1024)
 def _known(file: PluginFile) -> PluginFile:
-    """The same file as it was read before, with what was found out about it."""
+    """The equal file that was read before, with its cached properties."""
     return file
 
 
 class _Loader(SourceFileLoader):
-    """Runs the bytes that were read: no `.pyc` beside the file, which could be older than it."""
+    """Loader of the source that was read. It uses no `.pyc` file, which could be stale."""
 
     def __init__(self, fullname: str, file: PluginFile) -> None:
         super().__init__(fullname, str(file.path))
@@ -176,13 +183,13 @@ class _Loader(SourceFileLoader):
 
 @lru_cache(maxsize=256)
 def _run(file: PluginFile) -> tuple[Components, str]:
-    """What a file registers, or why it does not."""
+    """Run a file. Returns its components, or why there are none."""
     name = f"hieraseg_plugin_{file.path.stem}_{file.sha256[:8]}"
     loader = _Loader(name, file)
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # type hints and data classes look their module up
+    sys.modules[name] = module  # type hints and dataclasses look it up
     components: Components = {}
     token = collecting.set(Collecting(name, components))
     paths = list(sys.path)
@@ -196,20 +203,20 @@ def _run(file: PluginFile) -> tuple[Components, str]:
         collecting.reset(token)
         changes_path, sys.path[:] = sys.path != paths, paths
     if changes_path:
-        return {}, f"{file.shown} changes sys.path, but {_STANDS_ALONE}"
+        return {}, f"{file.shown} changes sys.path, but {_SELF_CONTAINED}"
     if not components:
         return {}, (
-            f"{file.shown} registers no component: decorate one with "
-            '@registry.losses.register("my_loss"), or as its kind may be'
+            f"{file.shown} registers no component; decorate one, as in "
+            '@registry.losses.register("my_loss")'
         )
     return components, ""
 
 
-_STANDS_ALONE = "a plugin file stands alone: for several files make a package"
+_SELF_CONTAINED = "a plugin file must be self-contained; for several files, make a package"
 
 
 def _failure(file: PluginFile, error: BaseException) -> str:
-    """One sentence on a file that cannot be run."""
+    """Why a file cannot be run, in one sentence."""
     if isinstance(error, HierasegError):
         return f"{file.shown} cannot be used: {error}"
     lines = [
@@ -224,5 +231,5 @@ def _failure(file: PluginFile, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         beside = file.path.with_name(error.name.partition(".")[0] + ".py")
         if beside.is_file():
-            hint = f"; {_STANDS_ALONE}"
+            hint = f"; {_SELF_CONTAINED}"
     return f"{where} cannot be imported: {type(error).__name__}: {what}{hint}"

@@ -77,7 +77,7 @@ def add_kind(kind: Kind) -> None:
     _KINDS[kind.name] = kind
 
 
-def kinds() -> Iterator[Kind]:
+def all_kinds() -> Iterator[Kind]:
     """All kinds, in the order in which a recipe prints their sections."""
     return iter(_KINDS.values())
 
@@ -88,7 +88,7 @@ def find_kind(word: str) -> Kind:
     Raises:
         RecipeError: there is no such kind.
     """
-    known = {word: kind for kind in kinds() for word in (kind.section, kind.name)}
+    known = {word: kind for kind in all_kinds() for word in (kind.section, kind.name)}
     if word not in known:
         raise RecipeError(f"unknown kind of component {word!r}, {did_you_mean(word, known)}")
     return known[word]

@@ -21,7 +21,7 @@ import catalogue
 
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.registry.files import PluginFile, broken_files, collecting, files_on_path
-from hieraseg.registry.kinds import Kind, kinds
+from hieraseg.registry.kinds import Kind, all_kinds
 from hieraseg.registry.static import Registration, fault_of
 from hieraseg.tracebacks import source_file
 
@@ -266,7 +266,7 @@ def registered_by(file: PluginFile) -> list[Registration]:
     try:
         components = file.components()
     except RecipeError:
-        known = {kind.name for kind in kinds()}
+        known = {kind.name for kind in all_kinds()}
         return [one for one in file.registrations if one.kind in known]
     lines = {(kind, name): line for kind, name, line in file.registrations}
     return [Registration(kind, name, lines.get((kind, name), 0)) for kind, name in components]

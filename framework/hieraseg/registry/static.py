@@ -1,6 +1,6 @@
-"""What a plugin's source tells without being run: the names it registers, and some of its faults.
+"""Static analysis of plugins: the names that a source registers, and why it cannot be imported.
 
-So `hieraseg list` answers without importing anybody's code, and torch with it.
+So `hieraseg list` imports no plugin, and with it torch.
 """
 
 import ast
@@ -14,9 +14,12 @@ from typing import NamedTuple
 
 
 class Registration(NamedTuple):
-    """A call such as `registry.losses.register("my_loss")`, and its line.
+    """A call such as `registry.losses.register("my_loss")`.
 
-    The kind is whatever stands before `.register`. The name is empty where it is no plain text.
+    Attributes:
+        kind: attribute before `.register`, not necessarily a kind.
+        name: registered name; empty if it is not a string literal.
+        line: line number, from 1; 0 if unknown.
     """
 
     kind: str
@@ -25,7 +28,7 @@ class Registration(NamedTuple):
 
 
 def registrations_in(tree: ast.Module) -> list[Registration]:
-    """What a module registers, in the order of its lines."""
+    """All registrations in a module, in the order of their lines."""
     found = []
     for node in ast.walk(tree):
         match node:
@@ -37,21 +40,21 @@ def registrations_in(tree: ast.Module) -> list[Registration]:
                 keywords=keywords,
             ):
                 given = [*args, *(one.value for one in keywords if one.arg == "name")][:1]
-                text = given[0].value if given and isinstance(given[0], ast.Constant) else None
-                name = text if isinstance(text, str) else ""
+                value = given[0].value if given and isinstance(given[0], ast.Constant) else None
+                name = value if isinstance(value, str) else ""
                 found.append(Registration(kind, name, node.lineno))
     return sorted(found, key=lambda one: one.line)
 
 
-def parsed(source: bytes) -> ast.Module:
-    """A module's syntax tree.
+def parse(source: bytes) -> ast.Module:
+    """Parse the source of a module.
 
     Raises:
-        ValueError: it is no Python; the message says why, and on which line.
+        ValueError: the source is not valid Python. The message has the reason and the line.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that are none; running it warns again
+            warnings.simplefilter("ignore")  # about invalid escapes, as running it does anyway
             return ast.parse(source)
     except SyntaxError as error:
         line = f" on line {error.lineno}" if error.lineno else ""
@@ -61,7 +64,7 @@ def parsed(source: bytes) -> ast.Module:
 
 
 def fault_in(tree: ast.Module) -> str:
-    """Why a module cannot be imported, as far as its own text tells; else empty."""
+    """Why a module cannot be imported, as far as its source tells; empty otherwise."""
     for node in tree.body:
         if isinstance(node, ast.Raise):
             return f"raises an error when it is imported, on line {node.lineno}"
@@ -72,7 +75,7 @@ def fault_in(tree: ast.Module) -> str:
 
 
 def fault_of(point: EntryPoint) -> str:
-    """Why an entry point cannot be loaded, as far as files tell; else empty."""
+    """Why an entry point cannot be loaded, as far as its source tells; empty otherwise."""
     try:
         file = _file_of(point.module)
     except ModuleNotFoundError as error:
@@ -80,7 +83,7 @@ def fault_of(point: EntryPoint) -> str:
     if file is None:
         return ""
     try:
-        tree = parsed(file.read_bytes())
+        tree = parse(file.read_bytes())
     except (OSError, ValueError) as error:
         return str(error)
     first = point.attr.partition(".")[0]
@@ -91,10 +94,10 @@ def fault_of(point: EntryPoint) -> str:
 
 
 def _file_of(module: str) -> Path | None:
-    """The source of a module; None where only an import would tell.
+    """Source file of a module; None if it cannot be found without an import.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
+        ModuleNotFoundError: there is no such top-level package.
     """
     top, *inner = module.split(".")
     try:
@@ -115,7 +118,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imported(node: ast.stmt) -> Iterator[str]:
-    """The top-level packages that a statement imports."""
+    """Top-level packages that a statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name.partition(".")[0] for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
@@ -127,11 +130,11 @@ def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except (ImportError, ValueError):
-        return True  # in some state that only an import would tell
+        return True  # unknown without an import
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[str]:
-    """The names that statements give to a module; `*` where others' names may be among them."""
+    """Names that statements define in a module; `*` if there can be others."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -142,6 +145,6 @@ def _defined(body: list[ast.stmt]) -> Iterator[str]:
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Name):
                     yield inner.id
-        else:  # `if`, `try`, `with`, `globals().update(...)`: anything may be defined there
+        else:  # `if`, `try`, `with`, `globals().update(...)` can define anything
             if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
                 yield "*"
