@@ -1,4 +1,4 @@
-"""`hieraseg check`: its report, its exit codes, and what it says of what it cannot check."""
+"""`hieraseg check`: the report, the exit codes, and arguments that cannot be used."""
 
 import json
 import re
@@ -12,33 +12,44 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from hieraseg import Hierarchy, cli, registry
 
-Capture = pytest.CaptureFixture[str]
+Captured = pytest.CaptureFixture[str]
 
 
 def stuck(optimizer: Optimizer, total_steps: int, power: float = 1.0) -> LRScheduler:
-    """Divides by zero where a training has one step.
+    """Divides by zero if training has one step.
 
     Args:
         power: exponent of the decay.
     """
-    return LambdaLR(optimizer, lambda step: _share(step, total_steps) ** power)
+    return LambdaLR(optimizer, lambda step: _remaining(step, total_steps) ** power)
 
 
-def _share(step: int, total_steps: int) -> float:
+def _remaining(step: int, total_steps: int) -> float:
     return 1 - min(step / (total_steps - 1), 1)
 
 
 def small_tree(leaves: int = 2) -> Hierarchy:
-    """A tree.
+    """A tree with one level.
 
     Args:
-        leaves: how many.
+        leaves: number of leaves.
     """
     return Hierarchy.from_tree([f"leaf{index}" for index in range(leaves)])
 
 
 def untyped(parameters: Any, lr=0.1) -> Optimizer:  # type: ignore[no-untyped-def]
-    """Its argument has no type."""
+    """An optimizer with an argument without a type."""
+    return SGD([one for own in parameters.values() for one in own], lr=lr)
+
+
+def picky(parameters: Any, lr: float = 0.5) -> Optimizer:
+    """An optimizer that refuses values which its type allows.
+
+    Args:
+        lr: learning rate, a multiple of 0.5.
+    """
+    if lr % 0.5:
+        raise ValueError(f"lr must be a multiple of 0.5, got {lr}")
     return SGD([one for own in parameters.values() for one in own], lr=lr)
 
 
@@ -48,106 +59,114 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     registry.schedules.register("stuck")(stuck)
     registry.hierarchies.register("small_tree")(small_tree)
     registry.optimizers.register("untyped")(untyped)
+    registry.optimizers.register("picky")(picky)
 
 
-def test_all_properties_hold(capsys: Capture) -> None:
+def test_all_properties_pass(capsys: Captured) -> None:
     assert cli.main(["check", "schedules", "cosine"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "schedule cosine, from hieraseg (hieraseg_plugins.schedules.cosine:cosine)"
-    assert "ok       The same training has the same learning rates again." in lines
-    assert lines[-1].startswith("7 of 7 properties hold, in ")
+    assert "ok       The same number of steps gives the same learning rates." in lines
+    assert lines[-1].startswith("8 of 8 properties passed, in ")
 
 
-def test_a_failure_says_why_and_where(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_has_reason_and_place(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     assert cli.main(["check", "schedule", "stuck"]) == 2
     captured = capsys.readouterr()
-    sentence = "In a training of any length, learning rates are finite, from 0 up, and not all 0."
-    line = _share.__code__.co_firstlineno + 1
+    sentence = "For any number of steps, learning rates are finite, non-negative and not all 0."
+    line = _remaining.__code__.co_firstlineno + 1
     assert captured.out.count(sentence) == 2
     assert f"FAILED   {sentence}\n" in captured.out
     report = captured.out.partition("FAILED: ")[2]
     assert "    ZeroDivisionError: division by zero\n" in report
     assert f"    at test_check.py:{line}\n" in report
     assert "    with defaults-1\n" in report
-    assert "6 of 7 properties hold, 1 failed, in " in report
+    assert "6 of 8 properties passed, 1 failed, 1 skipped, in " in report
     assert "Traceback" not in captured.out + captured.err
 
 
-def test_the_same_as_data(capsys: Capture) -> None:
+def test_json_report(capsys: Captured) -> None:
     assert cli.main(["check", "schedules", "stuck", "--json", "--schedule.power=2"]) == 2
-    about = json.loads(capsys.readouterr().out)
-    assert (about["section"], about["name"], about["ok"]) == ("schedule", "stuck", False)
-    found = {one["name"]: one for one in about["properties"]}
-    rates = found["test_learning_rates_are_numbers_from_0_up"]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["section"], report["name"], report["ok"]) == ("schedule", "stuck", False)
+    found = {one["name"]: one for one in report["properties"]}
+    rates = found["test_learning_rates_are_non_negative"]
     assert rates["outcome"] == "failed"
     cases = {case["name"]: case for case in rates["cases"]}
     assert cases["power=2.0-1"]["reason"] == "ZeroDivisionError: division by zero"
     assert cases["power=2.0-1"]["place"].startswith(__file__)
     assert cases["power=2.0-10"]["outcome"] == "passed"
-    assert about["seconds"] > 0
+    assert report["seconds"] > 0
 
 
-def test_arguments_reach_the_component(capsys: Capture) -> None:
+def test_arguments_reach_the_component(capsys: Captured) -> None:
     assert cli.main(["check", "hierarchies", "small_tree", "--hierarchy.leaves", "300"]) == 2
-    assert "the label values [256, 257" in capsys.readouterr().out
+    assert "label values must be in 0..255, got [256, 257" in capsys.readouterr().out
 
 
-def test_a_tree_of_ones_own(capsys: Capture) -> None:
-    words = ["check", "inference", "best_path", "--hierarchy", "small_tree", "--json"]
-    assert cli.main([*words, "--hierarchy.leaves", "4"]) == 0
-    about = json.loads(capsys.readouterr().out)
-    trees = next(one for one in about["properties"] if one["name"] == "test_trees_of_every_shape")
+def test_check_on_a_given_hierarchy(capsys: Captured) -> None:
+    arguments = ["check", "inference", "best_path", "--hierarchy", "small_tree", "--json"]
+    assert cli.main([*arguments, "--hierarchy.leaves", "4"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    trees = next(one for one in report["properties"] if one["name"] == "test_trees_of_every_shape")
     assert [case["name"] for case in trees["cases"]] == ["the main tree"]
 
 
-def test_a_data_set_on_its_tree(capsys: Capture) -> None:
-    words = ["check", "data", "mannequins", "--data.size", "[32, 32]"]
-    assert cli.main([*words, "--hierarchy", "pascal_part"]) == 0
-    assert cli.main([*words, "--hierarchy", "small_tree"]) == 2
+def test_data_set_and_its_hierarchy(capsys: Captured) -> None:
+    arguments = ["check", "data", "mannequins", "--data.size", "[32, 32]"]
+    assert cli.main([*arguments, "--hierarchy", "pascal_part"]) == 0
+    assert cli.main([*arguments, "--hierarchy", "small_tree"]) == 2
     assert "which the hierarchy does not know" in capsys.readouterr().out
     assert cli.main(["check", "data", "pascal_part"]) == 3
-    expected = "no such data folder; .*on a small class tree; --hierarchy NAME takes another"
+    expected = "no such data folder; .*on a small class tree; select another with --hierarchy"
     assert re.search(expected, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "expected"),
     [
-        (["loses", "tree_min"], "no kind of component is called 'loses', did you mean 'losses'?"),
-        (["losses", "tre_min"], "loss: no loss is called 'tre_min', did you mean 'tree_min'?"),
+        (["loses", "tree_min"], "unknown kind of component 'loses', did you mean 'losses'?"),
+        (["losses", "tre_min"], "loss: unknown loss 'tre_min', did you mean 'tree_min'?"),
         (
             ["losses", "tree_min", "--loss.gama", "2"],
             "loss.gama: loss 'tree_min' has no such key, did you mean 'gamma'?",
         ),
         (
             ["losses", "tree_min", "--loss.gamma", "high"],
-            "loss.gamma: expected a float, got 'high'",
+            "loss.gamma: expected a non-negative float, got 'high'",
         ),
         (["losses", "sum"], "loss.losses: missing; loss 'sum' needs it"),
-        (["losses", "tree_min", "--loss", "bce"], "loss: is 'tree_min' already"),
-        (["losses", "tree_min", "--decoder.width", "2"], "decoder: is no part of this check"),
-        (["schedules", "poly", "--hierarchy", "lip"], "hierarchy: no schedule has a class tree"),
+        (["losses", "tree_min", "--loss", "bce"], "loss: conflicts with 'tree_min'"),
+        (["losses", "tree_min", "--decoder.width", "2"], "decoder: not part of this check"),
+        (["schedules", "poly", "--hierarchy", "lip"], "hierarchy: schedules take no hierarchy"),
         (["optimizers", "untyped"], "its argument 'lr' has no type: annotate it"),
     ],
 )
-def test_problems_are_one_sentence(capsys: Capture, words: list[str], sentence: str) -> None:
-    assert cli.main(["check", *words]) == 2
+def test_problems_are_one_sentence(capsys: Captured, arguments: list[str], expected: str) -> None:
+    assert cli.main(["check", *arguments]) == 2
     captured = capsys.readouterr()
-    assert sentence in captured.err
+    assert expected in captured.err
     assert not captured.out
     assert captured.err.count("\n") == 1
 
 
-def test_a_value_that_the_component_refuses(capsys: Capture) -> None:
+def test_value_out_of_range(capsys: Captured) -> None:
+    """A range that is part of the type is checked before anything is built."""
     assert cli.main(["check", "optimizers", "sgd", "--optimizer.lr=-1"]) == 2
+    assert capsys.readouterr().err == "hieraseg: error: optimizer.lr: must be positive, got -1\n"
+
+
+def test_value_that_the_component_refuses(capsys: Captured) -> None:
+    """Every property that needs the component fails, for one reason that is printed once."""
+    assert cli.main(["check", "optimizers", "picky", "--optimizer.lr=0.75"]) == 2
     out = capsys.readouterr().out
-    assert out.count("optimizer: sgd: lr is -1.0, but must be positive") == 1
+    assert out.count("optimizer: picky: lr must be a multiple of 0.5, got 0.75") == 1
     assert "6 failed" in out
 
 
-def test_the_users_pytest_has_no_say(
-    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_pytest_configuration_of_the_user_is_ignored(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "conftest.py").write_text("raise RuntimeError('loaded')")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")

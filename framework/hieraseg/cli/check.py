@@ -1,10 +1,12 @@
-"""`hieraseg check`: does a component keep the contract of its kind?"""
+"""`hieraseg check`: check a component against the contract of its kind."""
 
-import json
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins
+from hieraseg.cli.options import add_command, add_component, add_json, add_plugins
+from hieraseg.cli.overrides import Overrides
+from hieraseg.cli.plugins import loaded_plugins
+from hieraseg.cli.report import print_result
 from hieraseg.errors import HierasegError, RecipeError, from_here
 from hieraseg.registry import Registry, find_registry
 
@@ -14,26 +16,27 @@ if TYPE_CHECKING:
     from hieraseg.testing.running import Case, Property, Report
 
 HIERARCHY = "hierarchy"
-_WORDS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+_OUTCOMES = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg check`."""
     parser = add_command(
         commands,
         "check",
         run,
         summary="check a component against the contract of its kind",
         description="""
-            Check all that a run counts on from one component: its arguments, shapes, gradients,
-            ignored pixels, precision, whether it is repeatable, can be saved and loaded. Each
-            property is a line of the report; those that fail are explained below it, with the
-            place in the plugin where there is one. Exit code 0 if all hold, 2 if any does not or
-            the component cannot be imported. `hieraseg.testing` has the same properties, for a
-            plugin's own tests.
+            Check one component against the contract of its kind: arguments, shapes, gradients,
+            ignored pixels, precision, reproducibility, saving and loading. The report has one
+            line per property, and explains each failure with the line of the plugin that causes
+            it. The same checks are in `hieraseg.testing`, for a plugin's own tests.
 
-            The component's arguments are set as in a recipe, and --hierarchy NAME chooses the
-            class tree to check it on: for a data set, the one of its labels.
+            Set arguments of the component as in a recipe. --hierarchy NAME selects the class tree
+            to check on; for a data set, choose the one of its labels.
+
+            Exit code 0 if all properties hold, 2 if one fails or the component cannot be
+            imported.
         """,
         examples="""
             hieraseg check losses my_loss
@@ -42,56 +45,57 @@ def add_parser(commands: Any) -> None:
         """,
         takes_overrides=True,
     )
-    parser.add_argument("kind", metavar="KIND", help="as in losses, or loss")
-    parser.add_argument("name", metavar="NAME", help="one component of that kind")
+    add_component(parser, "name of the component")
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Run the suite of the kind, and print its report."""
-    with given_plugins(arguments):
+    """Run the contract test suite of a component, and print the report."""
+    with loaded_plugins(arguments):
         return _run(arguments)
 
 
 def _run(arguments: Namespace) -> int:
     registry = find_registry(arguments.kind)
-    component, given, tree = _read(registry, arguments.name, arguments.overrides)
-    # Checking needs torch.
+    component, settings, tree = _read(registry, arguments.name, arguments.overrides)
+    # These import torch, which a usage error does not have to wait for.
     from hieraseg.recipe.build import build
     from hieraseg.testing import DatasetContract
     from hieraseg.testing.running import run_suite, suite_of
 
     hierarchy = None if tree is None else build(tree)
-    suite = suite_of(registry.kind, component.factory, given, hierarchy)
+    suite = suite_of(registry.kind, component.factory, settings, hierarchy)
     if issubclass(suite, DatasetContract):
-        _open(suite, given, hierarchy is None)
+        _require_data(suite, settings, has_hierarchy=hierarchy is not None)
     report = run_suite(suite)
     origin = registry.find(component.name).origin
-    if arguments.json:
-        print(json.dumps(_as_dict(component, origin, report), indent=2))
-    else:
-        print(f"{component.section} {component.name}, from {origin}\n")
-        print(_as_text(report))
+    text = f"{component.section} {component.name}, from {origin}\n\n{_as_text(report)}"
+    print_result(arguments.json, _as_dict(component, origin, report), text)
     return RecipeError.exit_code if report.count("failed") else 0
 
 
-def _open(suite: type["DatasetContract"], given: dict[str, Any], on_any_tree: bool) -> None:
-    """Raise the error of a data set that cannot be opened, once and not for each property."""
+def _require_data(
+    suite: type["DatasetContract"], settings: dict[str, Any], has_hierarchy: bool
+) -> None:
+    """Raise the error of a data set that cannot be opened, instead of one error per property."""
     try:
-        suite().make(given)
+        suite().make(settings)
     except HierasegError as error:
-        hint = " (on a small class tree; --hierarchy NAME takes another)" if on_any_tree else ""
+        hint = "" if has_hierarchy else " (on a small class tree; select another with --hierarchy)"
         raise type(error)(f"{error}{hint}") from error
 
 
 def _read(
-    registry: Registry, name: str, overrides: list[tuple[str, str]]
+    registry: Registry, name: str, overrides: Overrides
 ) -> tuple["ComponentSpec", dict[str, Any], "ComponentSpec | None"]:
-    """The component, the arguments that were given as YAML gives them, and the class tree.
+    """Check the overrides like a recipe.
+
+    Returns:
+        The component; its given arguments as YAML values; and the hierarchy, if one is given.
 
     Raises:
-        RecipeError: all that is wrong with it and with them.
+        RecipeError: all problems of the component, its arguments and the hierarchy.
     """
     from hieraseg.recipe.checking import Checker
     from hieraseg.recipe.composing import override_layer
@@ -102,17 +106,19 @@ def _read(
     checker = Checker(COMMAND_LINE, require_paths=True)
     own = layer.pop(registry.section, Entry({}, COMMAND_LINE))
     if not isinstance(own.value, dict) or "name" in own.value:
-        checker.note(own.place, registry.section, f"is {name!r} already; set its arguments alone")
+        text = f"conflicts with {name!r}, the component to check; only set its arguments"
+        checker.note(own.place, registry.section, text)
         own = Entry({}, COMMAND_LINE)
     named = Entry({**own.value, "name": Entry(name, COMMAND_LINE)}, COMMAND_LINE)
     component = checker.component(registry.section, registry, named)
-    on_tree, tree = layer.pop(HIERARCHY, None), None
-    if on_tree is not None and "hierarchy" not in registry.kind.supplied:
-        checker.note(on_tree.place, HIERARCHY, f"no {registry.section} has a class tree")
-    elif on_tree is not None:
-        tree = checker.component(HIERARCHY, find_registry(HIERARCHY), on_tree)
+    tree_entry, tree = layer.pop(HIERARCHY, None), None
+    if tree_entry is not None and "hierarchy" not in registry.kind.supplied:
+        text = f"{registry.kind.name} take no hierarchy; remove --hierarchy"
+        checker.note(tree_entry.place, HIERARCHY, text)
+    elif tree_entry is not None:
+        tree = checker.component(HIERARCHY, find_registry(HIERARCHY), tree_entry)
     for section in layer:
-        text = f"is no part of this check: only arguments of the {registry.section} are"
+        text = f"not part of this check; only set arguments of {registry.section}"
         checker.note(COMMAND_LINE, section, text)
     problems += checker.problems
     if component is None or problems:
@@ -140,30 +146,30 @@ def _as_dict(component: "ComponentSpec", origin: str, report: "Report") -> dict[
 
 
 def _as_text(report: "Report") -> str:
-    """A line per property, then why some failed, then how many."""
+    """One line per property, then the reasons of failures, then the counts."""
     lines = [_line(one) for one in report.properties]
-    for reason, failures in _failures(report).items():
+    for reason, failures in _failures_by_reason(report).items():
         cases = [case for _, case in failures]
         lines += ["", *dict.fromkeys(f"FAILED: {one.sentence}" for one, _ in failures)]
         lines.append(f"    {reason}")
         lines += dict.fromkeys(f"    at {from_here(case.place)}" for case in cases if case.place)
-        named = dict.fromkeys(case.name for case in cases if case.name)
-        if len(named) > 1 or any(len(one.cases) > 1 for one, _ in failures):
-            lines.append(f"    with {', '.join(named)}")
-    counts = [f"{report.count('passed')} of {len(report.properties)} properties hold"]
+        names = dict.fromkeys(case.name for case in cases if case.name)
+        if len(names) > 1 or any(len(one.cases) > 1 for one, _ in failures):
+            lines.append(f"    with {', '.join(names)}")
+    counts = [f"{report.count('passed')} of {len(report.properties)} properties passed"]
     counts += [f"{report.count(key)} {key}" for key in ("failed", "skipped") if report.count(key)]
     return "\n".join([*lines, "", f"{', '.join(counts)}, in {report.seconds:.1f} s"])
 
 
 def _line(one: "Property") -> str:
-    line = f"{_WORDS[one.outcome]:<8} {one.sentence}"
+    line = f"{_OUTCOMES[one.outcome]:<8} {one.sentence}"
     if one.outcome == "skipped":
         return f"{line} ({one.cases[0].reason})"
     return line
 
 
-def _failures(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:
-    """The failed cases by reason, as one problem may break several properties."""
+def _failures_by_reason(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:
+    """Failed cases grouped by reason, as one fault may break several properties."""
     failures: dict[str, list[tuple[Property, Case]]] = {}
     for one in report.properties:
         for case in one.cases:

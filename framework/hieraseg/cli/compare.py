@@ -1,4 +1,4 @@
-"""`hieraseg compare`: runs and recipes in one table."""
+"""`hieraseg compare`: compare runs and recipes in one table."""
 
 import json
 import sys
@@ -6,20 +6,23 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_command
-from hieraseg.cli.report import print_table
+from hieraseg.cli.options import add_command, add_split
+from hieraseg.cli.report import format_table
+
+_FORMATS = {"md": "Markdown", "csv": "CSV", "latex": "LaTeX", "json": "JSON"}
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg compare`."""
     parser = add_command(
         commands,
         "compare",
         run,
         summary="compare runs or recipes in one table",
         description="""
-            Compare the scores of runs in one table. A recipe stands for all of its runs, whose
-            seeds are averaged.
+            Compare the scores of runs in one table. A recipe stands for all of its finished runs.
+            Runs that differ only in their seeds share a row, which shows the mean and the
+            standard deviation.
         """,
         examples="""
             hieraseg compare runs/quickstart/base-seed0 runs/quickstart/base-seed1
@@ -27,51 +30,55 @@ def add_parser(commands: Any) -> None:
         """,
     )
     parser.add_argument(
-        "entries", metavar="RUN_OR_RECIPE", type=Path, nargs="+", help="run folders or recipes"
+        "entries",
+        metavar="RUN_OR_RECIPE",
+        type=Path,
+        nargs="+",
+        help="run folder, folder of run folders, or recipe",
     )
-    parser.add_argument("--split", default="val", help="the split to compare on (default: val)")
+    add_split(parser, "to compare on")
     parser.add_argument(
         "--runs",
         metavar="DIR",
         type=Path,
         default=Path("runs"),
-        help="where a recipe's runs are looked for (default: runs)",
+        help="folder in which the runs of a recipe are searched (default: runs)",
     )
     formats = parser.add_mutually_exclusive_group()
-    for form, title in (
-        ("md", "Markdown"),
-        ("csv", "CSV"),
-        ("latex", "LaTeX"),
-        ("json", "JSON"),
-    ):
+    for option, title in _FORMATS.items():
         formats.add_argument(
-            f"--{form}", dest="format", action="store_const", const=form, help=f"print {title}"
+            f"--{option}", dest="format", action="store_const", const=option, help=f"print {title}"
         )
 
 
 def run(arguments: Namespace) -> int:
-    """Print the table; say where its rows cannot be compared."""
-    from hieraseg import compare
+    """Print the table, and warn if its rows are not comparable."""
+    from hieraseg import tables
+    from hieraseg.compare import compare, differences
 
-    rows = compare.compare(arguments.entries, arguments.split, arguments.runs)
-    if arguments.format == "json":
-        print(json.dumps(compare.as_json(rows), indent=2))
-    elif arguments.format is not None:
-        forms = {"md": compare.as_markdown, "csv": compare.as_csv, "latex": compare.as_latex}
-        print(forms[arguments.format](rows))
+    rows = compare(arguments.entries, arguments.split, arguments.runs)
+    if arguments.format is None:
+        header, *lines = tables.as_table(rows)
+        title = f"split {arguments.split}, mean ± standard deviation over seeds"
+        print(format_table(header, lines, title))
+    elif arguments.format == "json":
+        print(json.dumps(tables.as_json(rows), indent=2))
     else:
-        header, *lines = compare.as_table(rows)
-        print_table(header, lines, f"split {arguments.split}, mean ± standard deviation of runs")
-    differences = compare.differences(rows)
-    if differences:
-        # Fingerprints of data and lists of classes are nothing to read.
-        said = [
-            key if key in ("data", "classes") else f"{key} ({' | '.join(values)})"
-            for key, values in differences.items()
-        ]
-        print(
-            f"hieraseg: warning: these runs were scored with different {', '.join(said)}: "
-            "their scores cannot be compared",
-            file=sys.stderr,
-        )
+        formats = {"md": tables.as_markdown, "csv": tables.as_csv, "latex": tables.as_latex}
+        print(formats[arguments.format](rows))
+    different = differences(rows)
+    if different:
+        print(_warning(different), file=sys.stderr)
     return 0
+
+
+def _warning(different: dict[str, list[str]]) -> str:
+    # Hashes of data and lists of classes are too long to read.
+    parts = [
+        key if key in ("data", "classes") else f"{key} ({' | '.join(values)})"
+        for key, values in different.items()
+    ]
+    return (
+        f"hieraseg: warning: these runs were evaluated with different {', '.join(parts)}; "
+        "their scores are not comparable"
+    )

@@ -1,25 +1,32 @@
-"""`hieraseg evaluate`: score the model of a run."""
+"""`hieraseg evaluate`: score the model of a run on a split."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_checkpoint, add_command, add_device, add_json, count
-from hieraseg.cli.report import print_scores
-from hieraseg.cli.views import add_views, given_views
+from hieraseg.cli.options import (
+    add_checkpoint,
+    add_command,
+    add_device,
+    add_json,
+    add_run_folder,
+    add_split,
+    non_negative_int,
+)
+from hieraseg.cli.report import format_scores, print_result
+from hieraseg.cli.tta import add_tta, tta_settings
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg evaluate`."""
     parser = add_command(
         commands,
         "evaluate",
         run,
         summary="score the model of a run on a split",
         description="""
-            Score the model of a run on a split of its data set, level by level. The scores are
-            added to the run folder.
+            Score the model of a run on a split of its data set, per level and class. The scores
+            are added to result.json in the run folder.
         """,
         examples="""
             hieraseg evaluate runs/quickstart/base-seed0
@@ -28,26 +35,32 @@ def add_parser(commands: Any) -> None:
             hieraseg evaluate runs/quickstart/base-seed0 --flip --scales 0.75 1 1.25
         """,
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run folder")
-    parser.add_argument("--split", default="val", help="a split of the data set (default: val)")
+    add_run_folder(parser)
+    add_split(parser, "to score")
     add_checkpoint(parser)
-    parser.add_argument("--visualize", action="store_true", help="draw predictions beside truth")
     parser.add_argument(
-        "--num_viz", metavar="N", type=count, default=10, help="how many images (default: 10)"
+        "--visualize", action="store_true", help="draw predictions beside the ground truth"
+    )
+    parser.add_argument(
+        "--num_viz",
+        metavar="N",
+        type=non_negative_int,
+        default=10,
+        help="number of images to draw (default: 10)",
     )
     parser.add_argument(
         "--viz_dir",
         metavar="DIR",
         type=Path,
-        help="folder of the drawings (default: figures/SPLIT in the run folder)",
+        help="output folder for drawn images (default: figures/SPLIT in the run folder)",
     )
-    add_views(parser)
+    add_tta(parser)
     add_device(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Score a split, and draw some of its images."""
+    """Score a split, print the scores, and draw images if requested."""
     from hieraseg.evaluate import evaluate
     from hieraseg.runs.folder import RunFolder
 
@@ -55,15 +68,13 @@ def run(arguments: Namespace) -> int:
     scores = evaluate(
         arguments.run_folder,
         arguments.split,
-        arguments.checkpoint,
-        arguments.device,
-        (figures, arguments.num_viz) if arguments.visualize else None,
-        given_views(arguments),
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        figures=(figures, arguments.num_viz) if arguments.visualize else None,
+        tta=tta_settings(arguments),
     )
-    if arguments.json:
-        print(json.dumps(scores, indent=2))
-    else:
-        print_scores(scores, f"{arguments.run_folder}, {arguments.split}")
-        if arguments.visualize:
-            print(f"pictures in {figures}")
+    text = format_scores(scores, f"{arguments.run_folder}, {arguments.split}")
+    if arguments.visualize:
+        text += f"\nimages drawn in {figures}"
+    print_result(arguments.json, scores, text)
     return 0

@@ -1,29 +1,29 @@
-"""`hieraseg list`: what a recipe can name."""
+"""`hieraseg list`: list components and recipes."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins, given_plugins
-from hieraseg.hierarchy.files import ENDINGS
-from hieraseg.registry import by_name, find_registry
+from hieraseg.cli.options import KIND_HELP, add_command, add_json, add_plugins
+from hieraseg.cli.plugins import loaded_plugins
+from hieraseg.cli.report import align_columns, print_result
+from hieraseg.registry import Registry, by_name, find_registry
 from hieraseg.registry.files import broken_files
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg list`."""
     parser = add_command(
         commands,
         "list",
         run,
         summary="list the components that a recipe can name",
         description="""
-            List what a recipe can name: all kinds of components, those of one kind, or all about
-            one component: what it is, its arguments, and a section to paste into a recipe. Of a
-            hierarchy, or a file of one, the class tree is drawn with its labels. What is broken
-            is listed with its reason. `recipes` lists the recipes that are installed.
+            List the components that a recipe can name: of all kinds, of one kind, or a single one
+            with its description, its arguments and a recipe section to copy. For a hierarchy, or
+            a hierarchy file, the class tree is drawn with its labels. Broken components are
+            listed with the reason. `hieraseg list recipes` lists the installed recipes.
         """,
         examples="""
             hieraseg list
@@ -35,85 +35,34 @@ def add_parser(commands: Any) -> None:
             hieraseg list recipes
         """,
     )
-    parser.add_argument("kind", metavar="KIND", nargs="?", help="as in losses, or loss; or recipes")
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"{KIND_HELP}; or `recipes`")
     parser.add_argument(
-        "name", metavar="NAME", nargs="?", help="one component of that kind, or a hierarchy's file"
+        "name", metavar="NAME", nargs="?", help="name of a component, or path of a hierarchy file"
     )
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Print a table of kinds, a table of one kind, or a component's description."""
+    """Print a table of all kinds, a table of one kind, or the description of a component."""
     if arguments.kind == "recipes":
-        return _recipes(arguments.json)
-    with given_plugins(arguments):
-        return _kinds(arguments.json) if arguments.kind is None else _kind(arguments)
-
-
-def _kind(arguments: Namespace) -> int:
-    registry = find_registry(arguments.kind)
-    # Descriptions need the components themselves, and so torch.
-    from hieraseg.cli import describe, tree
-
-    name = arguments.name
-    if name is None:
-        return _components(describe.summaries(registry), arguments.json)
-    is_component = name in registry.origins() or registry.section != "hierarchy"
-    if is_component or not _is_file(Path(name)):
-        about, as_text = describe.as_dict(registry, name), describe.as_text
-    else:
-        about, as_text = tree.of_file(Path(name)), tree.as_text
-    print(json.dumps(about, indent=2) if arguments.json else _printable(as_text(about)))
-    return 0
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file is meant: one that is there, or that only lacks being there."""
-    return path.exists() or path.is_symlink() or path.suffix.lower() in ENDINGS
-
-
-def _printable(text: str) -> str:
-    """The text, its branches drawn in ASCII and all else escaped where stdout has no other."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(str.maketrans("│├└─", "||`-"))
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-    return text
-
-
-def _kinds(as_json: bool) -> int:
-    registries = by_name()
-    kinds: dict[str, Any] = {kind: registry.origins() for kind, registry in registries.items()}
-    faults = {
-        f"{kind}.{name}": why
-        for kind, registry in registries.items()
-        for name, why in registry.faults().items()
-    }
-    broken = {**faults, **broken_files()}
-    if as_json:
-        print(json.dumps(kinds | ({"broken": broken} if broken else {}), indent=2))
+        _list_recipes(arguments.json)
         return 0
-    rows: list[tuple[str, ...]] = [("KIND", "NAME", "FROM")]
-    for kind, origins in kinds.items():
-        rows += [(kind, name, origin) for name, origin in origins.items()]
-    print(_table(rows))
-    if broken:
-        print("", "BROKEN", *(f"{place}: {why}" for place, why in broken.items()), sep="\n")
+    with loaded_plugins(arguments):
+        if arguments.kind is None:
+            _list_all(arguments.json)
+        elif arguments.name is None:
+            _list_kind(find_registry(arguments.kind), arguments.json)
+        else:
+            _describe(find_registry(arguments.kind), arguments.name, arguments.json)
     return 0
 
 
-def _recipes(as_json: bool) -> int:
+def _list_recipes(as_json: bool) -> None:
     from hieraseg.recipe.shipped import shipped_recipes
 
-    found = {name: _first_comment(path) for name, path in shipped_recipes().items()}
-    if as_json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(_table([("NAME", "SUMMARY"), *found.items()]))
-    return 0
+    summaries = {name: _first_comment(path) for name, path in shipped_recipes().items()}
+    print_result(as_json, summaries, align_columns([("NAME", "SUMMARY"), *summaries.items()]))
 
 
 def _first_comment(recipe: Path) -> str:
@@ -122,20 +71,63 @@ def _first_comment(recipe: Path) -> str:
     return next(comments, "")
 
 
-def _components(summaries: list[dict[str, Any]], as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(summaries, indent=2))
-        return 0
-    rows: list[tuple[str, ...]] = [("NAME", "FROM", "ARGUMENTS", "SUMMARY")]
-    for one in summaries:
+def _list_all(as_json: bool) -> None:
+    registries = by_name()
+    origins: dict[str, Any] = {kind: registry.origins() for kind, registry in registries.items()}
+    broken = {
+        f"{kind}.{name}": reason
+        for kind, registry in registries.items()
+        for name, reason in registry.faults().items()
+    }
+    broken |= broken_files()
+    rows = [("KIND", "NAME", "FROM")]
+    rows += [(kind, name, origin) for kind in origins for name, origin in origins[kind].items()]
+    text = align_columns(rows)
+    if broken:
+        reasons = (f"{place}: {reason}" for place, reason in broken.items())
+        text = "\n".join([text, "", "BROKEN", *reasons])
+    print_result(as_json, origins | ({"broken": broken} if broken else {}), text)
+
+
+def _list_kind(registry: Registry, as_json: bool) -> None:
+    # Summaries need the components, which import torch.
+    from hieraseg.cli.describe import summarize
+
+    components = [summarize(registry, name) for name in registry.names()]
+    rows = [("NAME", "FROM", "ARGUMENTS", "SUMMARY")]
+    for one in components:
         summary = f"broken: {one['broken']}" if "broken" in one else one["summary"]
         arguments = ", ".join(one.get("arguments", [])) or "-"
         rows.append((one["name"], one["origin"], arguments, summary))
-    print(_table(rows))
-    return 0
+    print_result(as_json, components, align_columns(rows))
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
-    """Rows in aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+def _describe(registry: Registry, name: str, as_json: bool) -> None:
+    from hieraseg.cli import describe, tree
+
+    is_component = registry.section != "hierarchy" or name in registry.names()
+    if is_component or not _is_file_name(Path(name)):
+        description = describe.as_dict(registry, name)
+        text = describe.as_text(description)
+    else:
+        description = tree.from_file(Path(name))
+        text = tree.as_text(description)
+    print_result(as_json, description, _printable(text))
+
+
+def _is_file_name(path: Path) -> bool:
+    """Whether a name is the path of a hierarchy file, existing or not, rather than a component."""
+    from hieraseg.hierarchy.files import EXTENSIONS
+
+    return path.exists() or path.is_symlink() or path.suffix.lower() in EXTENSIONS
+
+
+def _printable(text: str) -> str:
+    """Replace characters that stdout cannot encode. Branches of a tree become ASCII."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans("│├└─", "||`-"))
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text

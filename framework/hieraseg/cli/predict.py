@@ -1,61 +1,61 @@
 """`hieraseg predict`: segment images with the model of a run."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.parsing import add_checkpoint, add_command, add_device, add_json
-from hieraseg.cli.views import add_views, given_views
+from hieraseg.cli.options import (
+    add_checkpoint,
+    add_command,
+    add_device,
+    add_json,
+    add_out,
+    add_run_folder,
+)
+from hieraseg.cli.report import print_result
+from hieraseg.cli.tta import add_tta, tta_settings
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg predict`."""
     parser = add_command(
         commands,
         "predict",
         run,
         summary="segment images with the model of a run",
         description="""
-            Segment images with the model of a run. For each image: a picture of its classes with
-            a legend, and a class map per level as PNG; classes.json names the classes.
+            Segment images with the model of a run. For each image, write a picture of the
+            predicted classes with a legend, and one class map per level as PNG. classes.json maps
+            class indices to names.
         """,
         examples="""
             hieraseg predict runs/quickstart/base-seed0 photo.jpg --out predictions
             hieraseg predict runs/quickstart/base-seed0 photos/*.jpg --out predictions
         """,
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run folder")
+    add_run_folder(parser)
     parser.add_argument(
-        "images", metavar="IMAGES", type=Path, nargs="+", help="image files, or folders of them"
+        "images", metavar="IMAGES", type=Path, nargs="+", help="image files, or folders of images"
     )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="folder of the pictures and class maps",
-    )
+    add_out(parser, "pictures and class maps")
     add_checkpoint(parser)
-    add_views(parser)
+    add_tta(parser)
     add_device(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Segment the images; print the pictures written."""
+    """Segment the images, and print the paths of the pictures."""
     from hieraseg.predict import predict
 
     pictures = predict(
         arguments.run_folder,
         arguments.images,
         arguments.out,
-        arguments.checkpoint,
-        arguments.device,
-        given_views(arguments),
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        tta=tta_settings(arguments),
     )
-    if arguments.json:
-        print(json.dumps([str(picture) for picture in pictures], indent=2))
-    else:
-        print(*pictures, sep="\n")
+    paths = [str(picture) for picture in pictures]
+    print_result(arguments.json, paths, "\n".join(paths))
     return 0

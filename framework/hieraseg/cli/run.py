@@ -1,26 +1,29 @@
-"""`hieraseg run`: train by a recipe."""
+"""`hieraseg run`: train recipes."""
 
 import json
 import re
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
+from hieraseg.cli.options import add_command, add_json, add_out, add_plugins, add_recipe
 from hieraseg.cli.overrides import Overrides
-from hieraseg.cli.parsing import add_command, add_json, add_plugins
-from hieraseg.cli.report import print_scores
+from hieraseg.cli.report import format_scores
+
+# Overrides that are not part of a run's name: they do not change what is trained.
+_UNNAMED = ("data.root", "training.seed", "training.device")
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg run`."""
     parser = add_command(
         commands,
         "run",
         run,
-        summary="train by a recipe, once per seed",
+        summary="train a recipe, once per seed",
         description="""
-            Train and score what a recipe describes, once per seed. Each run leaves a folder with
-            its resolved recipe, provenance, scores per level, checkpoints and TensorBoard curves.
+            Train a recipe, once per seed, and score the model on the validation split. Each run
+            writes a folder with the resolved recipe, provenance, scores, checkpoints and
+            TensorBoard curves. Existing run folders are never overwritten.
         """,
         examples="""
             hieraseg run recipes/quickstart.yaml
@@ -30,29 +33,21 @@ def add_parser(commands: Any) -> None:
         """,
         takes_overrides=True,
     )
-    parser.add_argument(
-        "recipe", metavar="RECIPE", type=Path, help="a recipe file, or the name of a shipped one"
-    )
+    add_recipe(parser)
     parser.add_argument(
         "--seeds",
         metavar="SEED",
         type=int,
         nargs="+",
-        help="run once for each seed (default: the recipe's training.seed)",
+        help="train once per seed (default: training.seed of the recipe)",
     )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("runs"),
-        help="folder of the run folders (default: runs)",
-    )
+    add_out(parser, "run folders", default="runs")
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Train once per seed; print each run's scores and folder."""
+    """Train once per seed, and print the scores and the folder of each run."""
     from hieraseg.recipe import load
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
@@ -63,12 +58,12 @@ def run(arguments: Namespace) -> int:
     finished = []
     for recipe in recipes:
         folder = train(recipe, arguments.out, run_name(arguments.overrides))
-        if folder is None:  # another process of the same run answers
+        if folder is None:  # the main process of the run prints its result
             continue
         result = folder.read_result()
         finished.append({"run": str(folder.path), **result})
         if not arguments.json:
-            print_scores(result["splits"]["val"], f"{folder.path}, val")
+            print(format_scores(result["splits"]["val"], f"{folder.path}, val"))
     if not finished:
         return 0
     if arguments.json:
@@ -79,11 +74,7 @@ def run(arguments: Namespace) -> int:
 
 
 def run_name(overrides: Overrides) -> str:
-    """A run's name: what the command line changed, or `base`."""
-    changes = [f"{key.split('.')[-1]}={text}" for key, text in overrides if key not in _SAY_NOTHING]
-    name = re.sub(r"[^\w.=,-]+", "_", ",".join(changes))[:80].strip("_")
+    """Name of a run: its overrides, as in `epochs=3,lr=1e-3`, or `base` if there are none."""
+    named = [f"{key.split('.')[-1]}={value}" for key, value in overrides if key not in _UNNAMED]
+    name = re.sub(r"[^\w.=,-]+", "_", ",".join(named))[:80].strip("_")
     return name or "base"
-
-
-# Where and what a run reads and writes does not tell it from another.
-_SAY_NOTHING = ("data.root", "training.seed", "training.device")

@@ -1,23 +1,24 @@
-"""`hieraseg schema`: the JSON Schema of recipes, for editors."""
+"""`hieraseg schema`: print the JSON Schema of recipes."""
 
 import sys
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_plugins, given_plugins
+from hieraseg.cli.options import add_command, add_plugins
+from hieraseg.cli.plugins import loaded_plugins
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg schema`."""
     parser = add_command(
         commands,
         "schema",
         run,
         summary="print the JSON Schema of recipes, for editors",
         description="""
-            Print the JSON Schema (draft-07) of recipes that name the installed components. An
-            editor that knows it completes a recipe, explains its keys and marks problems. A
-            component that cannot be used is left out, and named on stderr.
+            Print the JSON Schema (draft-07) of recipes, with all installed components. An editor
+            that supports JSON Schema then completes, documents and checks recipes. Components
+            that cannot be used are left out, and listed on stderr.
         """,
         examples="""
             hieraseg schema > recipe.schema.json
@@ -28,10 +29,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the schema; name the components that are left out."""
+    """Print the schema, and warn of components that are left out."""
     from hieraseg.recipe.schema import as_text, recipe_schema
 
-    with given_plugins(arguments):
+    with loaded_plugins(arguments):
         schema, broken = recipe_schema()
     for message in broken:
         print(f"hieraseg: left out: {message}", file=sys.stderr)

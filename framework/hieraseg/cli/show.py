@@ -1,22 +1,22 @@
-"""`hieraseg show`: a recipe with everything filled in."""
+"""`hieraseg show`: print a resolved recipe."""
 
 import json
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins
+from hieraseg.cli.options import add_command, add_json, add_plugins, add_recipe
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg show`."""
     parser = add_command(
         commands,
         "show",
         run,
-        summary="print a recipe with its bases and defaults filled in",
+        summary="print a recipe with base recipes and defaults filled in",
         description="""
-            Print the resolved recipe: base recipes and overrides merged in, every default
-            filled in. The output is itself a recipe that gives the same run.
+            Print the resolved recipe: base recipes and overrides are merged, and all defaults are
+            filled in. The output is a recipe itself, and gives the same run.
         """,
         examples="""
             hieraseg show recipes/quickstart.yaml
@@ -25,18 +25,16 @@ def add_parser(commands: Any) -> None:
         """,
         takes_overrides=True,
     )
+    add_recipe(parser)
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="a recipe file, or the name of a shipped one"
-    )
-    parser.add_argument(
-        "--origin", action="store_true", help="say of each value where it comes from"
+        "--origin", action="store_true", help="show the file and line that set each value"
     )
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Print the recipe as YAML or JSON; the origins follow each value, or stand beside."""
+    """Print the recipe as YAML, with origins as comments, or as JSON."""
     from hieraseg.recipe import load
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins)

@@ -1,4 +1,4 @@
-"""A class tree, drawn with what its nodes stand for."""
+"""Draw a class tree with its labels."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,24 +7,28 @@ from typing import Any
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
 
-_DRAWN_LEVELS = 100
+_MAX_LEVELS = 100
 
 
 def as_dict(build: Callable[[], Hierarchy], place: str) -> dict[str, Any]:
-    """The class tree that a component or a file makes, in plain values.
+    """A class tree as JSON values.
+
+    Args:
+        build: function that returns the hierarchy.
+        place: the component or file, for error messages.
 
     Raises:
-        RecipeError: it makes none; `place` says what it is.
+        RecipeError: the hierarchy cannot be built, or has more than 100 levels.
     """
     try:
         hierarchy = build()
     except ValueError as error:
         raise RecipeError(f"{place}: {error}") from error
     if not isinstance(hierarchy, Hierarchy):
-        raise RecipeError(f"{place}: made no Hierarchy, but {hierarchy!r}")
-    if hierarchy.num_levels > _DRAWN_LEVELS:
+        raise RecipeError(f"{place}: must return a Hierarchy, got {hierarchy!r}")
+    if hierarchy.num_levels > _MAX_LEVELS:
         raise RecipeError(
-            f"{place}: has {hierarchy.num_levels} levels, but at most {_DRAWN_LEVELS} can be drawn"
+            f"{place}: too many levels to draw: at most {_MAX_LEVELS}, got {hierarchy.num_levels}"
         )
     return {
         "num_classes": hierarchy.num_classes,
@@ -36,8 +40,8 @@ def as_dict(build: Callable[[], Hierarchy], place: str) -> dict[str, Any]:
     }
 
 
-def of_file(path: Path) -> dict[str, Any]:
-    """The class tree of a file, in plain values.
+def from_file(path: Path) -> dict[str, Any]:
+    """The class tree of a hierarchy file as JSON values.
 
     Raises:
         RecipeError: the file has a problem.
@@ -45,30 +49,30 @@ def of_file(path: Path) -> dict[str, Any]:
     return as_dict(lambda: Hierarchy.from_file(path), "hierarchy")
 
 
-def as_text(about: dict[str, Any]) -> str:
-    """What `as_dict` tells, to be read by people: a class per line, with its labels."""
-    counts = " / ".join(map(str, about["num_classes"]))
-    rows = list(_rows(about["tree"]))
+def as_text(tree: dict[str, Any]) -> str:
+    """The tree of `as_dict`, drawn with one line per class."""
+    counts = " / ".join(map(str, tree["num_classes"]))
+    rows = list(_rows(tree["tree"]))
     width = max(len(drawn) for drawn, *_ in rows)
     labels: dict[str, list[int]] = {}
-    for value, name in about["labels"].items():
+    for value, name in tree["labels"].items():
         labels.setdefault(name, []).append(value)
-    images = {name: image for pair in about["pairs"] for name, image in (pair, pair[::-1])}
+    mirrored = {name: other for pair in tree["pairs"] for name, other in (pair, pair[::-1])}
     lines = [f"Classes per level, coarsest first: {counts}", ""]
     for drawn, name, is_leaf in rows:
-        notes = [_labels(labels[name])] if name in labels else ["no label"] * is_leaf
-        if name == about["background"]:
+        notes = [_label_list(labels[name])] if name in labels else ["no label"] * is_leaf
+        if name == tree["background"]:
             notes.append("background")
-        if name in images:
-            notes.append(f"flips to {images[name]}")
+        if name in mirrored:
+            notes.append(f"flips to {mirrored[name]}")
         lines.append(f"{drawn.ljust(width)}  {', '.join(notes)}".rstrip())
-    if about["void"]:
-        lines += ["", f"Void: {_labels(about['void'])}"]
+    if tree["void"]:
+        lines += ["", f"Void: {_label_list(tree['void'])}"]
     return "\n".join(lines)
 
 
 def _rows(branch: dict[str, Any], indent: str | None = None) -> Iterator[tuple[str, str, bool]]:
-    """Each class: as drawn, its name, and whether it is a leaf."""
+    """For each class its drawing, its name, and whether it is a leaf."""
     for name, children in branch.items():
         fork, below = "", ""
         if indent is not None:
@@ -79,5 +83,5 @@ def _rows(branch: dict[str, Any], indent: str | None = None) -> Iterator[tuple[s
         yield from _rows(children or {}, below)
 
 
-def _labels(values: list[int]) -> str:
+def _label_list(values: list[int]) -> str:
     return f"label{'s' * (len(values) > 1)} {' '.join(map(str, values))}"

@@ -1,28 +1,29 @@
-"""`hieraseg validate`: are these recipes right?"""
+"""`hieraseg validate`: check recipes without running them."""
 
 import json
 from argparse import Namespace
 from typing import Any
 
-from hieraseg.cli.parsing import add_command, add_json, add_plugins
+from hieraseg.cli.options import RECIPE_HELP, add_command, add_json, add_plugins
 from hieraseg.errors import DataError, HierasegError
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to the parser of `hieraseg`."""
+    """Add the parser of `hieraseg validate`."""
     parser = add_command(
         commands,
         "validate",
         run,
         summary="check recipes without running them",
         description="""
-            Check recipes: every name, key, type, range and path. All problems are shown at once,
-            each with its file and line. Exit code 2 if any recipe is wrong. Data that are not on
-            this machine are a warning.
+            Check the names, keys, types, ranges and paths of recipes. All problems are reported
+            at once, each with its file and line. A missing data folder is only a warning.
 
-            With --build, each recipe that is right is tried as well: everything it names is
-            built, and takes one training step with one batch of its data, on the CPU. Exit code
-            2 if that fails, 3 if the data cannot be used.
+            With --build, the components of each valid recipe are also built, and take one
+            training step on the CPU with one batch of the data.
+
+            Exit code 0 if all recipes are valid, 2 if a recipe has a problem or its training step
+            fails, 3 if the data cannot be used.
         """,
         examples="""
             hieraseg validate recipes/quickstart.yaml
@@ -31,59 +32,57 @@ def add_parser(commands: Any) -> None:
         """,
         takes_overrides=True,
     )
+    parser.add_argument("recipes", metavar="RECIPE", nargs="+", help=RECIPE_HELP)
     parser.add_argument(
-        "recipes", metavar="RECIPE", nargs="+", help="a recipe file, or the name of a shipped one"
-    )
-    parser.add_argument(
-        "--build", action="store_true", help="build the model and take one step on the CPU"
+        "--build", action="store_true", help="also take one training step on the CPU"
     )
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Print one line per recipe that is right, and the problems of the others."""
-    answers = [_answer(recipe, arguments) for recipe in arguments.recipes]
-    codes = [answer.pop("code") for answer in answers]
+    """Print one line per valid recipe, and all problems of the others."""
+    results, codes = [], []
+    for recipe in arguments.recipes:
+        result, summary, code = _validate(recipe, arguments)
+        results.append(result)
+        codes.append(code)
+        if not arguments.json:
+            print("\n".join(result["problems"]) or f"{recipe}: {summary}", flush=True)
     if arguments.json:
-        print(json.dumps(answers, indent=2))
+        print(json.dumps(results, indent=2))
     return min(filter(None, codes), default=0)
 
 
-def _answer(name: str, arguments: Namespace) -> dict[str, Any]:
-    """What is to be said of a recipe, and the exit code; it is said at once but for `--json`."""
+def _validate(name: str, arguments: Namespace) -> tuple[dict[str, Any], str, int]:
+    """Validate one recipe. Returns the result as JSON values, a one-line summary, the exit code."""
     from hieraseg.recipe import load
 
-    answer: dict[str, Any] = {"recipe": name, "ok": True, "problems": [], "code": 0}
-    said = "ok"
+    result: dict[str, Any] = {"recipe": name, "ok": True, "problems": []}
     try:
-        try:
-            recipe = load(name, arguments.overrides, arguments.plugins, require_paths=True)
-        except DataError as error:
-            if arguments.build:
-                raise
-            answer["warnings"] = str(error).splitlines()
-            said = f"ok, but a run needs its data: {'; '.join(answer['warnings'])}"
-        else:
-            if arguments.build:
-                answer["trial"], said = _try(recipe)
+        recipe = load(name, arguments.overrides, arguments.plugins, require_paths=True)
+        if not arguments.build:
+            return result, "ok", 0
+        result["trial"], summary = _dry_run(recipe)
+        return result, summary, 0
     except HierasegError as error:
-        answer |= {"ok": False, "problems": str(error).splitlines(), "code": error.exit_code}
-    if not arguments.json:
-        print("\n".join(answer["problems"]) or f"{name}: {said}", flush=True)
-    return answer
+        lines = str(error).splitlines()
+        if isinstance(error, DataError) and not arguments.build:
+            result["warnings"] = lines
+            return result, f"ok, but a run needs its data: {'; '.join(lines)}", 0
+        return {**result, "ok": False, "problems": lines}, "", error.exit_code
 
 
-def _try(recipe: Any) -> tuple[dict[str, Any], str]:
-    """What one step cost, and the same in words."""
+def _dry_run(recipe: Any) -> tuple[dict[str, Any], str]:
+    """Take one training step. Returns its cost as JSON values, and as text."""
     from dataclasses import asdict
 
     from hieraseg.training.dry_run import dry_run
 
-    trial = dry_run(recipe)
-    memory = f", {trial.peak_memory_bytes / 2**30:.1f} GiB" if trial.peak_memory_bytes else ""
-    said = (
-        f"ok; one step on the CPU: loss {trial.loss:.4f}, {trial.parameters / 1e6:.2f} M "
-        f"parameters, {trial.images} images in {trial.seconds:.1f} s{memory}"
+    step = dry_run(recipe)
+    memory = f", {step.peak_memory_bytes / 2**30:.1f} GiB" if step.peak_memory_bytes else ""
+    summary = (
+        f"ok; one step on the CPU: loss {step.loss:.4f}, {step.parameters / 1e6:.2f} M "
+        f"parameters, {step.images} images in {step.seconds:.1f} s{memory}"
     )
-    return asdict(trial), said
+    return asdict(step), summary

@@ -1,0 +1,208 @@
+"""`hieraseg list`: kinds, components, class trees, and what is broken."""
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hieraseg import Hierarchy, registry
+from hieraseg.cli import main
+from hieraseg.recipe import load
+from tests.support.components import VALID, fakes  # noqa: F401
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_all_kinds(capsys: Captured) -> None:
+    assert main(["list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["losses", "fake_loss", "tests.support.components:FakeLoss"] in rows
+    assert [row[:3] for row in rows].count(["losses", "tree_min", "hieraseg"]) == 1
+    assert main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {kind: sorted(names) for kind, names in listed.items()} == {
+        kind: one.names() for kind, one in registry.by_name().items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["datasets", "data"])
+def test_one_kind(kind: str, capsys: Captured) -> None:
+    assert main(["list", kind]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("fake_data"))
+    expected = [
+        "fake_data",
+        "tests.support.components:FakeData",
+        "root, size",
+        "Data that need a root.",
+    ]
+    assert re.split("  +", row) == expected
+
+
+def test_broken_plugin_is_listed_with_the_reason(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "frail_plugin.py").write_text("import no_such_module\n")
+    info = tmp_path / "frail-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: frail\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hieraseg_losses]\nfrail = frail_plugin:Frail\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["list", "losses"]) == 0
+    out = capsys.readouterr().out
+    assert "frail (frail_plugin:Frail)" in out
+    assert "broken: loss 'frail' of frail (frail_plugin:Frail) cannot be imported" in out
+    assert "A loss with arguments of every type." in out
+    assert main(["list", "losses", "frail"]) == 2
+
+
+def test_one_component(tmp_path: Path, capsys: Captured) -> None:
+    assert main(["list", "loss", "fake_loss"]) == 0
+    out = capsys.readouterr().out
+    assert "Its second paragraph." in out
+    assert "tests/support/components.py:" in out
+    assert "    gamma (float, default 2)\n        the exponent.\n" in out
+    assert "    weights (list of float or null, default null)\n        of the levels.\n" in out
+    assert "    hierarchy (" not in out
+    section = out.split("In a recipe:\n")[1]
+    path = tmp_path / "pasted.yaml"
+    start, end = VALID.index("loss:"), VALID.index("inference:")
+    path.write_text(VALID[:start] + section + VALID[end:])
+    assert load(path)["loss"].name == "fake_loss"
+
+
+def test_one_component_as_json(capsys: Captured) -> None:
+    assert main(["list", "data", "fake_data", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["arguments"] == [
+        {
+            "name": "root",
+            "type": "str",
+            "required": True,
+            "default": None,
+            "meaning": "the folder.",
+        },
+        {
+            "name": "size",
+            "type": "list [int, int]",
+            "required": False,
+            "default": [8, 8],
+            "meaning": "height and width.",
+        },
+    ]
+    assert yaml.safe_load(listed["recipe"]) == {
+        "data": {"name": "fake_data", "root": None, "size": [8, 8]}
+    }
+
+
+def test_class_tree_of_a_component(capsys: Captured) -> None:
+    assert main(["list", "hierarchies", "pascal_part"]) == 0
+    out = capsys.readouterr().out
+    drawn = """\
+Classes per level, coarsest first: 2 / 3 / 7
+
+background        label 0, background
+body
+├── upper_body
+│   ├── low_hand  label 1
+│   ├── torso     label 2
+│   ├── head      label 4
+│   └── up_hand   label 6
+└── lower_body
+    ├── low_leg   label 3
+    └── up_leg    label 5
+"""
+    assert drawn in out
+    assert out.split("In a recipe:\n")[1].strip() == "hierarchy:\n  name: pascal_part"
+    assert main(["list", "hierarchies", "pascal_part", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["hierarchy"]
+    assert listed["num_classes"] == [2, 3, 7]
+    assert listed["tree"]["body"]["lower_body"] == {"low_leg": None, "up_leg": None}
+    assert listed["labels"]["3"] == "low_leg"
+
+
+def test_class_tree_of_a_file(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "tree.yaml"
+    path.write_text(
+        "tree: {sky: , body: {arms: [left, right], head: }, sea: [salt, sweet]}\n"
+        "labels: {3: body, 1: left, 2: right, 9: left, 4: salt, 5: sky}\n"
+        "void: [0, 255]\nbackground: sky\npairs: [[left, right]]\n"
+    )
+    assert main(["list", "hierarchies", str(path)]) == 0
+    assert (
+        capsys.readouterr().out
+        == """\
+Classes per level, coarsest first: 3 / 5 / 6
+
+sky            label 5, background
+body           label 3
+├── arms
+│   ├── left   labels 1 9, flips to right
+│   └── right  label 2, flips to left
+└── head       no label
+sea
+├── salt       label 4
+└── sweet      no label
+
+Void: labels 0 255
+"""
+    )
+    assert main(["list", "hierarchies", str(path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["pairs"] == [["left", "right"]]
+    assert listed["void"] == [0, 255]
+    assert Hierarchy.from_tree(listed["tree"]).num_classes == [3, 5, 6]
+
+
+def test_class_tree_in_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tree.txt"
+    path.write_text("sky\nbody\n  arm\n  t\u00eate\n", encoding="utf-8")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["list", "hierarchies", str(path)]) == 0
+    drawn = stdout.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert drawn.endswith("\nbody\n|-- arm   label 1\n`-- t\\xeate  label 2\n")
+
+
+def test_hierarchy_with_a_required_argument_is_not_drawn(capsys: Captured) -> None:
+    assert main(["list", "hierarchies", "file"]) == 0
+    out = capsys.readouterr().out
+    assert "path (path, required)" in out
+    assert "Classes per level" not in out
+
+
+def test_hierarchy_files_with_problems(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "tree.txt"
+    path.write_text("a\n  b\n c\n")
+    assert main(["list", "hierarchies", str(path)]) == 2
+    assert f"hierarchy: {path}:3: 'c': indentation matches no line above" in capsys.readouterr().err
+    assert main(["list", "hierarchies", "fake_tree"]) == 2
+    assert "hierarchy 'fake_tree' of" in capsys.readouterr().err
+    assert main(["list", "hierarchies", "tree.yml"]) == 2
+    assert "hierarchy: tree.yml: no such hierarchy file" in capsys.readouterr().err
+    path.write_text("".join(f"{level * ' '}c{level}\n" for level in range(1_000)))
+    assert main(["list", "hierarchies", str(path)]) == 2
+    assert "too many levels to draw: at most 100, got 1000" in capsys.readouterr().err
+    (tmp_path / "folder.yaml").mkdir()
+    assert main(["list", "hierarchies", str(tmp_path / "folder.yaml")]) == 2
+    assert "folder.yaml: cannot be read: Is a directory" in capsys.readouterr().err
+    assert main(["list", "losses", str(path)]) == 2
+    assert "unknown loss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["losse"], "unknown kind of component 'losse', did you mean 'losses'?"),
+        (["losses", "fake_los"], "unknown loss 'fake_los', did you mean 'fake_loss'?"),
+        (["losses", "open_loss"], "its signature has **settings: int: name each argument"),
+    ],
+)
+def test_unknown_kinds_and_names(arguments: list[str], expected: str, capsys: Captured) -> None:
+    assert main(["list", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert expected in err
