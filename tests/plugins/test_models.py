@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from hieraseg import registry
-from hieraseg.contracts import asks_for
+from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.registry import Registry
@@ -41,7 +41,7 @@ def build(backbone: str, decoder: str) -> SegmentationModel:
     body = registry.backbones.get(backbone)()
     supplied = {"channels": body.channels, "strides": body.strides, "num_classes": CLASSES}
     factory = registry.decoders.get(decoder)
-    asked = {key: value for key, value in supplied.items() if asks_for(factory, key)}
+    asked = {key: value for key, value in supplied.items() if has_argument(factory, key)}
     return SegmentationModel(body, factory(**asked))
 
 

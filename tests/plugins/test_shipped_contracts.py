@@ -24,7 +24,7 @@ from hieraseg.testing import (
 from tests.support.pascal_part import write_pascal_folder
 
 HERE = Path(__file__)
-COMPILE = "test_torch_compile_gives_the_same"
+COMPILE = "test_compiled_matches_eager"
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Whether a suite finds what is wrong with a component, and nothing else."""
+"""Running a suite on a broken component."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from hieraseg.registry import find_registry
 from hieraseg.testing.running import Report, run_suite
 
-COMPILE = "test_torch_compile_gives_the_same"
+COMPILE = "test_compiled_matches_eager"
 
 
 def check(kind: str, component: Any, compiled: bool = False, **attributes: Any) -> Report:
-    """The report on a component; torch.compile takes seconds, so it is left out where not asked."""
+    """Report on a component, by default without the slow check of torch.compile."""
     given: Mapping[str, Any] = {"component": component, **attributes}
     if not compiled and hasattr(find_registry(kind).kind.load_suite(), COMPILE):
         given = {**given, COMPILE: None}
@@ -18,10 +18,10 @@ def check(kind: str, component: Any, compiled: bool = False, **attributes: Any) 
 
 
 def failed(report: Report) -> set[str]:
-    """Names of the properties that do not hold, without `test_`."""
+    """Names of the failed properties, without `test_`."""
     return {one.name.removeprefix("test_") for one in report.properties if one.outcome == "failed"}
 
 
 def reasons(report: Report) -> str:
-    """All reasons of failures."""
+    """Reasons of all failed and skipped cases, one per line."""
     return "\n".join(case.reason for one in report.properties for case in one.cases)

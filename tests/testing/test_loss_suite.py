@@ -1,4 +1,4 @@
-"""The suite of losses: it passes a right one, and finds what is wrong with others."""
+"""The suite of losses passes a correct loss, and detects what is wrong with broken ones."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
 from tests.support.broken import check, failed, reasons
 
 
-class Right(Loss):
+class Correct(Loss):
     """Cross-entropy of every level."""
 
     def __init__(self, hierarchy: Hierarchy, weight: float = 1.0) -> None:
-        """Make it.
+        """Build the loss.
 
         Args:
             hierarchy: the class tree.
@@ -38,7 +38,7 @@ class Right(Loss):
         return F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="sum")
 
 
-class OfLeaves(Right):
+class LeavesOnly(Correct):
     """Cross-entropy of the leaves."""
 
     levels, activation = "leaves", "leaf_softmax"
@@ -47,8 +47,8 @@ class OfLeaves(Right):
         return {"ce": self.mean(prediction.logits[-1], targets[:, -1])}
 
 
-class WithEmbedding(Right):
-    """Cross-entropy, and an embedding that is drawn to the origin where pixels are valid."""
+class WithEmbedding(Correct):
+    """Cross-entropy, and the length of the embedding at valid pixels."""
 
     embedding_channels = 3
 
@@ -60,114 +60,114 @@ class WithEmbedding(Right):
         return {**super().forward(prediction, targets), "length": length.mean()}
 
 
-@pytest.mark.parametrize("right", [Right, OfLeaves, WithEmbedding])
-def test_a_right_loss_has_all_properties(right: type[Loss]) -> None:
-    report = check("losses", right, compiled=True, settings=({}, {"weight": 0.5}))
+@pytest.mark.parametrize("loss", [Correct, LeavesOnly, WithEmbedding])
+def test_a_correct_loss_has_all_properties(loss: type[Loss]) -> None:
+    report = check("losses", loss, compiled=True, settings=({}, {"weight": 0.5}))
     assert failed(report) == set(), reasons(report)
     assert report.count("passed") >= 20
 
 
-class Undocumented(Right):
+class Undocumented(Correct):
     """Cross-entropy of every level."""
 
     def __init__(self, hierarchy: Hierarchy, weight: float = 1.0, gamma: float = 0.0) -> None:
-        """Args: none are said."""
+        """Args: not documented."""
         super().__init__(hierarchy, weight)
 
 
-class LongSummary(Right):
-    """Cross-entropy of every level, in a sentence
-    that goes on.
+class LongSummary(Correct):
+    """Cross-entropy of every level, in a summary
+    of two lines.
     """
 
 
-class NoLoss(nn.Module):
-    """Cross-entropy of every level, in a module that is no Loss."""
+class NotALoss(nn.Module):
+    """Cross-entropy of every level, but not a subclass of Loss."""
 
     levels, activation, embedding_channels = "all", "softmax", 0
-    mean, total, weight = Right.mean, Right.total, 1.0
-    forward = Right.forward
+    mean, total, weight = Correct.mean, Correct.total, 1.0
+    forward = Correct.forward
 
 
-class OtherWords(Right):
-    """It trains all levels, and says so in a word of its own."""
+class UnknownActivation(Correct):
+    """Has an activation that does not exist."""
 
     activation: Any = "soft max"
 
 
-class BadName(Right):
-    """The names of its terms are no identifiers."""
+class BadName(Correct):
+    """Names of terms are not identifiers."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         return {f"Loss/{key}": term for key, term in super().forward(prediction, targets).items()}
 
 
-class PerImage(Right):
-    """Its terms are no scalars, but hold one number."""
+class PerImage(Correct):
+    """Terms have shape [1]."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().mean(logits, target)[None]
 
 
-class Learns(Right):
-    """It has a parameter."""
+class HasParameter(Correct):
+    """Has a parameter."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         super().__init__(hierarchy)
         self.scale = nn.Parameter(torch.ones(()))
 
 
-class Remembers(Right):
-    """It has a buffer that is saved."""
+class HasState(Correct):
+    """Has a persistent buffer."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         super().__init__(hierarchy)
         self.register_buffer("scale", torch.ones(()))
 
 
-class SaysAll(OfLeaves):
-    """It trains the leaves, and says that it trains all levels."""
+class ClaimsAllLevels(LeavesOnly):
+    """Trains only the leaves, although `levels` is "all"."""
 
     levels = "all"
 
 
-class SaysEmbedding(Right):
-    """It asks for an embedding that it does not train."""
+class UnusedEmbedding(Correct):
+    """Requests an embedding that it does not train."""
 
     embedding_channels = 3
 
 
-class FirstLogits(OfLeaves):
-    """It takes the first logits for those of the leaves."""
+class FirstLogits(LeavesOnly):
+    """Reads the first logits as those of the leaves."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         first = prediction.logits[0]
         return {"ce": self.mean(first, targets[:, -1].clamp(max=first.shape[1] - 1))}
 
 
-class VoidIsFirst(Right):
-    """It takes void pixels for the first class."""
+class VoidIsFirstClass(Correct):
+    """Treats void pixels as the first class."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().mean(logits, target.clamp(min=0))
 
 
-class ReadsVoid(Right):
-    """What is said of void pixels scales its terms, without a gradient."""
+class ReadsVoid(Correct):
+    """Scales terms by the prediction at void pixels, without a gradient."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().mean(logits, target) * (1 + logits.detach().float().mean().sigmoid())
 
 
-class NoClamp(Right):
-    """It divides by the number of valid pixels, and be it 0."""
+class NoClamp(Correct):
+    """Divides by the number of valid pixels even if it is 0."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return self.total(logits.float(), target) / (target != IGNORE_INDEX).sum()
 
 
-class NoGraph(Right):
-    """Where there is nothing to learn, its zero has no graph."""
+class NoGraph(Correct):
+    """Returns a zero without a graph if there is nothing to learn."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         if (target == IGNORE_INDEX).all():
@@ -175,15 +175,15 @@ class NoGraph(Right):
         return super().mean(logits, target)
 
 
-class Negated(Right):
-    """It has a sign wrong."""
+class Negated(Correct):
+    """Has the wrong sign."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().total(-logits, target)
 
 
-class AmongSiblings(Right):
-    """A softmax among the classes of one parent, which it does not say."""
+class AmongSiblings(Correct):
+    """Softmax among siblings, although the activation is "softmax"."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         terms = {}
@@ -198,8 +198,8 @@ class AmongSiblings(Right):
         return terms
 
 
-class SideBySide(Right):
-    """It takes the leaves of a root to stand side by side, in the order of the roots."""
+class AdjacentSiblings(Correct):
+    """Assumes that the leaves of a root are adjacent, in the order of the roots."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         counts = self.hierarchy.paths[:, 0].bincount().tolist()
@@ -212,22 +212,22 @@ class SideBySide(Right):
         }
 
 
-class WritesInPlace(Right):
-    """It writes into the logits, where a shift does not matter."""
+class WritesInPlace(Correct):
+    """Shifts the logits in place, which does not change the softmax."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().mean(logits.add_(1), target)
 
 
-class InHalf(Right):
-    """It computes in the precision that it is given."""
+class HalfPrecision(Correct):
+    """Computes in the precision of the logits."""
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return self.total(logits, target) / (target != IGNORE_INDEX).sum().clamp(min=1)
 
 
-class LogOfScore(Right):
-    """It takes the logarithm of a softmax."""
+class LogOfScore(Correct):
+    """Computes the logarithm of a softmax."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(
@@ -235,148 +235,152 @@ class LogOfScore(Right):
         )
 
 
-class MatrixProduct(Right):
-    """A matrix product, which autocast takes to half precision."""
+class MatrixProduct(Correct):
+    """Multiplies matrices, which autocast does in half precision."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         identity = torch.eye(logits.shape[1])
         return super().total(torch.einsum("bchw,cd->bdhw", logits, identity), target)
 
 
-class Random(Right):
-    """Its terms are a little random."""
+class Random(Correct):
+    """Terms are slightly random."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().total(logits, target) * (1 + 1e-5 * torch.rand(()))
 
 
-class OtherCompiled(Right):
-    """It computes something else when it is compiled."""
+class DiffersCompiled(Correct):
+    """Computes something else when compiled."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().total(logits, target) * (2 if torch.compiler.is_compiling() else 1)
 
 
-class TwoLevels(Right):
-    """It takes for granted that there is a second level."""
+class TwoLevels(Correct):
+    """Assumes that there is a second level."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         assert prediction.logits[1] is not None
         return super().forward(prediction, targets)
 
 
-class Regions(Right):
-    """It takes for granted that an image has a region of 3 x 3 pixels."""
+class Regions(Correct):
+    """Assumes that images are at least 3 x 3 pixels large."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().total(logits, target) + 0 * F.avg_pool2d(logits, 3).sum()
 
 
 class EqualSizes(WithEmbedding):
-    """It takes for granted that the embedding is as large as the logits."""
+    """Assumes that the embedding is as large as the logits."""
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         assert prediction.embedding is not None
         valid = (targets[:, -1:] != IGNORE_INDEX) * prediction.embedding.float()
-        return {**Right.forward(self, prediction, targets), "length": valid.square().mean()}
+        return {**Correct.forward(self, prediction, targets), "length": valid.square().mean()}
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (Undocumented, {"every_argument_is_documented"}, "'weight', 'gamma'"),
-        (LongSummary, {"the_docstring_begins_with_a_summary"}, "in a sentence"),
+        (Undocumented, {"arguments_are_documented"}, "'weight', 'gamma'"),
+        (LongSummary, {"docstring_starts_with_a_summary"}, "in a summary"),
         (
-            OtherWords,
-            {"it_says_what_it_needs_in_known_words", "minimising_it_teaches_the_classes"},
+            UnknownActivation,
+            {"attributes_are_valid", "minimizing_it_trains_the_classes"},
             "'soft max'",
         ),
         (BadName, {"terms_are_named_scalars"}, "'Loss/ce_level1'"),
-        (Learns, {"nothing_is_learnt_but_the_model"}, "the parameters scale"),
-        (Remembers, {"nothing_is_learnt_but_the_model"}, "persistent=False"),
-        (SaysAll, {"it_trains_what_it_says_it_needs"}, "levels is 'all', but logits 1 of 3"),
-        (SaysEmbedding, {"it_trains_what_it_says_it_needs"}, "embedding_channels is 3, but"),
-        (FirstLogits, {"a_loss_of_the_leaves_needs_no_other_logits"}, "read `prediction.logits"),
+        (HasParameter, {"has_no_parameters_or_state"}, "the parameters scale"),
+        (HasState, {"has_no_parameters_or_state"}, "persistent=False"),
         (
-            VoidIsFirst,
-            {
-                "void_pixels_have_exactly_no_gradient",
-                "what_is_said_of_void_pixels_does_not_matter",
-                "an_all_void_batch_gives_zero_with_a_graph",
-                "labels_may_be_known_on_some_levels_only",
-                "the_order_of_leaves_does_not_matter",
-            },
-            "void pixels take part",
+            ClaimsAllLevels,
+            {"trains_what_its_attributes_name"},
+            "levels is 'all', but logits 1 of 3",
         ),
-        (ReadsVoid, {"what_is_said_of_void_pixels_does_not_matter"}, "where they say something"),
+        (UnusedEmbedding, {"trains_what_its_attributes_name"}, "embedding_channels is 3, but"),
+        (FirstLogits, {"leaves_only_losses_read_the_last_logits"}, "read `prediction.logits"),
+        (
+            VoidIsFirstClass,
+            {
+                "void_pixels_have_no_gradient",
+                "void_pixels_do_not_matter",
+                "void_batch_is_zero_with_a_graph",
+                "partly_known_labels_are_finite",
+                "order_of_leaves_does_not_matter",
+            },
+            "void pixels contribute",
+        ),
+        (ReadsVoid, {"void_pixels_do_not_matter"}, "for another prediction there"),
         (
             NoClamp,
             {
-                "an_all_void_batch_gives_zero_with_a_graph",
-                "labels_may_be_known_on_some_levels_only",
+                "void_batch_is_zero_with_a_graph",
+                "partly_known_labels_are_finite",
             },
             "clamp(min=1)",
         ),
         (
             NoGraph,
             {
-                "an_all_void_batch_gives_zero_with_a_graph",
-                "labels_may_be_known_on_some_levels_only",
+                "void_batch_is_zero_with_a_graph",
+                "partly_known_labels_are_finite",
             },
             "has no graph",
         ),
         (
             Negated,
-            {"a_right_answer_costs_less_than_a_wrong_one", "minimising_it_teaches_the_classes"},
-            "is a sign wrong",
+            {"correct_predictions_cost_less", "minimizing_it_trains_the_classes"},
+            "check the sign",
         ),
-        (AmongSiblings, {"minimising_it_teaches_the_classes"}, "read by the activation 'softmax'"),
+        (AmongSiblings, {"minimizing_it_trains_the_classes"}, "with the activation 'softmax'"),
         (
-            SideBySide,
-            {"a_right_answer_costs_less_than_a_wrong_one", "the_order_of_leaves_does_not_matter"},
-            "siblings need not stand side by side",
+            AdjacentSiblings,
+            {"correct_predictions_cost_less", "order_of_leaves_does_not_matter"},
+            "siblings need not be adjacent",
         ),
-        (WritesInPlace, {"inputs_are_not_changed"}, "loss changes the logits it is given"),
-        (InHalf, {"extreme_logits_give_finite_losses_and_gradients"}, "begin with `logits.float"),
-        (LogOfScore, {"extreme_logits_give_finite_losses_and_gradients"}, "log_softmax"),
+        (WritesInPlace, {"inputs_are_not_modified"}, "it modifies the logits"),
+        (HalfPrecision, {"extreme_logits_are_finite"}, "start with `logits.float"),
+        (LogOfScore, {"extreme_logits_are_finite"}, "log_softmax"),
         (MatrixProduct, {"autocast_does_not_change_the_loss"}, "matrix products lose precision"),
-        (Random, {"the_same_again_gives_the_same"}, "seeded by an argument and the progress"),
+        (Random, {"is_deterministic"}, "seeded by an argument and the progress"),
         (TwoLevels, {"trees_of_every_shape"}, "IndexError"),
-        (Regions, {"images_of_odd_sizes"}, "RuntimeError"),
-        (EqualSizes, {"an_embedding_may_be_smaller"}, "RuntimeError"),
+        (Regions, {"odd_image_sizes"}, "RuntimeError"),
+        (EqualSizes, {"embedding_may_be_smaller"}, "RuntimeError"),
     ],
 )
-def test_what_is_wrong_is_found(broken: type[Loss], properties: set[str], words: str) -> None:
-    attributes = {"least": 0.0} if broken is SideBySide else {}
+def test_broken_losses(broken: type[Loss], properties: set[str], message: str) -> None:
+    attributes = {"least": 0.0} if broken is AdjacentSiblings else {}
     report = check("losses", broken, **attributes)
     assert failed(report) == properties, reasons(report)
-    assert words in reasons(report)
+    assert message in reasons(report)
 
 
-def test_what_only_a_compiler_changes_is_found() -> None:
-    assert failed(check("losses", OtherCompiled, compiled=True)) == {"torch_compile_gives_the_same"}
+def test_compiled_loss_that_differs() -> None:
+    assert failed(check("losses", DiffersCompiled, compiled=True)) == {"compiled_matches_eager"}
 
 
 @pytest.mark.parametrize(
-    ("broken", "name", "words"),
+    ("broken", "name", "message"),
     [
-        (NoLoss, "it_says_what_it_needs_in_known_words", "it is no `hieraseg.Loss`"),
+        (NotALoss, "attributes_are_valid", "must be a subclass of `hieraseg.Loss`"),
         (PerImage, "terms_are_named_scalars", "has shape [1]"),
     ],
 )
-def test_what_breaks_other_properties_too_is_found(broken: Any, name: str, words: str) -> None:
+def test_losses_that_break_many_properties(broken: Any, name: str, message: str) -> None:
     report = check("losses", broken)
     assert name in failed(report)
-    assert words in reasons(report)
+    assert message in reasons(report)
 
 
-def test_a_perfect_prediction_that_costs_something() -> None:
-    class Offset(Right):
-        """Cross-entropy that is never zero where a pixel is valid."""
+def test_least_loss_of_a_perfect_prediction() -> None:
+    class Offset(Correct):
+        """Cross-entropy that is positive even for a perfect prediction."""
 
         def total(self, logits: Tensor, target: Tensor) -> Tensor:
             return super().total(logits, target) + 0.1 * (target != IGNORE_INDEX).sum()
 
     assert failed(check("losses", Offset)) == set()
     found = failed(check("losses", Offset, least=0.0))
-    assert found == {"a_right_answer_costs_less_than_a_wrong_one"}
+    assert found == {"correct_predictions_cost_less"}

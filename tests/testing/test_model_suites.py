@@ -1,4 +1,4 @@
-"""The suites of backbones and decoders: what they pass, and what they find."""
+"""The suites of backbones and decoders pass correct ones, and detect broken ones."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from tests.support.broken import check, failed, reasons
 
 
 class Backbone(nn.Module):
-    """Two convolutions with a batch normalisation."""
+    """Two convolutions with batch normalization."""
 
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
     def __init__(self, weights: str | None = None) -> None:
-        """Make it.
+        """Build the backbone.
 
         Args:
-            weights: none are there.
+            weights: not used.
         """
         super().__init__()
         self.channels, self.strides = [4, 6], [2, 4]
@@ -32,30 +32,30 @@ class Backbone(nn.Module):
         return [first, self.second(first)]
 
 
-class OtherChannels(Backbone):
-    """Its channels are others than it says."""
+class WrongChannels(Backbone):
+    """`channels` differ from the feature maps."""
 
     def __init__(self) -> None:
         super().__init__()
         self.channels = [4, 8]
 
 
-class Strides(Backbone):
-    """Its strides are others than it says."""
+class WrongStrides(Backbone):
+    """`strides` differ from the feature maps."""
 
     def __init__(self) -> None:
         super().__init__()
         self.strides = [4, 8]
 
 
-class Statistics(Backbone):
-    """Its mean is of bytes."""
+class MeanOfBytes(Backbone):
+    """`mean` is that of images in 0..255."""
 
     mean = (127.0, 127.0, 127.0)
 
 
 class CoarsestFirst(Backbone):
-    """Its feature maps come coarsest first."""
+    """Feature maps are ordered coarsest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,19 +66,19 @@ class CoarsestFirst(Backbone):
 
 
 class NeedsWeights(Backbone):
-    """It cannot be built without weights."""
+    """Cannot be built without weights."""
 
     def __init__(self, weights: str = "imagenet") -> None:
-        """Make it.
+        """Build the backbone.
 
         Args:
-            weights: which.
+            weights: name of the weights.
         """
         super().__init__()
 
 
 class Unused(Backbone):
-    """It has a layer that nothing uses."""
+    """Has a layer that is not used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,36 +86,36 @@ class Unused(Backbone):
 
 
 class Detached(Backbone):
-    """Its first layers are cut off."""
+    """Detaches the first layers."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         first = self.first(image).detach()
         return [first, self.second(first)]
 
 
-class Normalises(Backbone):
-    """It normalises the image in place."""
+class NormalizesInPlace(Backbone):
+    """Normalizes the image in place."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return super().forward(image.sub_(image.mean((1, 2, 3), keepdim=True)))
 
 
-class Drops(Backbone):
-    """It drops features also where it is not trained."""
+class AlwaysDropout(Backbone):
+    """Applies dropout even in evaluation mode."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return [F.dropout(one, 1e-3) for one in super().forward(image)]
 
 
-class ByBatch(Backbone):
-    """It takes the mean over the batch."""
+class BatchMean(Backbone):
+    """Subtracts the mean of the batch."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return super().forward(image - image.mean())
 
 
 class Flattens(Backbone):
-    """It takes for granted that channels come first in memory."""
+    """Assumes that channels come first in memory."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         first, second = super().forward(image)
@@ -123,15 +123,15 @@ class Flattens(Backbone):
 
 
 class Overflows(Backbone):
-    """It divides by what half precision rounds to zero."""
+    """Divides by a number that half precision rounds to zero."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         first, second = super().forward(image)
         return [first, second / (1 + (first[:1, :1, :1, :1] * 0 + 1e-3).to(second.dtype) - 1)]
 
 
-class Forgets(Backbone):
-    """Its answer depends on random numbers that no checkpoint holds."""
+class UnsavedState(Backbone):
+    """Depends on a random buffer that is not saved."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,56 +142,56 @@ class Forgets(Backbone):
         return [first, second + self.shift]
 
 
-class OtherCompiled(Backbone):
-    """It computes something else when it is compiled."""
+class DiffersCompiled(Backbone):
+    """Computes something else when compiled."""
 
     def forward(self, image: Tensor) -> list[Tensor]:
         first, second = super().forward(image)
         return [first, second * (2 if torch.compiler.is_compiling() else 1)]
 
 
-def test_a_right_backbone_has_all_properties() -> None:
+def test_a_correct_backbone_has_all_properties() -> None:
     report = check("backbones", Backbone, compiled=True)
     assert failed(report) == set(), reasons(report)
     assert report.count("passed") >= 14
 
 
-TRUTH = "channels_and_strides_are_truthful"
-SAYS = "it_says_its_channels_strides_and_statistics"
+FEATURES = "features_match_channels_and_strides"
+ATTRIBUTES = "attributes_are_valid"
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (OtherChannels, {TRUTH}, "its channels are 8"),
-        (Strides, {TRUTH}, "at stride 4"),
-        (Statistics, {SAYS}, "in 0..1, not in 0..255"),
-        (CoarsestFirst, {SAYS}, "the finest comes first"),
-        (NeedsWeights, {"it_can_be_built_without_its_weights"}, "type it as `... | None`"),
+        (WrongChannels, {FEATURES}, "its channels are 8"),
+        (WrongStrides, {FEATURES}, "at stride 4"),
+        (MeanOfBytes, {ATTRIBUTES}, "images in 0..1, not 0..255"),
+        (CoarsestFirst, {ATTRIBUTES}, "strides must be ascending"),
+        (NeedsWeights, {"weights_may_be_none"}, "annotate it as `... | None`"),
         (Unused, {"gradients_reach_every_parameter"}, "classifier.weight gets no gradient"),
         (Detached, {"gradients_reach_every_parameter"}, "first.0.weight gets no gradient"),
-        (Normalises, {"inputs_are_not_changed"}, "inplace=True"),
-        (Drops, {"evaluation_is_deterministic", "images_of_a_batch_do_not_affect_each_other",
-                 "channels_last_gives_the_same", "a_checkpoint_brings_it_back"}, "self.training"),
-        (ByBatch, {"images_of_a_batch_do_not_affect_each_other"}, "no statistics of the batch"),
-        (Flattens, {"channels_last_gives_the_same"}, "RuntimeError"),
-        (Overflows, {"autocast_gives_finite_answers_and_gradients"}, "in float32"),
-        (Forgets, {"a_checkpoint_brings_it_back"}, "persistent buffer"),
+        (NormalizesInPlace, {"inputs_are_not_modified"}, "inplace=True"),
+        (AlwaysDropout, {"evaluation_is_deterministic", "images_in_a_batch_are_independent",
+                 "channels_last_matches", "checkpoint_round_trip"}, "self.training"),
+        (BatchMean, {"images_in_a_batch_are_independent"}, "do not use batch statistics"),
+        (Flattens, {"channels_last_matches"}, "RuntimeError"),
+        (Overflows, {"autocast_is_finite"}, "in float32"),
+        (UnsavedState, {"checkpoint_round_trip"}, "persistent buffer"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_backbone(broken: Any, properties: set[str], words: str) -> None:
+def test_broken_backbones(broken: Any, properties: set[str], message: str) -> None:
     report = check("backbones", broken)
     assert failed(report) == properties, reasons(report)
-    assert words in reasons(report)
+    assert message in reasons(report)
 
 
-def test_what_only_a_compiler_changes_is_found() -> None:
-    found = failed(check("backbones", OtherCompiled, compiled=True))
-    assert found == {"torch_compile_gives_the_same"}
+def test_compiled_backbone_that_differs() -> None:
+    found = failed(check("backbones", DiffersCompiled, compiled=True))
+    assert found == {"compiled_matches_eager"}
 
 
 class Decoder(nn.Module):
-    """A classifier per level on the finest stage, which reads all stages."""
+    """A classifier per level on the sum of all stages."""
 
     def __init__(
         self, channels: list[int], num_classes: list[int], embedding_channels: int = 0
@@ -214,7 +214,7 @@ class Decoder(nn.Module):
 
 
 class NoEmbedding(Decoder):
-    """It asks for embedding_channels, and offers no embedding."""
+    """Has an argument embedding_channels, but returns no embedding."""
 
     def __init__(
         self, channels: list[int], num_classes: list[int], embedding_channels: int = 0
@@ -223,21 +223,21 @@ class NoEmbedding(Decoder):
 
 
 class AlwaysEmbedding(Decoder):
-    """It offers an embedding that nobody asked for."""
+    """Returns an embedding that was not requested."""
 
     def __init__(self, channels: list[int], num_classes: list[int]) -> None:
         super().__init__(channels, num_classes, 4)
 
 
-class AllLevels(Decoder):
-    """It counts the classes of the hierarchy, and not those that it is asked for."""
+class IgnoresNumClasses(Decoder):
+    """Uses the classes of the hierarchy instead of `num_classes`."""
 
     def __init__(self, channels: list[int], num_classes: list[int], hierarchy: Any) -> None:
         super().__init__(channels, hierarchy.num_classes)
 
 
 class ThreeStages(Decoder):
-    """It reads three stages."""
+    """Assumes three stages."""
 
     def fused(self, pyramid: list[Tensor]) -> Tensor:
         assert len(pyramid) == 3
@@ -245,14 +245,14 @@ class ThreeStages(Decoder):
 
 
 class ThreeLevels(Decoder):
-    """It answers three levels at most."""
+    """Returns at most three levels."""
 
     def __init__(self, channels: list[int], num_classes: list[int]) -> None:
         super().__init__(channels, num_classes[:3])
 
 
 class TwiceAsLarge(Decoder):
-    """It takes each stage to be twice as large as the next."""
+    """Assumes that each stage is twice as large as the next."""
 
     def fused(self, pyramid: list[Tensor]) -> Tensor:
         features = self.laterals[-1](pyramid[-1])
@@ -262,53 +262,53 @@ class TwiceAsLarge(Decoder):
 
 
 class InPlace(Decoder):
-    """It begins with a ReLU in place."""
+    """Starts with an in-place ReLU."""
 
     def fused(self, pyramid: list[Tensor]) -> Tensor:
         return super().fused([F.relu(one, inplace=True) for one in pyramid])
 
 
 @pytest.mark.parametrize("settings", [({},)])
-def test_a_right_decoder_has_all_properties(settings: Any) -> None:
+def test_a_correct_decoder_has_all_properties(settings: Any) -> None:
     report = check("decoders", Decoder, compiled=True, settings=settings)
     assert failed(report) == set(), reasons(report)
-    assert report.count("skipped") == 1  # CUDA
+    assert report.count("skipped") == 2  # CUDA, and no restricted argument
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (NoEmbedding, {"an_embedding_is_offered_where_asked_for"}, "but answers no embedding"),
+        (NoEmbedding, {"embedding_has_the_requested_channels"}, "it returns no embedding although"),
         (
             AlwaysEmbedding,
             {
-                "logits_are_those_of_every_level",
-                "logits_are_those_of_every_tree",
-                "logits_of_the_leaves_alone",
+                "logits_match_num_classes",
+                "logits_match_every_tree",
+                "logits_of_leaves_only",
             },
-            "embedding that was not asked for",
+            "an embedding although embedding_channels is 0",
         ),
-        (AllLevels, {"logits_of_the_leaves_alone"}, "but num_classes asks for [(2, 5)]"),
+        (IgnoresNumClasses, {"logits_of_leaves_only"}, "but must be [(2, 5)]"),
         (
             ThreeStages,
             {
-                "logits_are_those_of_every_level",
-                "logits_of_the_leaves_alone",
-                "an_embedding_is_offered_where_asked_for",
+                "logits_match_num_classes",
+                "logits_of_leaves_only",
+                "embedding_has_the_requested_channels",
             },
             "1 == 3",
         ),
-        (ThreeLevels, {"logits_are_those_of_every_tree"}, "coarsest level first"),
-        (InPlace, {"inputs_are_not_changed"}, "inplace=True"),
+        (ThreeLevels, {"logits_match_every_tree"}, "coarsest level first"),
+        (InPlace, {"inputs_are_not_modified"}, "inplace=True"),
     ],
 )
-def test_what_is_wrong_with_a_decoder(broken: Any, properties: set[str], words: str) -> None:
+def test_broken_decoders(broken: Any, properties: set[str], message: str) -> None:
     report = check("decoders", broken)
     assert failed(report) == properties, reasons(report)
-    assert words in reasons(report)
+    assert message in reasons(report)
 
 
-def test_pyramids_of_odd_images_are_decoded() -> None:
+def test_decoder_that_assumes_even_sizes() -> None:
     found = check("decoders", TwiceAsLarge)
-    assert "logits_are_those_of_every_level" in failed(found)
+    assert "logits_match_num_classes" in failed(found)
     assert "size of tensor" in reasons(found)

@@ -1,4 +1,4 @@
-"""The suites of trees, data, rules, optimizers and schedules: what they find."""
+"""The suites of hierarchies, data sets, inference rules, optimizers and schedules."""
 
 import time
 from itertools import count
@@ -17,9 +17,9 @@ from tests.support.broken import check, failed, reasons
 COUNTER = count()
 
 
-def assert_found(report: Report, properties: set[str], words: str) -> None:
+def assert_failed(report: Report, properties: set[str], message: str) -> None:
     assert failed(report) == properties, reasons(report)
-    assert words in reasons(report)
+    assert message in reasons(report)
 
 
 # Hierarchies.
@@ -29,24 +29,24 @@ def tree(depth: int = 2) -> Hierarchy:
     """A tree.
 
     Args:
-        depth: of it.
+        depth: number of leaves below the arm.
     """
     return Hierarchy.from_tree({"sky": None, "body": {"arm": ["hand", "elbow"][:depth]}}, void=[9])
 
 
 def shifting() -> Hierarchy:
-    """The order of its leaves is another each time."""
+    """The order of its leaves changes between calls."""
     names = ["arm", "leg"] if next(COUNTER) % 2 else ["leg", "arm"]
     return Hierarchy.from_tree({"sky": None, "body": names})
 
 
 def wide_labels() -> Hierarchy:
-    """A label that no uint8 has."""
+    """A label above 255."""
     return Hierarchy.from_tree(["a", "b"], labels={0: "a", 300: "b"})
 
 
 class Misencoded(Hierarchy):
-    """It takes the parents of other classes."""
+    """Encodes wrong parents."""
 
     def encode(self, mask: Tensor) -> Tensor:
         encoded = super().encode(mask)
@@ -55,38 +55,38 @@ class Misencoded(Hierarchy):
 
 
 def misencoded() -> Hierarchy:
-    """A hierarchy whose masks are encoded wrongly."""
+    """A hierarchy that encodes wrong parents."""
     return Misencoded.from_tree({"a": ["x"], "b": ["y"]})
 
 
 def test_hierarchies() -> None:
     report = check("hierarchies", tree, settings=({}, {"depth": 1}))
     assert failed(report) == set(), reasons(report)
-    assert_found(check("hierarchies", shifting), {"the_same_again_gives_the_same"}, "a set has no")
-    assert_found(check("hierarchies", wide_labels), {"labels_fit_into_a_mask"}, "[300]")
-    assert_found(
-        check("hierarchies", misencoded), {"labels_are_encoded_as_paths"}, "no path of the tree"
+    assert_failed(check("hierarchies", shifting), {"building_is_repeatable"}, "sets have no")
+    assert_failed(check("hierarchies", wide_labels), {"labels_are_uint8"}, "[300]")
+    assert_failed(
+        check("hierarchies", misencoded), {"labels_are_encoded_as_paths"}, "not a path of the tree"
     )
 
 
-def test_a_leaf_without_a_label_is_named() -> None:
+def test_leaves_without_a_label_are_listed() -> None:
     def bare() -> Hierarchy:
         """A leaf without a label."""
         return Hierarchy.from_tree(["a", "b"], labels={0: "a"})
 
     report = check("hierarchies", bare)
     assert failed(report) == set()
-    assert "which nothing trains: b" in reasons(report)
+    assert "which cannot be trained: b" in reasons(report)
 
 
-def test_what_is_no_hierarchy() -> None:
-    def nothing() -> Any:
-        """No hierarchy."""
+def test_returning_something_else_than_a_hierarchy() -> None:
+    def mapping() -> Any:
+        """A dict."""
         return {"a": None}
 
-    assert "it gives a dict: return a `hieraseg.Hierarchy`" in reasons(
-        check("hierarchies", nothing)
-    )
+    report = check("hierarchies", mapping)
+    assert "it must return a `hieraseg.Hierarchy`" in reasons(report)
+    assert "got dict" in reasons(report)
 
 
 # Data sets.
@@ -112,62 +112,62 @@ class Data:
 
 
 class NoVal(Data):
-    """It has no split val."""
+    """Has no split val."""
 
     splits = ("train", "test")
 
 
-class TwiceTheSame(Data):
-    """Its splits share ids."""
+class SharedIds(Data):
+    """Splits share ids."""
 
     def ids(self, split: str) -> list[str]:
         return ["0", "1"]
 
 
-class Rooted(Data):
-    """Its ids are paths."""
+class AbsolutePaths(Data):
+    """Ids are absolute paths."""
 
     def ids(self, split: str) -> list[str]:
         return [f"/data/{split}-{index}" for index in range(3)]
 
 
 class Unordered(Data):
-    """The order of its ids is another each time."""
+    """The order of ids changes between calls."""
 
     def ids(self, split: str) -> list[str]:
         return super().ids(split)[:: 1 if next(COUNTER) % 2 else -1]
 
 
-class OnePrint(Data):
-    """All its splits have one fingerprint."""
+class OneFingerprint(Data):
+    """All splits have the same fingerprint."""
 
     def fingerprint(self, split: str) -> str:
         return "data"
 
 
-class Floats(Data):
-    """Its images are floats."""
+class FloatImages(Data):
+    """Images are floats."""
 
     def image(self, id: str) -> np.ndarray:
         return super().image(id) / 255
 
 
-class OtherMask(Data):
-    """Its masks are larger than its images."""
+class LargerMask(Data):
+    """Masks are larger than images."""
 
     def mask(self, id: str) -> np.ndarray:
         return np.zeros((12, 14), np.uint8)
 
 
 class UnknownLabel(Data):
-    """Its masks have a label that the hierarchy does not know."""
+    """Masks have a label that the hierarchy does not know."""
 
     def mask(self, id: str) -> np.ndarray:
         return super().mask(id) + np.uint8(70)
 
 
-class GivesItsOwn(Data):
-    """It gives out the array that it keeps."""
+class ReturnsCache(Data):
+    """Returns cached arrays without copying."""
 
     def __init__(self) -> None:
         self.kept: dict[str, np.ndarray] = {}
@@ -176,12 +176,12 @@ class GivesItsOwn(Data):
         return self.kept.setdefault(id, super().image(id))
 
 
-class OneReader(Data):
-    """It keeps what it reads where other threads write too."""
+class SharedState(Data):
+    """Keeps state that threads share."""
 
     def image(self, id: str) -> np.ndarray:
         self.current = id
-        time.sleep(0.01)  # long enough for another thread
+        time.sleep(0.01)  # lets another thread run
         return super().image(self.current)
 
 
@@ -191,37 +191,41 @@ def test_datasets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (NoVal, {"it_has_a_size_and_splits"}, "no split val"),
-        (TwiceTheSame, {"ids_are_unique"}, "is in 'train' and in 'val'"),
-        (Rooted, {"ids_are_file_names"}, "leave out the root"),
-        (Unordered, {"ids_and_fingerprints_are_stable"}, "sort what a folder lists"),
-        (OnePrint, {"fingerprints_tell_splits_apart"}, "the same fingerprint"),
-        (Floats, {"images_and_masks_are_bytes_of_one_size"}, "is float64: give uint8"),
-        (OtherMask, {"images_and_masks_are_bytes_of_one_size"}, "its mask (12, 14)"),
-        (UnknownLabel, {"labels_are_those_of_the_hierarchy"}, "has the values [70]"),
-        (GivesItsOwn, {"reading_again_gives_the_same"}, "copies of what is cached"),
-        (OneReader, {"threads_read_the_same"}, "keep no state that threads share"),
+        (NoVal, {"size_and_splits_are_valid"}, "missing split val"),
+        (SharedIds, {"ids_are_unique"}, "in 'train' and in 'val'"),
+        (AbsolutePaths, {"ids_are_file_names"}, "relative to the data set's root"),
+        (Unordered, {"ids_and_fingerprints_are_stable"}, "sort the files of a folder"),
+        (OneFingerprint, {"fingerprints_of_splits_differ"}, "the same fingerprint"),
+        (
+            FloatImages,
+            {"images_and_masks_are_uint8_of_the_same_size"},
+            "must be uint8, got float64",
+        ),
+        (LargerMask, {"images_and_masks_are_uint8_of_the_same_size"}, "but its mask (12, 14)"),
+        (UnknownLabel, {"labels_belong_to_the_hierarchy"}, "has the values [70]"),
+        (ReturnsCache, {"reading_is_repeatable"}, "copies of cached arrays"),
+        (SharedState, {"reading_is_thread_safe"}, "threads must not share state"),
     ],
 )
-def test_what_is_wrong_with_a_data_set(broken: Any, properties: set[str], words: str) -> None:
-    assert_found(check("datasets", broken), properties, words)
+def test_broken_data_sets(broken: Any, properties: set[str], message: str) -> None:
+    assert_failed(check("datasets", broken), properties, message)
 
 
-def test_a_hierarchy_may_be_a_function() -> None:
+def test_hierarchy_may_be_a_function() -> None:
     def labelled() -> Hierarchy:
         return Hierarchy.from_tree(["a", "b"])
 
     report = check("datasets", Data, hierarchy=labelled)
-    assert_found(report, {"labels_are_those_of_the_hierarchy"}, "[2]")
+    assert_failed(report, {"labels_belong_to_the_hierarchy"}, "[2]")
 
 
 # Inference rules.
 
 
 class Rule:
-    """The best class of each level."""
+    """The class with the highest score on each level."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
@@ -231,82 +235,82 @@ class Rule:
 
 
 class AsInt32(Rule):
-    """It answers in int32."""
+    """Returns int32."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__(scores).int()
 
 
 class LeavesOnly(Rule):
-    """It answers one level."""
+    """Returns one level."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__(scores)[:, -1:]
 
 
-class FromOne(Rule):
-    """It counts classes from 1."""
+class CountsFromOne(Rule):
+    """Counts classes from 1."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__(scores) + 1
 
 
 class WorstClass(Rule):
-    """It answers the worst class."""
+    """Predicts the class with the lowest score."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__([-level for level in scores])
 
 
 class RandomTies(Rule):
-    """It throws dice where scores are equal."""
+    """Breaks ties at random."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__([level + 1e-6 * torch.rand_like(level) for level in scores])
 
 
-class ByBatch(Rule):
-    """It compares the scores of all images."""
+class BatchMean(Rule):
+    """Subtracts the mean of the batch."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__([level - level.mean((0, 2, 3), True) for level in scores])
 
 
 class InPlace(Rule):
-    """It writes into the scores."""
+    """Modifies the scores in place."""
 
     def __call__(self, scores: list[Tensor]) -> Tensor:
         return super().__call__([level.mul_(2) for level in scores])
 
 
-ANY = {"one_class_per_level_of_any_scores", "trees_of_every_shape", "ties_are_settled_alike"}
+ANY = {"predictions_are_valid", "trees_of_every_shape", "ties_are_deterministic"}
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
         (Rule, set(), ""),
-        (AsInt32, ANY, "give int64"),
-        (LeavesOnly, {*ANY, "sure_scores_are_followed"}, "give [B, L, H, W]"),
+        (AsInt32, ANY, "it must return int64"),
+        (LeavesOnly, {*ANY, "certain_scores_are_followed"}, "it must return [B, L, H, W]"),
         (
-            FromOne,
-            {*ANY, "sure_scores_are_followed"} - {"ties_are_settled_alike"},
+            CountsFromOne,
+            {*ANY, "certain_scores_are_followed"} - {"ties_are_deterministic"},
             "which has classes 0 to 2",
         ),
-        (WorstClass, {"sure_scores_are_followed"}, "0% get its classes"),
-        (RandomTies, {"ties_are_settled_alike"}, "get several answers"),
-        (ByBatch, {"images_of_a_batch_do_not_affect_each_other"}, "the others of its batch"),
-        (InPlace, {"scores_are_not_changed"}, "clone before writing in place"),
+        (WorstClass, {"certain_scores_are_followed"}, "0% are predicted as that path"),
+        (RandomTies, {"ties_are_deterministic"}, "give different predictions"),
+        (BatchMean, {"images_in_a_batch_are_independent"}, "without the other images in its batch"),
+        (InPlace, {"scores_are_not_modified"}, "clone them before writing in place"),
     ],
 )
-def test_what_is_wrong_with_a_rule(broken: Any, properties: set[str], words: str) -> None:
-    assert_found(check("inference", broken), properties, words)
+def test_broken_inference_rules(broken: Any, properties: set[str], message: str) -> None:
+    assert_failed(check("inference", broken), properties, message)
 
 
-def test_a_rule_that_says_it_is_coherent() -> None:
-    found = {"one_class_per_level_of_any_scores", "trees_of_every_shape"}
+def test_rule_that_claims_to_be_coherent() -> None:
+    found = {"predictions_are_valid", "trees_of_every_shape"}
     report = check("inference", Rule, coherent=True)
-    assert_found(report, found, "says that it is coherent")
+    assert_failed(report, found, "coherent is true, but")
 
 
 # Optimizers.
@@ -314,7 +318,7 @@ def test_a_rule_that_says_it_is_coherent() -> None:
 Parts = dict[str, list[nn.Parameter]]
 
 
-def right_optimizer(parameters: Parts, lr: float = 0.01) -> optim.Optimizer:
+def correct_optimizer(parameters: Parts, lr: float = 0.01) -> optim.Optimizer:
     """Adam.
 
     Args:
@@ -324,24 +328,24 @@ def right_optimizer(parameters: Parts, lr: float = 0.01) -> optim.Optimizer:
 
 
 def head_only(parameters: Parts) -> optim.Optimizer:
-    """It forgets the backbone, unless nothing else is there."""
+    """Leaves out the backbone, unless the head is empty."""
     return optim.Adam(parameters["head"] or parameters["backbone"])
 
 
-def uphill(parameters: Parts) -> optim.Optimizer:
-    """It goes uphill."""
+def maximizes(parameters: Parts) -> optim.Optimizer:
+    """Maximizes the loss."""
     return optim.SGD([one for own in parameters.values() for one in own], lr=0.01, maximize=True)
 
 
 def empty_groups(parameters: Parts) -> optim.Optimizer:
-    """It takes for granted that there is a backbone."""
+    """Assumes that there is a backbone."""
     first = parameters["backbone"][0]
     assert first.requires_grad
-    return right_optimizer(parameters)
+    return correct_optimizer(parameters)
 
 
 class Decays(optim.SGD):
-    """It shrinks parameters whether or not they have a gradient."""
+    """Shrinks parameters even without a gradient."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -352,12 +356,12 @@ class Decays(optim.SGD):
 
 
 def decays(parameters: Parts) -> optim.Optimizer:
-    """It shrinks parameters that have no gradient."""
+    """Shrinks parameters without a gradient."""
     return Decays([one for own in parameters.values() for one in own], lr=0.01)
 
 
 class Counts(optim.SGD):
-    """It counts its steps where no state dict has them."""
+    """Counts its steps, but not in the state dict."""
 
     steps = 0
 
@@ -369,55 +373,59 @@ class Counts(optim.SGD):
 
 
 def counts(parameters: Parts) -> optim.Optimizer:
-    """Its steps get shorter, and it does not save how many there were."""
+    """Takes shorter steps, and does not save their number."""
     return Counts([one for own in parameters.values() for one in own], lr=0.01)
 
 
 def no_rate(parameters: Parts) -> optim.Optimizer:
-    """Its learning rate is 0 at first."""
+    """Has an initial learning rate of 0."""
     return Counts([one for own in parameters.values() for one in own], lr=0.0)
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (right_optimizer, set(), ""),
-        (head_only, {"every_parameter_is_in_it_once", "it_goes_downhill"}, "so never learn"),
-        (uphill, {"it_goes_downhill", "a_frozen_part_is_left_out"}, "the cost goes from"),
-        (empty_groups, {"a_frozen_part_is_left_out"}, "leave out the groups that are empty"),
-        (decays, {"parameters_without_a_gradient_stay"}, "without a gradient is changed"),
-        (counts, {"a_saved_state_goes_on_as_before"}, "keep all that a step depends on"),
+        (correct_optimizer, set(), ""),
+        (head_only, {"has_every_parameter_once", "minimizes"}, "would not be trained"),
+        (maximizes, {"minimizes", "parts_may_be_empty"}, "a sum of squares goes from"),
+        (empty_groups, {"parts_may_be_empty"}, "leave out empty groups"),
+        (
+            decays,
+            {"parameters_without_gradient_are_unchanged"},
+            "changes a parameter without a gradient",
+        ),
+        (counts, {"resumes_exactly"}, "keep everything that a step depends on"),
         (
             no_rate,
-            {"learning_rates_are_numbers_from_0_up", "a_saved_state_goes_on_as_before"},
-            "nothing is learnt",
+            {"learning_rates_are_non_negative", "resumes_exactly"},
+            "nothing is trained",
         ),
     ],
 )
-def test_what_is_wrong_with_an_optimizer(broken: Any, properties: set[str], words: str) -> None:
-    assert_found(check("optimizers", broken), properties, words)
+def test_broken_optimizers(broken: Any, properties: set[str], message: str) -> None:
+    assert_failed(check("optimizers", broken), properties, message)
 
 
 # Schedules.
 
 
-def right_schedule(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """A line to 0."""
+def correct_schedule(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
+    """Linear decay to 0."""
     return LambdaLR(optimizer, lambda step: max(1 - step / total_steps, 0))
 
 
 def below_zero(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """A line that goes below 0 after the last step."""
+    """Linear decay that is negative after the last step."""
     return LambdaLR(optimizer, lambda step: 1 - (step + 1) / total_steps)
 
 
-def by_zero(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """It divides by one step less."""
+def divides_by_zero(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
+    """Divides by the number of steps minus one."""
     return LambdaLR(optimizer, lambda step: 1 / (1 + step / (total_steps - 1)))
 
 
-class Wanders(LRScheduler):
-    """Its state is not saved."""
+class UnsavedCalls(LRScheduler):
+    """Does not save its state."""
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.calls = 0
@@ -431,46 +439,46 @@ class Wanders(LRScheduler):
         return {key: one for key, one in super().state_dict().items() if key != "calls"}
 
 
-def wanders(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """It forgets how often it was called."""
-    return Wanders(optimizer)
+def unsaved_calls(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
+    """Does not save how often it was called."""
+    return UnsavedCalls(optimizer)
 
 
-def dice(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """Its learning rates are random."""
+def random_rates(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
+    """Random learning rates."""
     return LambdaLR(optimizer, lambda step: float(torch.rand(())))
 
 
 def shrinks(optimizer: optim.Optimizer, total_steps: int) -> LRScheduler:
-    """It changes parameters."""
+    """Changes parameters."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.data.mul_(0.5)
-    return right_schedule(optimizer, total_steps)
+    return correct_schedule(optimizer, total_steps)
 
 
-RATES = "learning_rates_are_numbers_from_0_up"
+RATES = "learning_rates_are_non_negative"
 
 
 @pytest.mark.parametrize(
-    ("broken", "properties", "words"),
+    ("broken", "properties", "message"),
     [
-        (right_schedule, set(), ""),
-        (below_zero, {RATES}, "before step 10 (the first is 0) are"),
-        (by_zero, {RATES}, "ZeroDivisionError"),
-        (wanders, {"a_saved_state_goes_on_as_before"}, "in `state_dict()`"),
+        (correct_schedule, set(), ""),
+        (below_zero, {RATES}, "before step 10 (counted from 0) must be"),
+        (divides_by_zero, {RATES}, "ZeroDivisionError"),
+        (unsaved_calls, {"resumes_exactly"}, "in `state_dict()`"),
         (
-            dice,
-            {"the_same_again_gives_the_same", "a_saved_state_goes_on_as_before"},
+            random_rates,
+            {"is_repeatable", "resumes_exactly"},
             "the second time",
         ),
-        (shrinks, {"it_changes_learning_rates_only"}, "it changes parameters"),
+        (shrinks, {"changes_only_learning_rates"}, "it changes the values of parameters"),
     ],
 )
-def test_what_is_wrong_with_a_schedule(broken: Any, properties: set[str], words: str) -> None:
-    assert_found(check("schedules", broken), properties, words)
+def test_broken_schedules(broken: Any, properties: set[str], message: str) -> None:
+    assert_failed(check("schedules", broken), properties, message)
 
 
-def test_a_function_is_no_method() -> None:
-    """`component = my_factory` works, though a function in a class is a method."""
-    assert check("optimizers", right_optimizer, settings=({"lr": 0.1},)).count("passed") == 9
+def test_components_may_be_functions() -> None:
+    """`component = my_factory` does not become a method of the suite."""
+    assert check("optimizers", correct_optimizer, settings=({"lr": 0.1},)).count("passed") == 9

@@ -1,4 +1,4 @@
-"""Contract suites: tests that a plugin's author subclasses in a few lines, one suite per kind.
+"""Contract suites: tests that check a plugin against the contract of its kind.
 
     from hieraseg.testing import LossContract
     from my_loss import MyLoss
@@ -7,14 +7,14 @@
         component = MyLoss
         settings = ({}, {"gamma": 2.0})
 
-pytest then checks all that the runner counts on, for each of the settings. `component` is a class
-or a function, registered or not; `settings` are arguments as they would stand in a recipe, the
-defaults if they are left out. The other attributes of a suite are said in its docstring.
+pytest checks every property that a run relies on, once for each of the settings. `component` is a
+class or function and need not be registered. `settings` are arguments as in a recipe, by default
+the component's own defaults. The docstring of each suite lists its other attributes.
 
-A plugin that cannot have one of the properties overrides its test, and says why:
+A plugin that cannot have a property overrides its test and gives the reason:
 
-    def test_the_order_of_leaves_does_not_matter(self) -> None:
-        pytest.skip("its table of costs stands in the order of the labels")
+    def test_order_of_leaves_does_not_matter(self) -> None:
+        pytest.skip("its cost table is in the order of the labels")
 """
 
 from hieraseg.testing.backbones import BackboneContract

@@ -1,4 +1,4 @@
-"""What every backbone has to offer."""
+"""The contract of backbones."""
 
 import math
 from typing import Any, cast
@@ -17,7 +17,7 @@ SIZES = (SIZE, (65, 33), (97, 128))
 
 
 class BackboneContract(ModuleContract):
-    """What every backbone has to offer (see `contracts.Backbone`)."""
+    """The contract of backbones (see `contracts.Backbone`)."""
 
     def module(self, arguments: Arguments = DEFAULTS) -> nn.Module:
         return cast(nn.Module, self.build(arguments))
@@ -26,40 +26,41 @@ class BackboneContract(ModuleContract):
         generator = torch.Generator().manual_seed(2)
         return [torch.randn(batch, 3, *SIZE, generator=generator)]
 
-    def answer(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+    def outputs(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
         return list(module(*inputs))
 
-    def test_it_says_its_channels_strides_and_statistics(self, arguments: Arguments) -> None:
-        """It has channels and ascending strides of each feature map, and mean and std of RGB."""
-        module: Any = self.shared(arguments)
+    def test_attributes_are_valid(self, arguments: Arguments) -> None:
+        """`channels`, `strides`, `mean` and `std` are valid, and strides are ascending."""
+        module: Any = self.shared_module(arguments)
         for name in ("channels", "strides", "mean", "std"):
-            assert hasattr(module, name), f"it has no attribute {name!r} (see contracts.Backbone)"
+            assert hasattr(module, name), f"missing attribute {name!r} (see contracts.Backbone)"
         channels, strides = list(module.channels), list(module.strides)
         for name, numbers in (("channels", channels), ("strides", strides)):
-            assert numbers, f"{name} is empty: give one number per feature map, finest first"
+            assert numbers, f"{name} is empty: list one number per feature map, finest first"
             assert all(isinstance(one, int) and one > 0 for one in numbers), (
-                f"{name} is {numbers}: give positive ints"
+                f"{name} must be positive ints, got {numbers}"
             )
         assert len(channels) == len(strides), (
-            f"channels is {channels}, but strides {strides}: give one of each per feature map"
+            f"channels is {channels}, but strides is {strides}: list one number of each per "
+            "feature map"
         )
-        assert strides == sorted(strides), f"strides is {strides}: the finest comes first"
+        assert strides == sorted(strides), f"strides must be ascending, got {strides}"
         for name, numbers in (("mean", module.mean), ("std", module.std)):
-            assert len(numbers) == 3, f"{name} is {numbers}: give three numbers, of R, G and B"
+            assert len(numbers) == 3, f"{name} must be three numbers (R, G, B), got {numbers}"
             assert all(0 <= one <= 1 for one in numbers), (
-                f"{name} is {numbers}: give it of images in 0..1, not in 0..255"
+                f"{name} must be that of images in 0..1, not 0..255, got {numbers}"
             )
-        assert all(one > 0 for one in module.std), f"std is {module.std}: it divides the image"
+        assert all(one > 0 for one in module.std), f"std must be positive, got {module.std}"
 
     @pytest.mark.parametrize("size", SIZES, ids=str)
-    def test_channels_and_strides_are_truthful(
+    def test_features_match_channels_and_strides(
         self, arguments: Arguments, size: tuple[int, int]
     ) -> None:
-        """Feature maps have the channels and strides that it says, also of odd images."""
-        module: Any = self.shared(arguments)
-        pyramid = self.quiet(module, [torch.rand(1, 3, *size)])
+        """Feature maps match `channels` and `strides`, even for odd image sizes."""
+        module: Any = self.shared_module(arguments)
+        pyramid = self.evaluate(module, [torch.rand(1, 3, *size)])
         assert len(pyramid) == len(module.channels), (
-            f"it answers {len(pyramid)} feature maps, but has {len(module.channels)} channels"
+            f"it returns {len(pyramid)} feature maps, but has {len(module.channels)} channels"
         )
         for features, channels, stride in zip(
             pyramid, module.channels, module.strides, strict=True
@@ -68,23 +69,23 @@ class BackboneContract(ModuleContract):
                 f"a feature map is {list(features.shape)}, but its channels are {channels}"
             )
             sides = features.shape[2:]
-            # A side that the stride does not divide may be padded or cut off.
+            # If the stride does not divide a side, the rest may be padded or cropped.
             assert all(
                 side // stride <= got <= math.ceil(side / stride)
                 for side, got in zip(size, sides, strict=True)
             ), f"an image of {size} gives a feature map of {tuple(sides)} at stride {stride}"
             assert features.isfinite().all(), f"the feature map at stride {stride} is not finite"
 
-    def test_it_can_be_built_without_its_weights(self) -> None:
-        """Where it has an argument `weights`, null is allowed: a checkpoint follows then."""
+    def test_weights_may_be_none(self) -> None:
+        """An argument `weights`, if there is one, accepts null for random weights."""
         weights = arguments_of(self.component, self.kind().supplied).get("weights")
         if weights is None:
-            pytest.skip("it has no argument `weights`")
+            pytest.skip("there is no argument `weights`")
         try:
             weights.read(None)
         except ValueError as error:
             raise AssertionError(
-                f"weights does not take null ({error}): type it as `... | None`, where None "
-                "stands for random weights"
+                f"weights does not accept null ({error}): annotate it as `... | None`, with None "
+                "for random weights; a run passes null when it loads a checkpoint"
             ) from None
         self.build({**self.settings[0], "weights": None})

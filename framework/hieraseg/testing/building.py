@@ -1,6 +1,8 @@
-"""A component with arguments that stand as in a recipe, built as a run builds it."""
+"""Building a component from settings as in a recipe, the way a run builds it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from hieraseg.errors import RecipeError
@@ -18,29 +20,47 @@ SETTINGS = Place("settings")
 def build_component(
     factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any], **supplied: Any
 ) -> Any:
-    """A component, registered or not, built as a run builds it.
+    """Build a component, registered or not, the way a run does.
 
     Args:
         factory: the class or function.
         kind: its kind.
-        settings: its arguments, as they would stand in a recipe.
-        supplied: what the runner supplies; it gets those that it asks for.
+        settings: its arguments, as in a recipe.
+        supplied: arguments that the runner supplies. Those that the component does not have are
+            ignored.
 
     Raises:
-        RecipeError: all that is wrong with the settings, one a line; a value that the component
-            refuses; or its signature breaks the rules for plugins.
+        RecipeError: the settings are invalid (the message lists all problems, one per line), the
+            component raises ValueError, or its signature breaks the rules for plugins.
     """
-    section, runner = kind.section, kind.supplied
+    return build(_spec(factory, kind, settings), **supplied)
+
+
+def keyword_arguments(
+    factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any], **supplied: Any
+) -> dict[str, Any]:
+    """The keyword arguments with which `build_component` calls a component."""
+
+    def record(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    record.__signature__ = signature(factory)  # type: ignore[attr-defined]
+    spec = replace(_spec(factory, kind, settings), factory=record)
+    arguments: dict[str, Any] = build(spec, **supplied)
+    return arguments
+
+
+def _spec(factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any]) -> ComponentSpec:
     name = getattr(factory, "__name__", repr(factory))
     entries = {key: Entry(plain(value), SETTINGS) for key, value in settings.items()}
     checker = Checker(SETTINGS, require_paths=False)
     arguments = checker.arguments(
-        section,
-        f"{section} {name!r}",
+        kind.section,
+        f"{kind.section} {name!r}",
         Entry(entries, SETTINGS),
-        arguments_of(factory, runner),
-        runner,
+        arguments_of(factory, kind.supplied),
+        kind.supplied,
     )
     if checker.problems:
         raise RecipeError("\n".join(map(str, checker.problems)))
-    return build(ComponentSpec(section, name, arguments, factory), **supplied)
+    return ComponentSpec(kind.section, name, arguments, factory)

@@ -1,4 +1,4 @@
-"""Whether two computations gave the same, and by how much they differ."""
+"""Comparison of tensors."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,19 @@ def difference(
     expected: Sequence[Tensor],
     rtol: float = 2e-4,
     atol: float = 2e-6,
-    of_largest: float = 0.0,
+    max_rtol: float = 0.0,
 ) -> str:
-    """How the first pair of unequal tensors differs; empty where all are equal.
+    """Describe the largest difference in the first pair of tensors that are not close.
 
     Args:
         found: tensors on any device.
-        expected: as many.
-        rtol: allowed difference, as a share of the number expected.
-        atol: allowed difference.
-        of_largest: allowed difference, as a share of the tensor's largest number.
+        expected: tensors that they are compared with.
+        rtol: tolerance relative to each expected number.
+        atol: absolute tolerance.
+        max_rtol: tolerance relative to the largest number of each expected tensor.
+
+    Returns:
+        An empty string if all are close.
     """
     if len(found) != len(expected):
         return f"{len(found)} tensors instead of {len(expected)}"
@@ -30,7 +33,7 @@ def difference(
         if not other.numel():
             continue
         one, other = one.detach().cpu().double(), other.detach().cpu().double()
-        allowed = atol + rtol * other.abs() + of_largest * other.abs().max()
+        allowed = atol + rtol * other.abs() + max_rtol * other.abs().max()
         # Not `>`, which is false for NaN.
         far = ~((one - other).abs() <= allowed) & ~(one == other)
         if far.any():
@@ -40,5 +43,5 @@ def difference(
 
 
 def finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no tensor has an infinity or NaN."""
+    """Whether all tensors are finite."""
     return all(bool(tensor.isfinite().all()) for tensor in tensors)

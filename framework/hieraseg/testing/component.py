@@ -1,4 +1,4 @@
-"""What holds for every component, and the base of the suites of all kinds."""
+"""The properties of every component, and the base class of all suites."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType, MappingProxyType
@@ -9,114 +9,150 @@ import torch
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of, docstring_of
-from hieraseg.recipe.reading import inline
 from hieraseg.recipe.values import plain
-from hieraseg.registry.kinds import Kind, kinds
-from hieraseg.testing.building import build_component
+from hieraseg.registry.kinds import Kind, all_kinds
+from hieraseg.strict_yaml import inline
+from hieraseg.testing.building import build_component, keyword_arguments
 from hieraseg.testing.cases import MAIN_TREE, TREES
+from hieraseg.testing.violations import violating_value
 
 Arguments = Mapping[str, Any]
 DEFAULTS: Arguments = MappingProxyType({})
 
 
 class ComponentContract:
-    """What every component has to offer, of whatever kind; the base of all suites.
+    """The contract of every component, and the base class of all suites.
 
     Attributes:
-        component: the class or function to check.
-        settings: the sets of arguments to check it with, each as it would stand in a recipe. The
-            first one is used where one is enough.
+        component: class or function to check.
+        settings: sets of arguments to check it with, each as in a recipe. Tests that need only one
+            set use the first.
     """
 
     component: ClassVar[Any]
     settings: ClassVar[Sequence[Arguments]] = (DEFAULTS,)
+    _build = staticmethod(build_component)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         own = vars(cls).get("component")
         if isinstance(own, FunctionType):
-            # Else it would be a method, which gets the suite as its first argument.
+            # Otherwise it would be bound as a method, with the suite as its first argument.
             cls.component = staticmethod(own)
 
     @classmethod
     def kind(cls) -> Kind:
-        """The kind that this suite, or a base class of it, belongs to in the table of kinds."""
-        for kind in kinds():
+        """The kind of component that this suite checks."""
+        for kind in all_kinds():
             if issubclass(cls, kind.load_suite()):
                 return kind
-        raise TypeError(f"{cls.__name__} is no suite of any kind; subclass one of hieraseg.testing")
+        raise TypeError(
+            f"{cls.__name__} is not the suite of any kind; subclass a suite of hieraseg.testing"
+        )
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One case for each of the sets of arguments, where a test asks for `arguments`."""
+        """Parametrize tests that have a parameter `arguments` or `device`."""
         if "arguments" in metafunc.fixturenames:
             names = [_described(arguments) for arguments in self.settings]
             metafunc.parametrize("arguments", self.settings, ids=names)
         if "device" in metafunc.fixturenames:
-            marks = _marks_of_cuda(metafunc.config)
+            marks = _cuda_marks(metafunc.config)
             metafunc.parametrize("device", [pytest.param("cuda", marks=marks)])
 
     def build(self, arguments: Arguments = DEFAULTS, **supplied: Any) -> Any:
-        """The component as a run builds it.
+        """Build the component the way a run does.
 
-        Override it where some arguments are known when the test runs only, as in
+        Override this method to add arguments that are known only when the test runs, as in
         `return super().build({**arguments, "root": str(self.folder)}, **supplied)`.
 
         Args:
-            arguments: as they would stand in a recipe.
-            supplied: what the runner supplies; the component gets what it asks for.
+            arguments: arguments as in a recipe.
+            supplied: arguments that the runner supplies.
         """
-        return build_component(self.component, self.kind(), arguments, **supplied)
+        return self._build(self.component, self.kind(), arguments, **supplied)
 
-    def test_every_argument_is_typed_and_its_default_is_of_that_type(self) -> None:
-        """Every argument that a recipe may set has a type, and a default of that type if any."""
-        # Raises RecipeError, which says what to mend.
+    def supplied(self) -> dict[str, Any]:
+        """Arguments that the runner supplies, for an example of a call."""
+        return {}
+
+    def test_arguments_are_typed(self) -> None:
+        """Every recipe argument has a type, and its default is of that type."""
+        # Raises RecipeError, whose message says how to fix it.
         arguments_of(self.component, self.kind().supplied)
 
-    def test_every_argument_is_documented(self) -> None:
-        """The docstring says what each argument of a recipe means."""
+    def test_arguments_are_documented(self) -> None:
+        """Every recipe argument is documented."""
         arguments = arguments_of(self.component, self.kind().supplied)
-        silent = [name for name, argument in arguments.items() if not argument.meaning]
-        assert not silent, (
-            f"the docstring does not say what {_listed(silent)} means: add a line "
-            f"`{silent[0]}: ...` under `Args:`"
+        missing = [name for name, argument in arguments.items() if not argument.meaning]
+        assert not missing, (
+            f"the docstring does not document {_listed(missing)}: add a line `{missing[0]}: ...` "
+            "under `Args:`"
         )
 
-    def test_the_docstring_begins_with_a_summary(self) -> None:
-        """The docstring begins with a summary of one line, which `hieraseg list` shows."""
+    def test_docstring_starts_with_a_summary(self) -> None:
+        """The docstring starts with a one-line summary, which `hieraseg list` shows."""
         summary, _, rest = docstring_of(self.component).partition("\n")
-        assert summary.strip(), "it has no docstring: say in one line what it is"
+        assert summary.strip(), "there is no docstring: describe the component in one line"
         assert not rest or rest.startswith("\n"), (
-            f"the docstring's first sentence goes on after its first line, {summary!r}: "
-            "put a summary of one line there, then an empty line"
+            f"the summary of the docstring continues after its first line, {summary!r}: "
+            "shorten it to one line, followed by an empty line"
         )
+
+    def test_out_of_range_arguments_raise_value_error(self) -> None:
+        """A direct call with an argument outside the range of its type raises ValueError."""
+        arguments = arguments_of(self.component, self.kind().supplied)
+        excluded = {name: violating_value(argument.type) for name, argument in arguments.items()}
+        excluded = {name: value for name, value in excluded.items() if value is not None}
+        if not excluded:
+            pytest.skip("no argument has a restricted type")
+        self._build = keyword_arguments  # of this test's own instance
+        valid = self.build(self.settings[0], **self.supplied())
+        for name, value in excluded.items():
+            error = self._error({**valid, name: value})
+            is_clear = isinstance(error, ValueError) and name in str(error)
+            assert is_clear, (
+                f"called with {name}={value!r}, it raises {_described_error(error)}: decorate it "
+                f"with `hieraseg.types.check_arguments`, or raise a ValueError that names {name!r}"
+            )
+
+    def _error(self, arguments: Arguments) -> Exception | None:
+        """The error that a call raises."""
+        try:
+            self.component(**arguments)
+        except Exception as error:  # the component is the plugin's code, which may raise anything
+            return error
+        return None
 
 
 class TreeContract(ComponentContract):
-    """The base of suites whose components work on class trees.
+    """Base class of the suites of components that depend on a class tree.
 
     Attributes:
-        hierarchy: the tree that all sets of arguments are checked on: arguments that depend on the
-            tree have to fit this one.
-        trees: by name, other trees, on which the first set of arguments alone is checked.
+        hierarchy: tree to check all settings on. Arguments that depend on the tree must fit it.
+        trees: further trees by name, to check the first settings on.
     """
 
     hierarchy: ClassVar[Hierarchy] = MAIN_TREE
     trees: ClassVar[Mapping[str, Hierarchy]] = TREES
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One case for each tree too, where a test asks for `tree`."""
+        """Also parametrize tests that have a parameter `tree`."""
         super().pytest_generate_tests(metafunc)
         if "tree" in metafunc.fixturenames:
             trees = {"the main tree": self.hierarchy, **self.trees}
             metafunc.parametrize("tree", list(trees.values()), ids=list(trees))
 
 
-def _marks_of_cuda(config: pytest.Config) -> list[pytest.MarkDecorator]:
-    """Skipped without CUDA; marked `cuda`, for `-m cuda`, where the project knows that mark."""
+def _cuda_marks(config: pytest.Config) -> list[pytest.MarkDecorator]:
+    """Skip without CUDA. Add the mark `cuda`, for `-m cuda`, if the project registers it."""
     marks = [pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
     if any(line.partition(":")[0].strip() == "cuda" for line in config.getini("markers")):
         marks.append(pytest.mark.cuda)
     return marks
+
+
+def _described_error(error: Exception | None) -> str:
+    return "no error" if error is None else f"{type(error).__name__}: {error}"
 
 
 def _described(arguments: Arguments) -> str:

@@ -1,24 +1,24 @@
-"""What every decoder has to offer."""
+"""The contract of decoders."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hieraseg.contracts import Prediction, asks_for
+from hieraseg.contracts import Prediction, has_argument
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
 from hieraseg.testing.modules import ModuleContract
 
 EMBEDDING = 6
 SIZE = (65, 97)
-"""Height and width of the image that a pyramid is of."""
+"""Height and width of the image from which feature pyramids are computed."""
 
 
 class Pyramid(NamedTuple):
-    """Feature maps, finest first."""
+    """Channels and strides of feature maps, finest first."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
@@ -43,21 +43,39 @@ PYRAMIDS: Mapping[str, Pyramid] = {
 
 
 class DecoderContract(ModuleContract, TreeContract):
-    """What every decoder has to offer (see `contracts.Decoder`).
+    """The contract of decoders (see `contracts.Decoder`).
 
     Attributes:
-        pyramids: by name, feature pyramids that it has to decode; the first one is used where
-            one is enough.
+        pyramids: feature pyramids by name. Tests that need only one pyramid use the first.
     """
 
     pyramids: ClassVar[Mapping[str, Pyramid]] = PYRAMIDS
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One case for each pyramid too, where a test asks for `pyramid`."""
+        """Also parametrize tests that have a parameter `pyramid`."""
         super().pytest_generate_tests(metafunc)
         if "pyramid" in metafunc.fixturenames:
             pyramids = self.pyramids
             metafunc.parametrize("pyramid", list(pyramids.values()), ids=list(pyramids))
+
+    def supplied(
+        self,
+        pyramid: Pyramid | None = None,
+        hierarchy: Hierarchy | None = None,
+        leaves_only: bool = False,
+        embedding_channels: int = 0,
+    ) -> dict[str, Any]:
+        """Arguments that the runner supplies, by default for the first pyramid and main tree."""
+        pyramid = pyramid or next(iter(self.pyramids.values()))
+        hierarchy = hierarchy or self.hierarchy
+        classes = hierarchy.num_classes[-1:] if leaves_only else hierarchy.num_classes
+        return {
+            "channels": list(pyramid.channels),
+            "strides": list(pyramid.strides),
+            "num_classes": list(classes),
+            "hierarchy": hierarchy,
+            "embedding_channels": embedding_channels,
+        }
 
     def make(
         self,
@@ -67,24 +85,14 @@ class DecoderContract(ModuleContract, TreeContract):
         leaves_only: bool = False,
         embedding_channels: int = 0,
     ) -> nn.Module:
-        """A decoder as a run builds it, of the first pyramid and the main tree if not told."""
-        pyramid = pyramid or next(iter(self.pyramids.values()))
-        hierarchy = hierarchy or self.hierarchy
-        classes = hierarchy.num_classes[-1:] if leaves_only else hierarchy.num_classes
-        built = self.build(
-            arguments,
-            channels=list(pyramid.channels),
-            strides=list(pyramid.strides),
-            num_classes=list(classes),
-            hierarchy=hierarchy,
-            embedding_channels=embedding_channels,
-        )
-        return cast(nn.Module, built)
+        """Build a decoder (see `supplied` for the defaults)."""
+        supplied = self.supplied(pyramid, hierarchy, leaves_only, embedding_channels)
+        return cast(nn.Module, self.build(arguments, **supplied))
 
     @property
     def embedding_channels(self) -> int:
-        """D of the embedding to ask for: 0 of a decoder that offers none."""
-        return EMBEDDING if asks_for(self.component, "embedding_channels") else 0
+        """Channels of the embedding to request; 0 if the decoder cannot return one."""
+        return EMBEDDING if has_argument(self.component, "embedding_channels") else 0
 
     def module(self, arguments: Arguments = DEFAULTS) -> nn.Module:
         return self.make(arguments, embedding_channels=self.embedding_channels)
@@ -92,61 +100,62 @@ class DecoderContract(ModuleContract, TreeContract):
     def inputs(self, batch: int = 2) -> list[Tensor]:
         return next(iter(self.pyramids.values())).features(batch)
 
-    def answer(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+    def outputs(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
         prediction = module(inputs)
         assert isinstance(prediction, Prediction), (
-            f"forward returns a {type(prediction).__name__}: return a `hieraseg.Prediction`"
+            f"forward must return a `hieraseg.Prediction`, got {type(prediction).__name__}"
         )
         embedding = [] if prediction.embedding is None else [prediction.embedding]
         return [*prediction.logits, *embedding]
 
-    def test_logits_are_those_of_every_level(self, arguments: Arguments, pyramid: Pyramid) -> None:
-        """Logits are one map per level with its classes, from pyramids of one stage to five."""
+    def test_logits_match_num_classes(self, arguments: Arguments, pyramid: Pyramid) -> None:
+        """There is one logit map per level with its classes, for pyramids of one to five stages."""
         decoder = self.make(arguments, pyramid)
         self.check_logits(decoder, pyramid, self.hierarchy.num_classes)
 
-    def test_logits_are_those_of_every_tree(self, tree: Hierarchy) -> None:
-        """Logits fit trees of every shape, from one class to six levels."""
+    def test_logits_match_every_tree(self, tree: Hierarchy) -> None:
+        """Logits match trees of every shape, from one class to six levels."""
         pyramid = next(iter(self.pyramids.values()))
         decoder = self.make(self.settings[0], hierarchy=tree)
         self.check_logits(decoder, pyramid, tree.num_classes)
 
-    def test_logits_of_the_leaves_alone(self, arguments: Arguments, pyramid: Pyramid) -> None:
-        """Asked for the classes of the leaves alone, it answers these alone."""
+    def test_logits_of_leaves_only(self, arguments: Arguments, pyramid: Pyramid) -> None:
+        """If `num_classes` has only the leaves, there are logits only for the leaves."""
         decoder = self.make(arguments, pyramid, leaves_only=True)
         self.check_logits(decoder, pyramid, self.hierarchy.num_classes[-1:])
 
     def check_logits(self, decoder: nn.Module, pyramid: Pyramid, classes: list[int]) -> None:
-        """Asserts that the logits of a batch of two have the classes of each level."""
+        """Assert that there are logits of the right number of classes, and no embedding."""
         with torch.no_grad():
             prediction = decoder.eval()(pyramid.features(2))
         found = [tuple(logits.shape[:2]) for logits in prediction.logits]
         expected = [(2, count) for count in classes]
         assert found == expected, (
-            f"logits are [B, C] = {found} per level, but num_classes asks for {expected}, "
-            "coarsest level first"
+            f"logits per level are [B, C] = {found}, but must be {expected} to match "
+            "num_classes, coarsest level first"
         )
         assert all(logits.ndim == 4 and min(logits.shape) > 0 for logits in prediction.logits), (
-            f"logits have shapes {[list(logits.shape) for logits in prediction.logits]}: give "
-            "[B, C, H, W]"
+            "logits must be [B, C, H, W], got shapes "
+            f"{[list(logits.shape) for logits in prediction.logits]}"
         )
-        assert all(logits.isfinite().all() for logits in prediction.logits), "logits not finite"
+        assert all(logits.isfinite().all() for logits in prediction.logits), "logits are not finite"
         assert prediction.embedding is None, (
-            "it answers an embedding that was not asked for: make one only where "
-            "embedding_channels is above 0"
+            "it returns an embedding although embedding_channels is 0"
         )
 
-    def test_an_embedding_is_offered_where_asked_for(self, pyramid: Pyramid) -> None:
-        """A decoder that asks for `embedding_channels` answers an embedding of so many."""
+    def test_embedding_has_the_requested_channels(self, pyramid: Pyramid) -> None:
+        """A decoder with an argument `embedding_channels` returns an embedding of that size."""
         if not self.embedding_channels:
-            pytest.skip("it does not ask for embedding_channels, and so offers no embedding")
+            pytest.skip("there is no argument `embedding_channels`, so it returns no embedding")
         decoder = self.make(self.settings[0], pyramid, embedding_channels=EMBEDDING)
         with torch.no_grad():
             embedding = decoder.eval()(pyramid.features(2)).embedding
         assert embedding is not None, (
-            f"it asks for embedding_channels, but answers no embedding where they are {EMBEDDING}"
+            f"it returns no embedding although embedding_channels is {EMBEDDING}"
         )
-        assert embedding.ndim == 4, f"the embedding is {list(embedding.shape)}: give [B, D, h, w]"
+        assert embedding.ndim == 4, (
+            f"the embedding must be [B, D, h, w], got shape {list(embedding.shape)}"
+        )
         assert embedding.shape[:2] == (2, EMBEDDING), (
             f"the embedding is {list(embedding.shape)}, but embedding_channels is {EMBEDDING}"
         )

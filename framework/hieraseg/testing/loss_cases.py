@@ -1,11 +1,12 @@
-"""Losses with random inputs, and what they answer: the base of the suite of losses."""
+"""Building losses with random inputs, and computing their terms and gradients."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hieraseg.contracts import Loss, Prediction, asks_for
+from hieraseg.contracts import Loss, Prediction, has_argument
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.testing.cases import Size, random_logits, random_targets
 from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
@@ -13,14 +14,15 @@ from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
 SIZE = (2, 9, 10)
 PROGRESS = (0.0, 0.5, 1.0)
 
-Answer = tuple[list[Tensor], list[Tensor]]
-"""The terms, and the gradient of each input."""
-
 
 def random_inputs(
     loss: Loss, hierarchy: Hierarchy, size: Size, generator: torch.Generator
 ) -> list[Tensor]:
-    """The logits that a model with this loss gives, and the embedding last if there is one."""
+    """Random inputs of a loss that require gradients.
+
+    Returns:
+        The logits that the loss needs, followed by an embedding if it needs one.
+    """
     inputs = random_logits(hierarchy, size, generator)
     if loss.levels != "all":
         inputs = inputs[-1:]
@@ -32,35 +34,45 @@ def random_inputs(
 
 
 def copies(inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The same numbers, asking for gradients of their own."""
+    """Copies that require gradients."""
     return [one.detach().clone().requires_grad_() for one in inputs]
 
 
 def terms_of(
     loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: float = 1.0
 ) -> dict[str, Tensor]:
-    """The terms of logits, and of the embedding last if the loss trains one."""
+    """The terms of a loss.
+
+    Args:
+        loss: the loss.
+        inputs: logits, followed by an embedding if the loss needs one.
+        targets: int64 `[B, L, H, W]`.
+        progress: share of the training that is done, for losses that depend on it.
+    """
     split = len(inputs) - (1 if loss.embedding_channels else 0)
     embedding = inputs[split] if loss.embedding_channels else None
     prediction = Prediction(tuple(inputs[:split]), embedding)
-    timed = {"progress": progress} if asks_for(loss.forward, "progress") else {}
+    timed = {"progress": progress} if has_argument(loss.forward, "progress") else {}
     terms = loss(prediction, targets, **timed)
     assert isinstance(terms, dict), (
-        f"forward returns a {type(terms).__name__}: return {{name: term}}"
+        f"forward must return a dict {{name: term}}, got {type(terms).__name__}"
     )
-    assert terms, "forward returns no terms: return at least one, as {name: term}"
+    assert terms, "forward returns no terms"
     return terms
 
 
-def answer(loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: float = 1.0) -> Answer:
-    """The terms, and the gradients of their sum; zeros for inputs that it does not read."""
-    # Copies, as a model's logits are no leaves of the graph: these cannot be written in place.
+def terms_and_gradients(
+    loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: float = 1.0
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The terms of a loss, and the gradient of their sum for each input (see `terms_of`)."""
+    # Copies, since the logits of a model are not leaves of the graph, and a loss may not write
+    # to leaves in place.
     terms = terms_of(loss, [one.clone() for one in inputs], targets, progress)
     for name, term in terms.items():
         assert term.requires_grad, (
-            f"the term {name!r} has no graph, so training stops at it: compute it from the "
-            "prediction, also where there is nothing to learn (as `0 * logits.sum()`), and "
-            "without `.item()`, `.detach()` or `torch.no_grad()`"
+            f"the term {name!r} has no graph, so that it cannot be trained: compute it from the "
+            "prediction, even if there is nothing to learn (as in `0 * logits.sum()`), without "
+            "`.item()`, `.detach()` or `torch.no_grad()`"
         )
     total = torch.stack(list(terms.values())).sum()
     gradients = torch.autograd.grad(total, list(inputs), allow_unused=True, materialize_grads=True)
@@ -68,7 +80,15 @@ def answer(loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: floa
 
 
 class LossCases(TreeContract):
-    """The base of the suite of losses: how to make one, with something to answer to."""
+    """Base class of the suite of losses, which builds them with random inputs."""
+
+    def supplied(
+        self, hierarchy: Hierarchy | None = None, class_pixels: list[Tensor] | None = None
+    ) -> dict[str, Any]:
+        """Arguments that the runner supplies, by default for the main tree."""
+        hierarchy = hierarchy or self.hierarchy
+        pixels = class_pixels or [torch.arange(1.0, n + 1) for n in hierarchy.num_classes]
+        return {"hierarchy": hierarchy, "class_pixels": [one.double() for one in pixels]}
 
     def make(
         self,
@@ -76,13 +96,9 @@ class LossCases(TreeContract):
         hierarchy: Hierarchy | None = None,
         class_pixels: list[Tensor] | None = None,
     ) -> Loss:
-        """The loss, on the main tree where no other is given."""
-        hierarchy = hierarchy or self.hierarchy
-        pixels = class_pixels or [torch.arange(1.0, n + 1) for n in hierarchy.num_classes]
-        loss = self.build(
-            arguments, hierarchy=hierarchy, class_pixels=[one.double() for one in pixels]
-        )
-        assert isinstance(loss, Loss), "it is no `hieraseg.Loss`: subclass it"
+        """Build the loss, by default for the main tree."""
+        loss = self.build(arguments, **self.supplied(hierarchy, class_pixels))
+        assert isinstance(loss, Loss), "it must be a subclass of `hieraseg.Loss`"
         return loss
 
     def draw(
@@ -92,7 +108,7 @@ class LossCases(TreeContract):
         size: Size = SIZE,
         hierarchy: Hierarchy | None = None,
     ) -> tuple[Loss, list[Tensor], Tensor, torch.Generator]:
-        """A loss with random inputs and targets, all levels known."""
+        """A loss, random inputs, random targets that are known on all levels, and a generator."""
         hierarchy, generator = hierarchy or self.hierarchy, torch.Generator().manual_seed(seed)
         loss = self.make(arguments, hierarchy)
         inputs = random_inputs(loss, hierarchy, size, generator)

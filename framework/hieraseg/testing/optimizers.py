@@ -1,4 +1,4 @@
-"""What every optimizer has to offer."""
+"""The contract of optimizers."""
 
 from io import BytesIO
 from typing import Any
@@ -14,75 +14,81 @@ STEPS = 20
 
 
 class OptimizerContract(ComponentContract):
-    """What every optimizer has to offer (see `contracts.OptimizerFactory`)."""
+    """The contract of optimizers (see `contracts.OptimizerFactory`)."""
+
+    def supplied(self) -> dict[str, Any]:
+        return {"parameters": parameters()}
 
     def make(self, parts: Parts, arguments: Arguments = DEFAULTS) -> Optimizer:
-        """The optimizer of some parameters."""
+        """Build the optimizer of some parameters."""
         made = self.build(arguments, parameters=parts)
         assert isinstance(made, Optimizer), (
-            f"it gives a {type(made).__name__}: return a torch.optim.Optimizer"
+            f"it must return a torch.optim.Optimizer, got {type(made).__name__}"
         )
         return made
 
-    def test_every_parameter_is_in_it_once(self, arguments: Arguments) -> None:
-        """All parameters of the backbone and the head are in it, each once."""
+    def test_has_every_parameter_once(self, arguments: Arguments) -> None:
+        """It has all parameters of the backbone and the head, each once."""
         parts = parameters()
         groups = self.make(parts, arguments).param_groups
         held = [id(one) for group in groups for one in group["params"]]
         for part, own in parts.items():
             missing = [one for one in own if id(one) not in held]
             assert not missing, (
-                f"{len(missing)} of {len(own)} parameters under {part!r} are not in it, and so "
-                "never learn"
+                f"{len(missing)} of {len(own)} parameters under {part!r} are missing, and would "
+                "not be trained"
             )
-        assert len(held) == len(set(held)), "a parameter is in it twice"
+        assert len(held) == len(set(held)), "it has a duplicate parameter"
         assert len(held) == sum(map(len, parts.values())), "it has parameters of its own"
 
-    def test_learning_rates_are_numbers_from_0_up(self, arguments: Arguments) -> None:
-        """Every group has a finite learning rate from 0 up, and one of them is above 0."""
+    def test_learning_rates_are_non_negative(self, arguments: Arguments) -> None:
+        """Learning rates are finite and non-negative, and at least one is positive."""
         rates = [group["lr"] for group in self.make(parameters(), arguments).param_groups]
-        assert all(0 <= rate < float("inf") for rate in rates), f"learning rates are {rates}"
-        assert any(rate > 0 for rate in rates), f"learning rates are {rates}: nothing is learnt"
+        assert all(0 <= rate < float("inf") for rate in rates), (
+            f"learning rates must be finite and non-negative, got {rates}"
+        )
+        assert any(rate > 0 for rate in rates), "all learning rates are 0, so nothing is trained"
 
-    def test_it_goes_downhill(self, arguments: Arguments) -> None:
-        """On a bowl, its steps change every parameter and lower the cost."""
+    def test_minimizes(self, arguments: Arguments) -> None:
+        """Its steps change every parameter, and minimize a sum of squares."""
         parts = parameters()
         optimizer = self.make(parts, arguments)
         before = [one.detach().clone() for one in listed(parts)]
-        costs = train(optimizer, parts, STEPS)
+        losses = train(optimizer, parts, STEPS)
         for old, new in zip(before, listed(parts), strict=True):
             assert new.isfinite().all(), "a parameter is not finite after some steps"
-            assert not torch.equal(old, new), f"{STEPS} steps leave a parameter as it was"
-        assert costs[-1] < costs[0], (
-            f"the cost goes from {costs[0]:.6g} to {costs[-1]:.6g} in {STEPS} steps down a bowl"
+            assert not torch.equal(old, new), f"a parameter is unchanged after {STEPS} steps"
+        assert losses[-1] < losses[0], (
+            f"after {STEPS} steps, a sum of squares goes from {losses[0]:.6g} to {losses[-1]:.6g}"
         )
 
-    def test_a_frozen_part_is_left_out(self, arguments: Arguments) -> None:
-        """Without parameters of the backbone, as when it is frozen, or of the head, it works."""
+    def test_parts_may_be_empty(self, arguments: Arguments) -> None:
+        """It works without parameters of the head, or of the backbone, as when that is frozen."""
         for empty in ("backbone", "head"):
             parts: Parts = {**parameters(), empty: []}
             try:
-                costs = train(self.make(parts, arguments), parts, 2)
+                losses = train(self.make(parts, arguments), parts, 2)
             except (ValueError, IndexError) as error:
                 raise AssertionError(
-                    f"without parameters under {empty!r} it fails ({error}): leave out the "
-                    "groups that are empty"
+                    f"it fails without parameters under {empty!r} ({error}): leave out empty groups"
                 ) from error
-            assert costs[-1] < costs[0], f"without parameters under {empty!r} the cost stays"
+            assert losses[-1] < losses[0], (
+                f"without parameters under {empty!r}, steps do not minimize the loss"
+            )
 
-    def test_parameters_without_a_gradient_stay(self, arguments: Arguments) -> None:
-        """A parameter that gets no gradient in a step is left as it is."""
+    def test_parameters_without_gradient_are_unchanged(self, arguments: Arguments) -> None:
+        """A step does not change parameters without a gradient."""
         parts = parameters()
         optimizer = self.make(parts, arguments)
         idle = parts["backbone"][0]
         before = idle.detach().clone()
         optimizer.zero_grad()
-        cost(parts["head"]).backward()
+        sum_of_squares(parts["head"]).backward()
         optimizer.step()
-        assert torch.equal(before, idle), "a parameter without a gradient is changed"
+        assert torch.equal(before, idle), "a step changes a parameter without a gradient"
 
-    def test_a_saved_state_goes_on_as_before(self, arguments: Arguments) -> None:
-        """Saved and loaded, its state goes on exactly as if training had not stopped."""
+    def test_resumes_exactly(self, arguments: Arguments) -> None:
+        """After its state is saved and loaded, it takes exactly the same steps."""
         parts = parameters()
         optimizer = self.make(parts, arguments)
         train(optimizer, parts, 3)
@@ -95,13 +101,13 @@ class OptimizerContract(ComponentContract):
         train(optimizer, parts, 3)
         train(other, other_parts, 3)
         assert all(map(torch.equal, listed(parts), listed(other_parts))), (
-            "after its state is saved and loaded it takes other steps: keep all that a step "
-            "depends on in `self.state` and in the groups"
+            "after its state is saved and loaded, it takes other steps: keep everything that a "
+            "step depends on in `self.state` and in the groups"
         )
 
 
 def parameters() -> Parts:
-    """Parameters of a backbone and a head, of several shapes, the same each time."""
+    """Parameters of several shapes for a backbone and a head, always the same."""
     generator = torch.Generator().manual_seed(0)
 
     def part(*shapes: tuple[int, ...]) -> list[nn.Parameter]:
@@ -115,25 +121,25 @@ def listed(parts: Parts) -> list[nn.Parameter]:
     return [one for own in parts.values() for one in own]
 
 
-def cost(parameters: list[nn.Parameter]) -> Tensor:
-    """A bowl, lowest where all parameters are 0."""
+def sum_of_squares(parameters: list[nn.Parameter]) -> Tensor:
+    """The loss that `train` minimizes."""
     return torch.stack([one.square().sum() for one in parameters]).sum()
 
 
 def train(optimizer: Optimizer, parts: Parts, steps: int) -> list[float]:
-    """Go down the bowl; the cost before each step and after the last."""
-    costs = []
+    """Minimize the sum of squares. Returns the loss before each step and after the last."""
+    losses = []
     for _ in range(steps):
         optimizer.zero_grad()
-        total = cost(listed(parts))
-        total.backward()
+        loss = sum_of_squares(listed(parts))
+        loss.backward()
         optimizer.step()
-        costs.append(total.item())
-    return [*costs, cost(listed(parts)).item()]
+        losses.append(loss.item())
+    return [*losses, sum_of_squares(listed(parts)).item()]
 
 
 def reload(state: dict[str, Any]) -> dict[str, Any]:
-    """A state as a checkpoint gives it back: saved, and read without running any code."""
+    """Save and load a state as a checkpoint does, with `weights_only=True`."""
     file = BytesIO()
     torch.save(state, file)
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Run the suite of a component inside this process, and tell what was found."""
+"""Running the suite of a component in this process, and reporting the results."""
 
 import os
 import time
@@ -18,21 +18,21 @@ from hieraseg.errors import HierasegError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.registry import Kind
 from hieraseg.testing.component import ComponentContract, TreeContract
-from hieraseg.testing.places import place_of, reason_of
+from hieraseg.tracebacks import describe, place_in
 
 OUTCOMES = ("failed", "passed", "skipped")
-"""The first one that any case has is the property's."""
+"""A property has the first of these outcomes that any of its cases has."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test of a property.
+    """Result of one test of a property.
 
     Attributes:
-        name: of its parameters, empty where it has none.
+        name: name of the test's parameters, empty if it has none.
         outcome: one of `OUTCOMES`.
         reason: why it failed or was skipped.
-        place: `file:line` of the plugin where it failed, if there.
+        place: `file:line` in the plugin where it failed, empty if it failed elsewhere.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass
 class Property:
-    """What a suite guarantees in one sentence, with the cases that it was checked in."""
+    """A property that a suite checks, described by one sentence, and its cases."""
 
     name: str
     sentence: str
@@ -51,20 +51,20 @@ class Property:
 
     @property
     def outcome(self) -> str:
-        """Of all cases together."""
+        """Outcome of all cases together."""
         found = {case.outcome for case in self.cases}
         return next(outcome for outcome in OUTCOMES if outcome in found)
 
 
 @dataclass(frozen=True)
 class Report:
-    """All properties in the order of the suite, and how many seconds they took."""
+    """All properties in the order of the suite, and the time that the checks took."""
 
     properties: list[Property]
     seconds: float
 
     def count(self, outcome: str) -> int:
-        """How many properties have an outcome."""
+        """Number of properties with an outcome."""
         return sum(one.outcome == outcome for one in self.properties)
 
 
@@ -74,13 +74,13 @@ def suite_of(
     settings: Mapping[str, Any],
     hierarchy: Hierarchy | None = None,
 ) -> type[ComponentContract]:
-    """The suite of a component with one set of arguments.
+    """Make the suite of a component with one set of arguments.
 
     Args:
-        kind: its kind.
+        kind: kind of the component.
         component: the class or function.
-        settings: its arguments, as they would stand in a recipe.
-        hierarchy: the only class tree to check it on; None for those of the suite.
+        settings: its arguments, as in a recipe.
+        hierarchy: the only class tree to check it on. None for the trees of the suite.
     """
     suite = kind.load_suite()
     given: dict[str, Any] = {"component": component, "settings": (settings,)}
@@ -95,8 +95,8 @@ def run_suite(suite: type[ComponentContract]) -> Report:
     """Run all tests of a suite.
 
     Raises:
-        HierasegError: it cannot be run.
-        KeyboardInterrupt: as the user wishes.
+        HierasegError: the suite cannot be run.
+        KeyboardInterrupt: the user stopped it.
     """
     collector = _Collector(suite)
     started, threads = time.monotonic(), torch.get_num_threads()
@@ -114,7 +114,7 @@ def run_suite(suite: type[ComponentContract]) -> Report:
 
 
 def _pytest(collector: "_Collector") -> int | pytest.ExitCode:
-    """Run pytest on the collector's suite alone: nothing of the user's own set-up of pytest."""
+    """Run pytest on the collector's suite, without the user's own configuration of pytest."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, collector.bar:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
         patch.delenv("PYTEST_PLUGINS", raising=False)
@@ -122,14 +122,14 @@ def _pytest(collector: "_Collector") -> int | pytest.ExitCode:
         settings, module = Path(folder, "pytest.ini"), Path(folder, "test_component.py")
         settings.write_text("[pytest]\n")
         module.touch()
-        words = ["-c", str(settings), "--rootdir", folder, "--noconftest"]
-        words += ["-p", "no:cacheprovider", "-p", "no:terminal"]
-        words += ["--basetemp", os.path.join(folder, "files"), str(module)]
-        return pytest.main(words, plugins=[collector])
+        options = ["-c", str(settings), "--rootdir", folder, "--noconftest"]
+        options += ["-p", "no:cacheprovider", "-p", "no:terminal"]
+        options += ["--basetemp", os.path.join(folder, "files")]
+        return pytest.main([*options, str(module)], plugins=[collector])
 
 
 class _Collector:
-    """A plugin of pytest that gives it the suite, and keeps what becomes of each test."""
+    """Plugin of pytest that provides the suite and records the result of each test."""
 
     def __init__(self, suite: type[ComponentContract]) -> None:
         self.module = ModuleType("test_component")
@@ -143,7 +143,7 @@ class _Collector:
             TextColumn("{task.description}"),
             console=console,
             transient=True,
-            # pytest keeps what is written while a test runs, and so would swallow the bar.
+            # pytest captures output while a test runs, which would hide the bar.
             auto_refresh=False,
             disable=not console.is_terminal,
         )
@@ -153,23 +153,23 @@ class _Collector:
     def pytest_pycollect_makemodule(
         self, module_path: Path, parent: pytest.Collector
     ) -> pytest.Module:
-        """The suite, in place of what the empty file holds."""
+        """Replace the empty test file by the suite."""
         module = pytest.Module.from_parent(parent, path=module_path)
         module.obj = self.module
         return module
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep why the suite cannot be collected."""
+        """Record why the suite cannot be collected."""
         if report.failed:
             self.problems.append(str(report.longrepr).strip().rpartition("\n")[2])
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """How many tests there are."""
+        """Set the length of the progress bar."""
         self.bar.update(self.task, total=len(session.items))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Function, call: Any) -> None:
-        """Keep what becomes of a test, in the last of its phases that tells."""
+        """Record the result of a test: that of its call, or a failure of its setup or teardown."""
         if call.excinfo is None and call.when != "call":
             return
         name = getattr(item, "originalname", item.name)
@@ -185,4 +185,4 @@ class _Collector:
         error = excinfo.value
         if isinstance(error, pytest.skip.Exception):
             return Case(name, "skipped", str(error))
-        return Case(name, "failed", reason_of(error), place_of(error, self.component))
+        return Case(name, "failed", describe(error), place_in(self.component, error))

@@ -1,4 +1,7 @@
-"""What every schedule has to offer."""
+"""The contract of schedules."""
+
+import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,82 +12,84 @@ from torch.optim.lr_scheduler import LRScheduler
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
 from hieraseg.testing.optimizers import reload
 
-STEPS = (1, 2, 3, 10, 1000)
-"""Training steps in all."""
+TOTAL_STEPS = (1, 2, 3, 10, 1000)
 
 
 class ScheduleContract(ComponentContract):
-    """What every schedule has to offer (see `contracts.ScheduleFactory`)."""
+    """The contract of schedules (see `contracts.ScheduleFactory`)."""
+
+    def supplied(self) -> dict[str, Any]:
+        return {"optimizer": sgd(), "total_steps": 10}
 
     def make(
         self, optimizer: Optimizer, total_steps: int, arguments: Arguments = DEFAULTS
     ) -> LRScheduler:
-        """The schedule of an optimizer."""
+        """Build the schedule of an optimizer."""
         made = self.build(arguments, optimizer=optimizer, total_steps=total_steps)
         assert isinstance(made, LRScheduler), (
-            f"it gives a {type(made).__name__}: return a torch.optim.lr_scheduler.LRScheduler"
+            f"it must return a torch.optim.lr_scheduler.LRScheduler, got {type(made).__name__}"
         )
         return made
 
-    @pytest.mark.parametrize("total_steps", STEPS)
-    def test_learning_rates_are_numbers_from_0_up(
-        self, arguments: Arguments, total_steps: int
-    ) -> None:
-        """In a training of any length, learning rates are finite, from 0 up, and not all 0."""
-        optimizer = an_optimizer()
+    @pytest.mark.parametrize("total_steps", TOTAL_STEPS)
+    def test_learning_rates_are_non_negative(self, arguments: Arguments, total_steps: int) -> None:
+        """For any number of steps, learning rates are finite, non-negative and not all 0."""
+        optimizer = sgd()
         schedule = self.make(optimizer, total_steps, arguments)
-        steps = rates(optimizer, schedule, total_steps)
-        wrong = [step for step, of_step in enumerate(steps) if not all(map(_is_rate, of_step))]
+        steps = learning_rates(optimizer, schedule, total_steps)
+        wrong = [step for step, rates in enumerate(steps) if not all(map(_is_valid, rates))]
         assert not wrong, (
-            f"in a training of {total_steps} steps, the learning rates before step {wrong[0]} "
-            f"(the first is 0) are {steps[wrong[0]]}"
+            f"for {total_steps} steps, learning rates before step {wrong[0]} (counted from 0) "
+            f"must be finite and non-negative, got {steps[wrong[0]]}"
         )
-        assert any(rate > 0 for of_step in steps[:total_steps] for rate in of_step), (
-            f"in a training of {total_steps} steps, all learning rates are 0: nothing is learnt"
+        assert any(rate > 0 for rates in steps[:total_steps] for rate in rates), (
+            f"for {total_steps} steps, all learning rates are 0, so nothing is trained"
         )
 
-    def test_it_changes_learning_rates_only(self, arguments: Arguments) -> None:
-        """It keeps the optimizer's groups, and the parameters in them, as they are."""
-        optimizer = an_optimizer()
+    def test_changes_only_learning_rates(self, arguments: Arguments) -> None:
+        """It changes neither the groups of the optimizer nor their parameters."""
+        optimizer = sgd()
         before = [list(group["params"]) for group in optimizer.param_groups]
         values = [one.detach().clone() for group in before for one in group]
-        rates(optimizer, self.make(optimizer, 10, arguments), 10)
+        learning_rates(optimizer, self.make(optimizer, 10, arguments), 10)
         after = [list(group["params"]) for group in optimizer.param_groups]
         assert [list(map(id, one)) for one in before] == [list(map(id, one)) for one in after], (
-            "the optimizer's groups hold other parameters after it"
+            "it changes the parameters in the optimizer's groups"
         )
         same = zip(values, (one for group in after for one in group), strict=True)
-        assert all(torch.equal(one, other) for one, other in same), "it changes parameters"
-
-    def test_the_same_again_gives_the_same(self, arguments: Arguments) -> None:
-        """The same training has the same learning rates again."""
-        first, again = (
-            rates(optimizer, self.make(optimizer, 10, arguments), 10)
-            for optimizer in (an_optimizer(), an_optimizer())
+        assert all(torch.equal(one, other) for one, other in same), (
+            "it changes the values of parameters"
         )
-        assert first == again, f"learning rates are {again} the second time, and were {first}"
+
+    def test_is_repeatable(self, arguments: Arguments) -> None:
+        """The same number of steps gives the same learning rates."""
+        first, again = (
+            learning_rates(optimizer, self.make(optimizer, 10, arguments), 10)
+            for optimizer in (sgd(), sgd())
+        )
+        assert first == again, f"the second time, learning rates are {again} instead of {first}"
 
     @pytest.mark.parametrize("stop", [0, 1, 4, 9])
-    def test_a_saved_state_goes_on_as_before(self, arguments: Arguments, stop: int) -> None:
-        """Saved and loaded at any step, it goes on exactly as if training had not stopped."""
-        optimizer = an_optimizer()
+    def test_resumes_exactly(self, arguments: Arguments, stop: int) -> None:
+        """After its state is saved and loaded, at any step, it gives the same learning rates."""
+        optimizer = sgd()
         schedule = self.make(optimizer, 10, arguments)
-        rates(optimizer, schedule, stop)
+        learning_rates(optimizer, schedule, stop)
         saved = reload({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()})
-        expected = rates(optimizer, schedule, 10 - stop)
-        other = an_optimizer()
+        expected = learning_rates(optimizer, schedule, 10 - stop)
+        other = sgd()
         other_schedule = self.make(other, 10, arguments)
         other.load_state_dict(saved["optimizer"])
         other_schedule.load_state_dict(saved["schedule"])
-        found = rates(other, other_schedule, 10 - stop)
+        found = learning_rates(other, other_schedule, 10 - stop)
         assert found == expected, (
             f"loaded after step {stop} of 10, learning rates are {found} instead of {expected}: "
-            "keep all that they depend on in `state_dict()`"
+            "keep everything that they depend on in `state_dict()`"
         )
 
 
-def an_optimizer() -> Optimizer:
-    """Two groups, whose learning rates differ."""
+def sgd() -> Optimizer:
+    """An optimizer with two groups of different learning rates."""
     groups = [
         {"params": [nn.Parameter(torch.ones(2))], "lr": 0.1},
         {"params": [nn.Parameter(torch.ones(3))], "lr": 1.0},
@@ -92,8 +97,8 @@ def an_optimizer() -> Optimizer:
     return SGD(groups, momentum=0.9)
 
 
-def rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> list[list[float]]:
-    """The groups' learning rates before each of some training steps, and after the last."""
+def learning_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> list[list[float]]:
+    """The learning rates of all groups before each training step, and after the last."""
     found = []
     for _ in range(steps):
         found.append([float(group["lr"]) for group in optimizer.param_groups])
@@ -102,5 +107,5 @@ def rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> list[list[
     return [*found, [float(group["lr"]) for group in optimizer.param_groups]]
 
 
-def _is_rate(rate: float) -> bool:
-    return 0 <= rate < float("inf")
+def _is_valid(rate: float) -> bool:
+    return 0 <= rate < math.inf

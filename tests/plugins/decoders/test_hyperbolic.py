@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hieraseg import Hierarchy, registry
 from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
-from hieraseg.testing.loss_cases import answer
+from hieraseg.testing.loss_cases import terms_and_gradients
 from tests.support.losses import assert_close, derive
 from tests.support.trees import SEEDS, Tree, ancestors_of, descendants_of, nested_trees
 
@@ -39,7 +39,7 @@ def test_loss_matches_the_published_equation(tree: Tree, seed: int, ignored: flo
         return -torch.log(z[true].exp() / torch.stack([z[name].exp() for name in siblings]).sum())
 
     loss = registry.losses.get("hyperbolic")(hierarchy=hierarchy)
-    terms, gradients = answer(loss, logits, targets)
+    terms, gradients = terms_and_gradients(loss, logits, targets)
     expected, slopes = derive(hierarchy, logits, targets, cost)
     assert_close(terms, expected)
     assert_close(gradients, slopes)
@@ -50,7 +50,9 @@ def test_chains_cost_nothing_below_their_first_node() -> None:
     logits = random_logits(hierarchy, (1, 1, 1), torch.Generator().manual_seed(0))
     background = hierarchy.level_names[-1].index("background")
     loss = registry.losses.get("hyperbolic")(hierarchy=hierarchy)
-    terms, gradients = answer(loss, logits, hierarchy.paths[background].view(1, 3, 1, 1))
+    terms, gradients = terms_and_gradients(
+        loss, logits, hierarchy.paths[background].view(1, 3, 1, 1)
+    )
     assert terms[0] > 0
     assert [term.item() for term in terms[1:]] == [0, 0]
     assert [bool(gradient.any()) for gradient in gradients] == [True, False, False]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import Hierarchy, registry
-from hieraseg.contracts import Activation, InferenceRule, asks_for
+from hieraseg.contracts import Activation, InferenceRule, has_argument
 from hieraseg.inference.scores import level_scores
 from hieraseg.testing.cases import random_logits
 from tests.support.trees import SEEDS, Tree, leaf_paths, nested_trees
@@ -26,7 +26,7 @@ Path = tuple[str, ...]
 
 def make(rule: str, hierarchy: Hierarchy) -> InferenceRule:
     factory = registry.inference.get(rule)
-    return factory(hierarchy=hierarchy) if asks_for(factory, "hierarchy") else factory()
+    return factory(hierarchy=hierarchy) if has_argument(factory, "hierarchy") else factory()
 
 
 def seeded_scores(
