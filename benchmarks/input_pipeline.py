@@ -1,7 +1,8 @@
-"""Images per second of the store and batch augmentation, against a loader per image.
+"""Images per second of the store with batch augmentation, compared with a per-image loader.
 
-The loader decodes, resizes and augments one image after the other with torchvision, as a data
-set's `__getitem__` usually does, and stacks them; the probabilities and magnitudes are the same.
+The loader decodes, resizes and augments one image after the other with torchvision, as the
+`__getitem__` of a data set usually does, and stacks them. Probabilities and magnitudes are the
+same.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from hieraseg_plugins.hierarchies.pascal_part import pascal_part
 Batches = Callable[[list[Tensor]], None]
 
 
-def ours(store: Store, augment: Augmentation) -> Batches:
-    """Read each step from the store, and augment the batch."""
+def from_store(store: Store, augment: Augmentation) -> Batches:
+    """Read the batches of a store and augment them."""
     epochs = iter(range(1_000_000))
 
     def run(steps: list[Tensor]) -> None:
@@ -41,7 +42,7 @@ def ours(store: Store, augment: Augmentation) -> Batches:
 
 
 def per_image(root: Path, ids: list[str], side: int) -> Batches:
-    """Decode, resize and augment image by image, then stack."""
+    """Decode, resize and augment image by image, and stack them."""
     bilinear = InterpolationMode.BILINEAR
     geometry = v2.Compose(
         [
@@ -50,7 +51,7 @@ def per_image(root: Path, ids: list[str], side: int) -> Batches:
             v2.RandomApply([v2.RandomAffine(30, (0.1, 0.1), (0.85, 1.15), None, bilinear)], 0.5),
         ]
     )
-    colour = v2.ColorJitter(0.2, 0.2, 0.2, 0.05)
+    jitter = v2.ColorJitter(0.2, 0.2, 0.2, 0.05)
     to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
     noise = v2.GaussianNoise(sigma=0.025)
     blur = v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.5))], 0.5)
@@ -65,7 +66,7 @@ def per_image(root: Path, ids: list[str], side: int) -> Batches:
         image, mask = geometry(image, mask)
         photometric, noisy = torch.rand(2).lt(0.5).tolist()
         if photometric and not noisy:  # on uint8, where torchvision is fastest
-            image = colour(image)
+            image = jitter(image)
         image, mask = to_float(image, mask)
         if photometric and noisy:
             image = noise(image)
@@ -84,13 +85,13 @@ def main() -> None:
     parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=6, help="batches in each round")
+    parser.add_argument("--steps", type=int, default=6, help="batches per round")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="CPU time instead of wall time")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time, not wall time")
     args = parser.parse_args()
     if args.root is None:
-        parser.error("name the folder of Pascal-Part: --root, or HIERASEG_PASCAL_PART")
+        parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     hierarchy = pascal_part()
@@ -101,8 +102,8 @@ def main() -> None:
         steps = training_order(len(store), args.batch_size, seed=0, epoch=0)[: args.steps]
         jobs = {
             "per-image loader": per_image(args.root, store.ids, args.size),
-            "store only": ours(store, Augmentation(0, 0, 0, 0, 0)),
-            "store and augmentation": ours(store, Augmentation()),
+            "store only": from_store(store, Augmentation(0, 0, 0, 0, 0)),
+            "store and augmentation": from_store(store, Augmentation()),
         }
         seconds = median_seconds(
             {name: lambda job=job: job(steps) for name, job in jobs.items()}, args.rounds, args.cpu

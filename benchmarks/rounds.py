@@ -1,4 +1,4 @@
-"""Interleaved timing, for machines that other jobs load at the same time."""
+"""Interleaved timing, for machines with a changing load."""
 
 import statistics
 import time
@@ -8,12 +8,12 @@ from collections.abc import Callable
 def median_seconds(
     jobs: dict[str, Callable[[], object]], rounds: int, cpu: bool = False
 ) -> dict[str, float]:
-    """The median time of each job, run in turns (A B A B ...) so that load hits all alike.
+    """Median seconds of each job. Jobs run in turns (A B A B ...), so load affects all alike.
 
     Args:
-        jobs: what to time; each runs once before the first round that counts.
-        rounds: how often each is timed.
-        cpu: CPU time of the process instead of the time on the wall.
+        jobs: functions to time, by name. Each is called once more for warm-up.
+        rounds: number of timings per job.
+        cpu: measure the CPU time of the process, not wall time.
     """
     clock = time.process_time if cpu else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in jobs}
