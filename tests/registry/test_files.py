@@ -409,9 +409,9 @@ def test_a_run_uses_its_own_copies(
     assert main(["evaluate", str(finished), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["levels"] == trained
-    arguments = " ".join(err.split())
-    assert f"{tmp_path}/my_loss.py is missing, or cannot be read" in arguments
-    assert f"{tmp_path}/rules/my_rule.py has changed since this run" in arguments
+    warnings = " ".join(err.split())
+    assert f"{tmp_path}/my_loss.py is missing, or cannot be read" in warnings
+    assert f"{tmp_path}/rules/my_rule.py has changed since this run" in warnings
     # The recipe of the run uses the copies too.
     again = ["run", str(finished / "recipe.yaml"), "--out", str(tmp_path / "again")]
     (run,) = json_of(capsys, *again)

@@ -62,7 +62,7 @@ class PluginFile:
         """
         if "${" in str(path):
             raise RecipeError(
-                f"plugin file {str(path)!r}: the path must not contain ${{, since recipes use it for "
+                f"plugin file {str(path)!r}: the path must not contain ${{, since recipes replace "
                 "variables"
             )
         try:
