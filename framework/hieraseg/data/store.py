@@ -84,7 +84,7 @@ def _write_arrays(
         image, mask = checked_pair(dataset, ids[row], known)
         images[row] = resize(image, size, Image.Resampling.BILINEAR)
         masks[row] = resize(mask, size, Image.Resampling.NEAREST)
-        # With the shape, because pixels alone do not tell a picture from a rotated one.
+        # With the shape, because images of different shapes can have the same bytes.
         pixels = repr(mask.shape).encode() + image.tobytes() + mask.tobytes()
         return hashlib.sha256(pixels).hexdigest()
 
