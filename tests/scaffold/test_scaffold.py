@@ -1,4 +1,4 @@
-"""`hieraseg new`: plugins to start from, which work as they are written."""
+"""`hieraseg new`: plugins that work as they are written."""
 
 import json
 import shlex
@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 Captured = pytest.CaptureFixture[str]
 
 
-def new(capsys: Captured, *words: str) -> Any:
-    """What `hieraseg new` answers."""
-    assert main(["new", *words, "--json"]) == 0, capsys.readouterr().err
+def new(capsys: Captured, *arguments: str) -> Any:
+    """Output of `hieraseg new`."""
+    assert main(["new", *arguments, "--json"]) == 0, capsys.readouterr().err
     return json.loads(capsys.readouterr().out)
 
 
@@ -31,17 +31,19 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_the_check_that_it_names_is_green(section: str, capsys: Captured) -> None:
+def test_suggested_check_passes(section: str, capsys: Captured) -> None:
     check, _ = new(capsys, section, f"my_{section}")["next"]
-    program, *words = shlex.split(check)
+    program, *arguments = shlex.split(check)
     assert program == "hieraseg"
-    assert main(words) == 0, capsys.readouterr().out
+    assert main(arguments) == 0, capsys.readouterr().out
 
 
-def test_the_tests_that_it_writes_are_green(tmp_path: Path, capsys: Captured) -> None:
+def test_written_tests_pass(tmp_path: Path, capsys: Captured) -> None:
     commands = [shlex.split(new(capsys, one, f"my_{one}")["next"][1]) for one in SECTIONS]
     assert all(command[:-1] == ["python", "-m", "pytest"] for command in commands)
-    done = run_module(Path(sys.executable), tmp_path, "pytest", *(words[-1] for words in commands))
+    done = run_module(
+        Path(sys.executable), tmp_path, "pytest", *(command[-1] for command in commands)
+    )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 
@@ -49,8 +51,8 @@ def test_the_tests_that_it_writes_are_green(tmp_path: Path, capsys: Captured) ->
 def test_packages_of_all_kinds(tmp_path: Path, capsys: Captured) -> None:
     roots = []
     for section in SECTIONS:
-        answer = new(capsys, section, f"my_{section}", "--package")
-        install, test = map(shlex.split, answer["next"])
+        written = new(capsys, section, f"my_{section}", "--package")
+        install, test = map(shlex.split, written["next"])
         roots.append(Path(test[-1]))
         assert install == ["python", "-m", "pip", "install", "--editable", test[-1]]
     python = new_environment(tmp_path / "environment", *(root.absolute() for root in roots))
@@ -63,24 +65,24 @@ def test_packages_of_all_kinds(tmp_path: Path, capsys: Captured) -> None:
     assert " passed" in done.stdout
 
 
-def test_what_it_writes_is_formatted(tmp_path: Path, capsys: Captured) -> None:
+def test_written_files_are_formatted(tmp_path: Path, capsys: Captured) -> None:
     for section in SECTIONS:
         new(capsys, section, f"my_{section}")
         new(capsys, section, f"my_{section}", "--package")
-    for words in (["check", "--ignore", "F722"], ["format", "--line-length", "100", "--check"]):
-        command = [sys.executable, "-m", "ruff", *words, "--isolated", str(tmp_path)]
+    for options in (["check", "--ignore", "F722"], ["format", "--line-length", "100", "--check"]):
+        command = [sys.executable, "-m", "ruff", *options, "--isolated", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
 
-def test_a_folder_on_the_plugin_path_needs_no_flag(capsys: Captured) -> None:
-    answer = new(capsys, "optimizer", "mine", "--out", "plugins")
-    assert answer["files"] == ["plugins/mine.py", "plugins/test_mine.py"]
-    assert answer["next"][0] == "hieraseg check optimizer mine"
+def test_plugin_folder_needs_no_option(capsys: Captured) -> None:
+    written = new(capsys, "optimizer", "mine", "--out", "plugins")
+    assert written["files"] == ["plugins/mine.py", "plugins/test_mine.py"]
+    assert written["next"][0] == "hieraseg check optimizer mine"
     assert main(["show", "quickstart", "--optimizer", "mine"]) == 0
 
 
-def test_people_read_what_was_written_and_what_comes_next(capsys: Captured) -> None:
+def test_output_lists_files_and_next_commands(capsys: Captured) -> None:
     assert main(["new", "losses", "my_loss"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "wrote my_loss.py",
@@ -93,33 +95,39 @@ def test_people_read_what_was_written_and_what_comes_next(capsys: Captured) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("arguments", "expected"),
     [
-        (["los", "mine"], "no kind of component is called 'los', did you mean 'loss'?"),
-        (["loss", "my-loss"], "'my-loss' is no name for a plugin: use small letters and _, as in"),
+        (["los", "mine"], "unknown kind of component 'los', did you mean 'loss'?"),
+        (
+            ["loss", "my-loss"],
+            "invalid name 'my-loss'; use lower-case letters, digits and underscores, as in",
+        ),
         (["loss", "MyLoss"], "as in 'myloss'"),
-        (["loss", "1st"], "'1st' is no name for a plugin"),
-        (["loss", "_"], "'_' is no name for a plugin"),
-        (["loss", "class"], "say more, as in 'my_class'"),
-        (["loss", "random"], "say more, as in 'my_random'"),
-        (["loss", "torch"], "say more, as in 'my_torch'"),
-        (["loss", "prediction"], "say more, as in 'my_prediction'"),
-        (["optimizer", "parameters"], "say more, as in 'my_parameters'"),
-        (["loss", "test_loss"], "'test_loss' is a name for tests"),
+        (["loss", "1st"], "invalid name '1st'"),
+        (["loss", "_"], "invalid name '_'"),
+        (["loss", "class"], "use another one, as in 'my_class'"),
+        (["loss", "random"], "use another one, as in 'my_random'"),
+        (["loss", "torch"], "use another one, as in 'my_torch'"),
+        (["loss", "prediction"], "use another one, as in 'my_prediction'"),
+        (["optimizer", "parameters"], "use another one, as in 'my_parameters'"),
+        (
+            ["loss", "test_loss"],
+            "invalid name 'test_loss'; plugin folders ignore files with names of tests",
+        ),
         (["loss", "tree_min"], "loss 'tree_min' is already registered by hieraseg ("),
     ],
 )
-def test_names_that_cannot_be_used(
-    words: list[str], expected: str, tmp_path: Path, capsys: Captured
+def test_invalid_names(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: Captured
 ) -> None:
-    assert main(["new", *words]) == 2
+    assert main(["new", *arguments]) == 2
     assert expected in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_overwritten(tmp_path: Path, capsys: Captured) -> None:
+def test_existing_files_are_kept(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "test_mine.py").write_text("precious")
     assert main(["new", "loss", "mine"]) == 2
-    assert "test_mine.py: is there already" in capsys.readouterr().err
+    assert "test_mine.py: file exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
     assert (tmp_path / "test_mine.py").read_text() == "precious"

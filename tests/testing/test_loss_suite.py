@@ -365,7 +365,7 @@ def test_compiled_loss_that_differs() -> None:
     ("broken", "name", "message"),
     [
         (NotALoss, "attributes_are_valid", "must be a subclass of `hieraseg.Loss`"),
-        (PerImage, "terms_are_named_scalars", "has shape [1]"),
+        (PerImage, "terms_are_named_scalars", "must be a scalar, got shape [1]"),
     ],
 )
 def test_losses_that_break_many_properties(broken: Any, name: str, message: str) -> None:

@@ -1,8 +1,8 @@
-"""Drawing: paints, outlines, and the picture and mask of a back-to-front list of shapes.
+"""Rendering: paints, outlines, and the image and mask of a back-to-front list of shapes.
 
-A scene is in frame units, x to the right and y down, in which the frame has an area of 1, so it
-can be drawn at any size. Shapes are rasterised as indices on a supersampled grid and shaded all
-at once by table look-up, with operations that IEEE 754 rounds exactly: no sin, exp or pow.
+Scenes are in frame units, x to the right and y down. The frame has an area of 1, so that a scene
+can be drawn at any size. Shapes are rasterized as indices on a supersampled grid and shaded
+together by table lookup, with operations that IEEE 754 rounds exactly: no sin, exp or pow.
 """
 
 import math
@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.float32]
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 BACKGROUND = 0
 LABELS = 7
 OUTLINE_POINTS = 28
@@ -26,14 +26,20 @@ BAND = 32
 
 
 class Paint(NamedTuple):
-    """Look of a surface: two colours (0..1) mixed by a pattern, and how the surface is lit.
+    """Appearance of a surface: two colors (0..1) mixed by a pattern, and its shading.
 
-    `period` is the size of a pattern cell in shape units, `roundness` how far brightness
-    falls off across the shape, `grain` the signed strength of the scene's noise on it.
+    Attributes:
+        color: first color.
+        second: second color.
+        pattern: number of the pattern.
+        period: size of a pattern cell in shape units.
+        duty: share of the second color.
+        roundness: how much brightness decreases across the shape.
+        grain: signed strength of the scene's noise.
     """
 
-    colour: Colour
-    second: Colour
+    color: Color
+    second: Color
     pattern: int = 0
     period: float = 0.1
     duty: float = 0.5
@@ -42,9 +48,16 @@ class Paint(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A filled outline [points, 2] with a label; texture runs along `axis` from `origin`.
+    """A filled outline with a label and a texture.
 
-    `width` is the half extent across the axis and `unit` the length of one texture unit.
+    Attributes:
+        outline: corners `[points, 2]`.
+        label: label value in the mask.
+        paint: paint of the texture.
+        origin: origin of the texture.
+        axis: direction of the texture.
+        width: half extent across the axis.
+        unit: length of one texture unit.
     """
 
     outline: Array
@@ -56,7 +69,7 @@ class Shape(NamedTuple):
     unit: float = 1.0
 
     def moved(self, scale: float, shift: Array) -> "Shape":
-        """This shape scaled about the origin of the plane, then shifted."""
+        """The shape scaled about the origin of the plane, then shifted."""
         return self._replace(
             outline=self.outline * scale + shift,
             origin=self.origin * scale + shift,
@@ -66,9 +79,9 @@ class Shape(NamedTuple):
 
 
 class Ellipsoid(NamedTuple):
-    """An ellipsoid in camera coordinates (x right, y up, z nearer): centre and half axes [3, 3]."""
+    """Center and half axes `[3, 3]` in camera coordinates (x right, y up, z towards the viewer)."""
 
-    centre: Array
+    center: Array
     axes: Array
 
 
@@ -81,7 +94,7 @@ class Solid(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Solids in drawing order and their common depth; larger is nearer to the viewer."""
+    """Solids in drawing order, and their depth: larger is closer to the viewer."""
 
     depth: float
     solids: list[Solid]
@@ -115,7 +128,7 @@ def _bricks(u: Pixels, v: Pixels, duty: Pixels) -> Pixels:
     return joint.astype(np.float32)
 
 
-# Pattern 0 is plain and pattern 1 is blotches, which come from the scene's noise.
+# Pattern 0 is plain. Pattern 1 is blotches, which are computed from the scene's noise.
 PLAIN, BLOTCHES = 0, 1
 PATTERNS: dict[int, Callable[[Pixels, Pixels, Pixels], Pixels]] = {
     2: _stripes, 3: _pinstripes, 4: _checks, 5: _dots, 6: _plaid, 7: _bricks,
@@ -123,27 +136,27 @@ PATTERNS: dict[int, Callable[[Pixels, Pixels, Pixels], Pixels]] = {
 
 
 def project(solids: Sequence[Solid]) -> list[Shape]:
-    """The shapes of solids seen along z, outlined by the support points of their ellipsoids."""
-    # Solids of fewer than three ellipsoids repeat their last one.
+    """Project solids along z to shapes outlined by the support points of their ellipsoids."""
+    # Solids with fewer than three ellipsoids repeat the last one.
     parts = [[*s.parts, s.parts[-1], s.parts[-1]][:3] for s in solids]
-    centres = np.array([[part.centre for part in row] for row in parts])
+    centers = np.array([[part.center for part in row] for row in parts])
     axes = np.array([[part.axes.T for part in row] for row in parts])
-    zoom = 1 + PERSPECTIVE * centres[..., 2:]
-    centres = centres[..., :2] * (1, -1) * zoom
+    zoom = 1 + PERSPECTIVE * centers[..., 2:]
+    centers = centers[..., :2] * (1, -1) * zoom
     axes = axes[..., :2] * (1, -1) * zoom[..., None]
     turns = np.arange(OUTLINE_POINTS) * (2 * math.pi / OUTLINE_POINTS)
     directions = np.stack([np.cos(turns), np.sin(turns)])
     along = axes @ directions  # [solids, ellipsoids, axes, directions]
     reach = np.sqrt((along * along).sum(2)) + 1e-9
-    best = (centres @ directions + reach).argmax(1)[:, None, :, None]
-    points = centres[:, :, None] + (along / reach[:, :, None]).swapaxes(2, 3) @ axes
+    best = (centers @ directions + reach).argmax(1)[:, None, :, None]
+    points = centers[:, :, None] + (along / reach[:, :, None]).swapaxes(2, 3) @ axes
     outlines = np.take_along_axis(points, best, axis=1)[:, 0]
-    spines = centres[:, 1] - centres[:, 0] + (0.0, 1e-4)
+    spines = centers[:, 1] - centers[:, 0] + (0.0, 1e-4)
     spines /= np.sqrt((spines * spines).sum(1, keepdims=True))
     normals = np.stack([-spines[:, 1], spines[:, 0]], 1)[:, :, None]
-    widths = abs((outlines - centres[:, :1]) @ normals).max((1, 2))
+    widths = abs((outlines - centers[:, :1]) @ normals).max((1, 2))
     return [
-        Shape(outlines[i], solid.label, solid.paint, centres[i, 0], spines[i], float(widths[i]))
+        Shape(outlines[i], solid.label, solid.paint, centers[i, 0], spines[i], float(widths[i]))
         for i, solid in enumerate(solids)
     ]
 
@@ -151,14 +164,16 @@ def project(solids: Sequence[Solid]) -> list[Shape]:
 def render(
     shapes: Sequence[Shape], noise: Image.Image, size: tuple[int, int], light: tuple[float, float]
 ) -> tuple[Pixels, NDArray[np.uint8]]:
-    """Draw shapes back to front at `size` (height, width), lit from the direction `light`.
+    """Draw shapes back to front.
 
     Args:
-        shapes: the scene in frame units; the first one must fill the frame.
+        shapes: the scene in frame units. The first shape must fill the frame.
         noise: the scene's noise, stretched over the frame.
+        size: height and width in pixels.
+        light: direction of the light.
 
     Returns:
-        The picture, float32 [H, W, 3] in 0..1, and the mask, uint8 [H, W].
+        Image, float32 `[H, W, 3]` in 0..1, and mask, uint8 `[H, W]`.
     """
     height, width = size
     factor = max(2, -(-SHORTEST_GRID_SIDE // min(size)))
@@ -171,7 +186,7 @@ def render(
 
 
 def _rasterise(shapes: Sequence[Shape], height: int, width: int, factor: int) -> NDArray[np.intp]:
-    """The index of the shape seen at each point of the supersampled grid."""
+    """Index of the visible shape at each point of the supersampled grid."""
     canvas = Image.new("I", (width * factor, height * factor), 0)
     draw = ImageDraw.Draw(canvas)
     scale = math.sqrt(height * width) * factor
@@ -182,12 +197,12 @@ def _rasterise(shapes: Sequence[Shape], height: int, width: int, factor: int) ->
 
 
 def _samples(grid: NDArray[Any], factor: int) -> list[NDArray[Any]]:
-    """The samples of every pixel of a supersampled grid: factor squared views [H, W, ...]."""
+    """Samples of all pixels of a supersampled grid: factor**2 views `[H, W, ...]`."""
     return [grid[y::factor, x::factor] for y in range(factor) for x in range(factor)]
 
 
 def _majority(samples: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The commonest label of each pixel; a tie goes to its middle sample."""
+    """Most frequent label of each pixel. The middle sample breaks ties."""
     middle = samples[len(samples) // 2]
     votes = np.stack([middle == label for label in range(LABELS)]).view(np.uint8)
     for label in range(LABELS):
@@ -203,10 +218,10 @@ def _shade(
     scale: float,
     light: tuple[float, float],
 ) -> Pixels:
-    """The colour at each grid point, computed in bands of rows that fit the processor's cache."""
+    """Color at each grid point, computed in bands of rows that fit the CPU cache."""
     table = np.array([_shading_row(shape, scale, light) for shape in shapes], np.float32).T.copy()
     kinds = np.array([shape.paint.pattern for shape in shapes])
-    first = np.array([shape.paint.colour for shape in shapes], np.float32)
+    first = np.array([shape.paint.color for shape in shapes], np.float32)
     change = np.array([shape.paint.second for shape in shapes], np.float32) - first
     picture = np.empty((*index.shape, 3), np.float32)
     for top in range(0, len(index), BAND):
@@ -221,7 +236,7 @@ def _shade(
 def _shade_band(
     table: Pixels, kind: NDArray[np.int_], index: NDArray[np.intp], noise: Pixels, top: int
 ) -> tuple[Pixels, Pixels]:
-    """How much of the second colour, and how much light, is at each point of a band of rows."""
+    """Share of the second color, and brightness, at each point of a band of rows."""
     ux, uy, u0, v0, across, duty, slope, roundness, grain = (row.take(index) for row in table)
     y = np.arange(top, top + len(index), dtype=np.float32)[:, None]
     x = np.arange(index.shape[1], dtype=np.float32)
@@ -237,7 +252,7 @@ def _shade_band(
 
 
 def _shading_row(shape: Shape, scale: float, light: tuple[float, float]) -> tuple[float, ...]:
-    """What `_shade` looks up for a shape: texture axes per grid step, then light and noise."""
+    """Row of the table of `_shade` for a shape: texture axes per grid step, light and noise."""
     paint, (ax, ay), (ox, oy) = shape.paint, shape.axis, shape.origin
     cell = paint.period * shape.unit
     ux, uy = ax / (cell * scale), ay / (cell * scale)

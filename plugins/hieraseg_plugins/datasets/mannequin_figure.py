@@ -1,7 +1,8 @@
-"""A clothed figure: solids hung on a posed skeleton, projected to shapes with part labels.
+"""Clothed figures: solids attached to a posed skeleton, projected to shapes with part labels.
 
-A solid is the convex hull of ellipsoids. Solids that are always drawn in one order (an arm, then
-its sleeve) form a group; groups are drawn from far to near. Clothes do not change a part's label.
+A solid is the convex hull of ellipsoids. Solids that are always drawn in the same order (an arm,
+then its sleeve) form a group. Groups are drawn from far to near. Clothes have the label of the body
+part that they cover.
 """
 
 import numpy as np
@@ -28,7 +29,7 @@ from hieraseg_plugins.datasets.mannequin_pose import (
 )
 
 LOW_HAND, TORSO, LOW_LEG, HEAD, UP_LEG, UP_HAND = 1, 2, 3, 4, 5, 6
-# Features of the face: the side from which a part is seen, its tint, its place and its radii.
+# Features of the face: the side from which they are visible, tint, position and radii.
 FEATURES: tuple[tuple[float, str, tuple[Point, Point]], ...] = (
     *((s * 0.5, "white", ((s * 0.02, 0.096, 0.058), (0.011, 0.007, 0.006))) for s in SIDES),
     *((s * 0.5, "dark", ((s * 0.02, 0.096, 0.062), (0.0055, 0.0065, 0.004))) for s in SIDES),
@@ -39,13 +40,13 @@ FEATURES: tuple[tuple[float, str, tuple[Point, Point]], ...] = (
 
 
 def draw_figure(rng: np.random.Generator) -> tuple[list[Shape], Array]:
-    """Draw a person about one unit tall, pelvis at the origin of the plane, y down.
+    """Draw a person about one unit tall, with the pelvis at the origin of the plane and y down.
 
     Returns:
-        The shapes from far to near, and where the middle of the head is, [2].
+        The shapes from far to near, and the center of the head `[2]`.
     """
     body, outfit = draw_skeleton(rng), draw_outfit(rng)
-    groups = [_torso(rng, body, outfit), *_head(rng, body, outfit), *_things(rng, body)]
+    groups = [_torso(rng, body, outfit), *_head(rng, body, outfit), *_objects(rng, body)]
     for side in SIDES:
         groups += [*_arm(body, outfit, side), *_leg(body, outfit, side)]
     if outfit.skirt:
@@ -56,7 +57,7 @@ def draw_figure(rng: np.random.Generator) -> tuple[list[Shape], Array]:
 
 
 def _torso(rng: np.random.Generator, body: Skeleton, outfit: Outfit) -> Group:
-    """Pelvis, belly, chest and neck; seen from the front also a neckline, a print or a tie."""
+    """Pelvis, belly, chest and neck, and from the front also a neckline, a print or a tie."""
     girth, trunk, width = body.build.girth, body.build.trunk, body.build.shoulder
     pelvis, chest, shirt = body.pelvis, body.chest, outfit.shirt
     belly = 0.078 * girth * girth
@@ -91,7 +92,15 @@ def _limb(
     cloth: Paint,
     cover: float,
 ) -> list[Solid]:
-    """A limb of (frame, length, radius at its start, at its end); cloth covers a share of it."""
+    """A limb, of which a share is covered by cloth.
+
+    Args:
+        label: label of the limb.
+        bone: frame, length, and radii at its start and end.
+        outfit: clothes of the figure.
+        cloth: paint of the cloth.
+        cover: share of the length that cloth covers.
+    """
     frame, length, top, end = bone
     solids = []
     if cover < 0.95:
@@ -161,7 +170,7 @@ def _skirt(body: Skeleton, outfit: Outfit) -> Group:
 
 
 def _head(rng: np.random.Generator, body: Skeleton, outfit: Outfit) -> list[Group]:
-    """Face, hair and perhaps a hat; hair that falls down the back is a group of its own."""
+    """Face, hair and possibly a hat. Long hair at the back is a separate group."""
     frame = body.head._replace(axes=body.head.axes * body.build.head)
     facing, depth = float(body.head.axes[2, 2]), frame.depth(-0.09) + 0.03
 
@@ -195,21 +204,21 @@ def _head(rng: np.random.Generator, body: Skeleton, outfit: Outfit) -> list[Grou
 
 
 def _tinted(outfit: Outfit, tint: str) -> Paint:
-    """The paint of a feature of the face."""
+    """Paint of a feature of the face."""
     if tint == "hair":
         return outfit.hair
-    red, green, blue = outfit.skin.colour
-    colours = {
+    red, green, blue = outfit.skin.color
+    colors = {
         "white": (0.85, 0.84, 0.82),
         "dark": (0.1, 0.07, 0.06),
         "lips": (0.75 * red, 0.45 * green, 0.45 * blue),
         "shade": (0.85 * red, 0.8 * green, 0.8 * blue),
     }
-    return outfit.skin._replace(colour=colours[tint])
+    return outfit.skin._replace(color=colors[tint])
 
 
 def _hat(rng: np.random.Generator, frame: Frame, paint: Paint) -> list[Solid]:
-    """A cap, a brimmed hat or a helmet over the upper half of the head."""
+    """A cap, a hat with a brim, or a helmet on the upper half of the head."""
     crown, brim = rng.uniform(0.03, 0.09), float(rng.choice([0.0, 0.035, 0.05]))
     low = frame.ellipsoid((0.0, 0.118, -0.006), (0.062, 0.016, 0.07))
     top = frame.ellipsoid((0.0, 0.13 + crown, -0.01), (0.05, 0.02, 0.054))
@@ -223,26 +232,26 @@ def _hat(rng: np.random.Generator, frame: Frame, paint: Paint) -> list[Solid]:
     return hat
 
 
-def _things(rng: np.random.Generator, body: Skeleton) -> list[Group]:
-    """Things in front of or behind the body: a seat, a rucksack, something held in a hand."""
-    things: list[tuple[float, tuple[Ellipsoid, ...]]] = []
+def _objects(rng: np.random.Generator, body: Skeleton) -> list[Group]:
+    """Objects in front of or behind the body: a seat, a backpack, something in a hand."""
+    objects: list[tuple[float, tuple[Ellipsoid, ...]]] = []
     if body.posture == "sit":
         width = rng.uniform(0.1, 0.22)
         seat = body.pelvis.ellipsoid((0.0, -0.09, 0.03), (width, 0.02, 0.13))
         base = body.pelvis.ellipsoid(
             (0.0, -rng.uniform(0.11, 0.32), 0.03), (0.9 * width, 0.02, 0.12)
         )
-        things.append((-0.06, (seat, base)))
+        objects.append((-0.06, (seat, base)))
     if rng.random() < 0.12:
         bag = (body.chest.ellipsoid((0.0, y, -0.1), (0.08, 0.05, 0.045)) for y in (0.0, 0.14))
-        things.append((-0.1 * float(body.chest.axes[2, 2]), tuple(bag)))
+        objects.append((-0.1 * float(body.chest.axes[2, 2]), tuple(bag)))
     if rng.random() < 0.3:
         hand = body.hands[1 if rng.random() < 0.5 else -1]
         wide, high, low = rng.uniform((0.01, 0.01, -0.3), (0.07, 0.12, 0.05)).tolist()
         held = hand.ellipsoid((0.0, -0.06, 0.03), (wide, high, wide))
         far = hand.ellipsoid((0.0, -0.06 + low, 0.03), (wide, 0.02, wide))
-        things.append((hand.depth(0.06) + 0.02, (held, far)))
+        objects.append((hand.depth(0.06) + 0.02, (held, far)))
     return [
         Group(depth, [Solid(BACKGROUND, draw_paint(rng, (0.02, 0.1), roundness=0.7), parts)])
-        for depth, parts in things
+        for depth, parts in objects
     ]

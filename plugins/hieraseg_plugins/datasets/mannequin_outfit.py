@@ -1,6 +1,6 @@
-"""Colours, paints and clothes, drawn independently of pose and part.
+"""Colors, paints and clothes, sampled independently of pose and part.
 
-Skin tones are among the colours of clothes and walls, so colour does not give a part away.
+Clothes and walls may also have skin tones, so that color does not reveal the part.
 """
 
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hieraseg_plugins.datasets.mannequin_art import BLOTCHES, PLAIN, Colour, Paint
+from hieraseg_plugins.datasets.mannequin_art import BLOTCHES, PLAIN, Color, Paint
 
 CLOTH_PATTERNS = (*[PLAIN] * 7, BLOTCHES, 2, 2, 3, 4, 5, 6)
 
 
 @dataclass(frozen=True)
 class Outfit:
-    """Paints of a figure and the cut of its clothes.
+    """Paints of a figure, and the cut of its clothes.
 
-    `sleeve` and `leg` say how far cloth reaches down a limb: 1 elbow or knee, 2 wrist or
-    ankle. `skirt` is the share of the thigh it covers, 0 for none; `loose` scales sleeves.
+    `sleeve` and `leg` are lengths of cloth on a limb: 1 to the elbow or knee, 2 to the wrist or
+    ankle. `skirt` is the share of the thigh that it covers, 0 for no skirt. `loose` scales sleeves.
     """
 
     skin: Paint
@@ -38,7 +38,7 @@ class Outfit:
 
 
 def draw_outfit(rng: np.random.Generator) -> Outfit:
-    """Draw skin, hair and clothes."""
+    """Sample skin, hair and clothes."""
     skin = Paint(draw_skin(rng), (0.0, 0.0, 0.0), roundness=rng.uniform(0.5, 1.0), grain=0.05)
     cloth = [draw_paint(rng, (0.02, 0.09), CLOTH_PATTERNS, 0.8) for _ in range(6)]
     shirt, trousers, shoe, sock, hat, glove = cloth
@@ -67,21 +67,21 @@ def draw_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def _draw_hair(rng: np.random.Generator) -> Paint:
-    """Hair between black and blond, sometimes grey or dyed."""
+    """Paint of hair between black and blond, sometimes gray or dyed."""
     hair = draw_paint(rng, (0.01, 0.02), (PLAIN, PLAIN, 3), 0.8)
     if rng.random() < 0.15:
         return hair
     shade = rng.uniform(0.2, 0.8) ** 2
     tint = 1.0 if rng.random() < 0.2 else 0.75
     return hair._replace(
-        colour=(shade, tint * shade, tint * tint * shade),
+        color=(shade, tint * shade, tint * tint * shade),
         second=(0.7 * shade, 0.6 * shade, 0.5 * shade),
         grain=0.25,
     )
 
 
-def draw_colour(rng: np.random.Generator) -> Colour:
-    """A colour for cloth, walls and things; one in five is a skin tone."""
+def draw_color(rng: np.random.Generator) -> Color:
+    """A color of cloth, walls or objects. One in five is a skin tone."""
     kind = rng.random()
     if kind < 0.2:
         return draw_skin(rng)
@@ -91,8 +91,8 @@ def draw_colour(rng: np.random.Generator) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def draw_skin(rng: np.random.Generator) -> Colour:
-    """A human skin tone between very dark and very light."""
+def draw_skin(rng: np.random.Generator) -> Color:
+    """A human skin tone, from very dark to very light."""
     tone = rng.random()
     dark, light = np.array([0.22, 0.13, 0.09]), np.array([0.96, 0.79, 0.69])
     red, green, blue = (dark + tone * (light - dark) + rng.normal(0, 0.025, 3)).clip(0, 1)
@@ -105,10 +105,17 @@ def draw_paint(
     patterns: Sequence[int] = CLOTH_PATTERNS,
     roundness: float = 0.0,
 ) -> Paint:
-    """A random paint whose pattern cells are within the `period` range."""
+    """A random paint.
+
+    Args:
+        rng: source of randomness.
+        period: smallest and largest size of a pattern cell.
+        patterns: patterns to choose from.
+        roundness: mean roundness.
+    """
     return Paint(
-        draw_colour(rng),
-        draw_colour(rng),
+        draw_color(rng),
+        draw_color(rng),
         patterns[int(rng.integers(len(patterns)))],
         rng.uniform(*period),
         rng.uniform(0.25, 0.75),

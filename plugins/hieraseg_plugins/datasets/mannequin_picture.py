@@ -1,4 +1,4 @@
-"""One picture: people by depth within the scenery, rendered and photographed."""
+"""Images: people and scenery by depth, rendered, with the effects of a camera."""
 
 import io
 import math
@@ -20,10 +20,14 @@ from hieraseg_plugins.datasets.mannequin_scene import (
 def draw_picture(
     rng: np.random.Generator, size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a scene and photograph it.
+    """Draw a scene and apply the effects of a camera.
+
+    Args:
+        rng: source of randomness.
+        size: height and width in pixels.
 
     Returns:
-        The image, uint8 RGB [H, W, 3], and the mask, uint8 [H, W].
+        Image, uint8 RGB `[H, W, 3]`, and mask, uint8 `[H, W]`.
     """
     height, width = size
     frame = np.array([math.sqrt(width / height), math.sqrt(height / width)])
@@ -41,7 +45,7 @@ def draw_picture(
 
 
 def _people(rng: np.random.Generator, frame: Array) -> list[list[Shape]]:
-    """One to four figures, the smaller ones first; the slots along x keep them apart, mostly."""
+    """One to four figures, the smallest first. Slots along x keep most of them apart."""
     count = int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.18, 0.12]))
     slots = (rng.permutation(count) + 0.5) / count + rng.normal(0, 0.1, count)
     people = []
@@ -65,7 +69,7 @@ def _people(rng: np.random.Generator, frame: Array) -> list[list[Shape]]:
 
 
 def _draw_noise(rng: np.random.Generator) -> Image.Image:
-    """Value noise of five octaves, about -1..1, as a float image that can be resized."""
+    """Value noise of five octaves, about -1..1, as a float image."""
     field = Image.fromarray(rng.uniform(-1, 1, (5, 5)).astype(np.float32))
     for side in (10, 20, 40, 80):
         finer = rng.uniform(-1, 1, (side, side)).astype(np.float32)
@@ -75,7 +79,7 @@ def _draw_noise(rng: np.random.Generator) -> Image.Image:
 
 
 def _photograph(rng: np.random.Generator, picture: Pixels) -> NDArray[np.uint8]:
-    """Finish a picture like a camera: uneven light, tone, blur, sensor noise and JPEG."""
+    """Apply the effects of a camera: uneven light, tone, blur, sensor noise and JPEG artifacts."""
     height, width, _ = picture.shape
     corners = Image.fromarray(rng.uniform(0.7, 1.25, (2, 2)).astype(np.float32))
     gradient = np.asarray(corners.resize((width, height), Image.Resampling.BILINEAR))

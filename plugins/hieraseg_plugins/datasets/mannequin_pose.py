@@ -1,8 +1,8 @@
-"""Poses of an articulated figure: joint angles within human limits, then forward kinematics.
+"""Poses of an articulated figure: joint angles within human limits, and forward kinematics.
 
-Lengths are in body heights and angles in degrees. Every frame is given in camera coordinates:
-x to the right, y up, z towards the viewer. In its own frame a limb bone runs along -y and the
-figure faces +z. Side +1 is the limb at +x, side -1 the one at -x.
+Lengths are in body heights, angles in degrees. Frames are in camera coordinates: x to the right, y
+up, z towards the viewer. In its own frame, the bone of a limb points along -y, and the figure faces
++z. Side +1 is the limb at +x, side -1 the limb at -x.
 """
 
 import math
@@ -61,7 +61,7 @@ LEG_POSES: dict[str, tuple[Range, Range, Range, Range]] = {
 
 
 class Posture(NamedTuple):
-    """How legs and spine are held: the leg pair, the forward lean and how often it is drawn."""
+    """Posture of legs and spine: sampling weight, poses of the legs, and range of forward lean."""
 
     weight: float
     legs: tuple[str, str]
@@ -84,36 +84,36 @@ LYING_SHARE = 0.06
 
 
 class Frame(NamedTuple):
-    """A place and an orientation; the columns of `axes` are the local x, y and z."""
+    """Position and orientation. The columns of `axes` are the local x, y and z."""
 
     origin: Array
     axes: Array
 
     def at(self, offset: Point) -> Array:
-        """The camera coordinates of a point given in this frame."""
+        """Camera coordinates of a point in this frame."""
         point: Array = self.origin + self.axes @ np.array(offset)
         return point
 
     def depth(self, length: float) -> float:
-        """How near to the viewer the point `length` down a limb is."""
+        """Depth of the point at distance `length` along a limb. Larger is closer to the viewer."""
         return float(self.at((0.0, -length, 0.0))[2])
 
     def ellipsoid(self, offset: Point, radii: Point) -> Ellipsoid:
-        """The ellipsoid at `offset` with `radii` along the axes of this frame."""
+        """Ellipsoid at `offset` with `radii` along the axes of this frame."""
         return Ellipsoid(self.at(offset), self.axes * radii)
 
     def ball(self, y: float, radius: float, z: float = 0.0) -> Ellipsoid:
-        """The ball at height `y` and `z` to the front."""
+        """Ball at height `y`, and `z` to the front."""
         return self.ellipsoid((0.0, y, z), (radius, radius, radius))
 
     def child(self, offset: Point, turn: Array) -> "Frame":
-        """The frame that starts at `offset` and is turned by `turn` within this one."""
+        """Frame at `offset` in this one, rotated by `turn`."""
         return Frame(self.at(offset), self.axes @ turn)
 
 
 @dataclass(frozen=True)
 class Build:
-    """Proportions of a body: bone lengths in body heights, and factors on girth and head."""
+    """Proportions of a body: bone lengths in body heights, and factors of girth and head."""
 
     upper_arm: float
     forearm: float
@@ -128,7 +128,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Frames of a posed body; limbs are keyed by side."""
+    """Frames of a posed body. Limbs are keyed by side."""
 
     build: Build
     posture: str
@@ -144,7 +144,7 @@ class Skeleton:
 
 
 def turn(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
-    """The rotation by z degrees about z, after y about y, after x about x: [3, 3]."""
+    """Rotation matrix `[3, 3]`, in degrees: first about x, then about y, then about z."""
     (cx, sx), (cy, sy), (cz, sz) = (
         (math.cos(math.radians(a)), math.sin(math.radians(a))) for a in (x, y, z)
     )
@@ -158,7 +158,7 @@ def turn(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Array:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """Draw proportions; about one body in eight is a child's (large head, short legs)."""
+    """Sample proportions. About one body in eight is that of a child (large head, short legs)."""
     child = rng.random() < 0.12
     legs, arms, trunk = rng.normal(1.0, 0.04, 3).clip(0.9, 1.1)
     legs *= 0.85 if child else 1.0
@@ -176,7 +176,7 @@ def draw_build(rng: np.random.Generator) -> Build:
 
 
 def draw_skeleton(rng: np.random.Generator) -> Skeleton:
-    """Draw a build, a viewpoint and a pose, and compute the frames of all bones."""
+    """Sample a build, a viewpoint and a pose, and compute the frames of all bones."""
     build = draw_build(rng)
     name = str(rng.choice(list(POSTURES), p=[p.weight for p in POSTURES.values()]))
     posture = POSTURES[name]
@@ -185,7 +185,7 @@ def draw_skeleton(rng: np.random.Generator) -> Skeleton:
     pelvis = Frame(np.zeros(3), view @ turn(x=0.35 * lean, z=rng.normal(0, 3)))
     spine = turn(x=0.65 * lean, y=rng.normal(0, 10), z=rng.normal(0, 5))
     chest = pelvis.child((0.0, 0.1 * build.trunk, 0.0), spine)
-    # The head makes up for about half of the lean, so that faces look up rather than down.
+    # The head compensates about half of the lean, so that faces look up rather than down.
     nod = turn(x=rng.normal(0, 8) - 0.5 * lean, y=rng.normal(0, 22), z=rng.normal(0, 7))
     head = chest.child((0.0, 0.225 * build.trunk, 0.0), nod)
     arms = {side: _draw_arm(rng, chest, build, side, pose) for side, pose in _arm_poses(rng, name)}
@@ -199,7 +199,7 @@ def draw_skeleton(rng: np.random.Generator) -> Skeleton:
 
 
 def _draw_view(rng: np.random.Generator, posture: str) -> Array:
-    """The turn from the figure to the camera: mostly towards the viewer, mostly upright."""
+    """Rotation from the figure to the camera: mostly towards the viewer, mostly upright."""
     yaw = rng.normal(0, 40) if rng.random() < 0.65 else rng.uniform(-180, 180)
     roll = rng.normal(0, 6)
     if posture in ("stand", "walk", "kick") and rng.random() < LYING_SHARE / 0.5:
@@ -208,7 +208,7 @@ def _draw_view(rng: np.random.Generator, posture: str) -> Array:
 
 
 def _arm_poses(rng: np.random.Generator, posture: str) -> list[tuple[Side, str]]:
-    """One pose for each arm; often the same one for both."""
+    """A pose of each arm, often the same for both."""
     names = list(rng.choice(list(ARM_WEIGHTS), 2, p=list(ARM_WEIGHTS.values())))
     if rng.random() < 0.45 or "crossed" in names:
         names[1] = names[0]

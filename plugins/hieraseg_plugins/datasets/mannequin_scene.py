@@ -1,4 +1,4 @@
-"""Scenery without people: a backdrop, clutter, things that look like limbs, things in front."""
+"""Scenery: backdrop, clutter, objects that look like limbs, and objects in the foreground."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Disc = tuple[float, float, float]
 
 
 def _flat(outline: Array, paint: Paint, angle: float = 0.0) -> Shape:
-    """A background shape whose texture runs at `angle` from its centre."""
+    """A background shape with a texture in direction `angle` from its center."""
     low, high = outline.min(0), outline.max(0)
     axis = np.array([math.sin(angle), math.cos(angle)])
     middle = 0.5 * (low + high)
@@ -22,7 +22,7 @@ def _flat(outline: Array, paint: Paint, angle: float = 0.0) -> Shape:
 
 
 def _hull(discs: Sequence[Disc], corners: int = 24) -> Array:
-    """Outline [corners, 2] of the convex hull of discs (x, y, radius), by support points."""
+    """Outline `[corners, 2]` of the convex hull of discs (x, y, radius), by support points."""
     turns = np.arange(corners) * (2 * math.pi / corners)
     directions = np.stack([np.cos(turns), np.sin(turns)], 1)
     places = np.array(discs)
@@ -32,13 +32,13 @@ def _hull(discs: Sequence[Disc], corners: int = 24) -> Array:
 
 
 def _bar(start: Array, stop: Array, radii: tuple[float, float], paint: Paint) -> Shape:
-    """A tapered rod with round ends, its texture along it."""
+    """A tapered rod with round ends, textured along its axis."""
     outline = _hull([(*start, radii[0]), (*stop, radii[1])])
     return _flat(outline, paint, math.atan2(stop[0] - start[0], stop[1] - start[1]))
 
 
 def _box(low: Array, high: Array, tilt: float = 0.0) -> Array:
-    """The corners of a rectangle turned by `tilt` radians."""
+    """Corners of a rectangle rotated by `tilt` radians."""
     (x, y), middle = 0.5 * (high - low), 0.5 * (high + low)
     c, s = math.cos(tilt), math.sin(tilt)
     corners = np.array([[-x, -y], [x, -y], [x, y], [-x, y]])
@@ -71,7 +71,7 @@ def draw_backdrop(rng: np.random.Generator, frame: Array) -> list[Shape]:
 
 
 def _skyline(rng: np.random.Generator, frame: Array) -> Shape:
-    """Hills, hedges or roofs: everything below a jagged line."""
+    """Hills, hedges or roofs: the area below a jagged line."""
     x = np.linspace(-0.1, 1.1, int(rng.integers(4, 40)))
     y = rng.uniform(0.2, 0.7) + rng.normal(0, 0.05, len(x)) + rng.normal(0, 0.2) * (x - 0.5)
     ridge = np.stack([x, y], 1) * frame
@@ -79,13 +79,13 @@ def _skyline(rng: np.random.Generator, frame: Array) -> Shape:
 
 
 def _surface(rng: np.random.Generator) -> Paint:
-    """A paint for walls and floors: flat, with more noise than cloth."""
+    """A paint of walls and floors: flat, with more noise than cloth."""
     paint = draw_paint(rng, (0.03, 0.25), WALL_PATTERNS)
     return paint._replace(grain=paint.grain * rng.uniform(1, 3))
 
 
 def draw_clutter(rng: np.random.Generator, frame: Array) -> list[Shape]:
-    """Random things behind the people."""
+    """Random objects behind the people."""
     shapes: list[Shape] = []
     for _ in range(int(rng.integers(3, 14))):
         middle, radius = frame * rng.uniform(0, 1, 2), 0.02 + 0.2 * rng.random() ** 2
@@ -102,10 +102,10 @@ def draw_clutter(rng: np.random.Generator, frame: Array) -> list[Shape]:
 
 
 def draw_distractor(rng: np.random.Generator, frame: Array) -> list[Shape]:
-    """Something that could be taken for a limb or a head: a pole, a branch, balloons."""
+    """An object that resembles a limb or a head: a pole, a branch, balloons."""
     paint = draw_paint(rng, (0.02, 0.06), roundness=0.8)
     if rng.random() < 0.4:
-        paint = paint._replace(colour=draw_skin(rng), pattern=PLAIN)
+        paint = paint._replace(color=draw_skin(rng), pattern=PLAIN)
     start = frame * rng.uniform(0, 1, 2)
     radius = rng.uniform(0.01, 0.05)
     kind = rng.random()
@@ -139,7 +139,7 @@ def draw_distractor(rng: np.random.Generator, frame: Array) -> list[Shape]:
 
 
 def draw_foreground(rng: np.random.Generator, frame: Array) -> list[Shape]:
-    """Something in front of everyone: a table, a crate, a plant or a railing."""
+    """An object in front of all people: a table, a crate, a plant or a railing."""
     paint = draw_paint(rng, (0.03, 0.12), WALL_PATTERNS, 0.4)
     kind, x = rng.random(), rng.uniform(0.1, 0.9) * frame[0]
     if kind < 0.35:
