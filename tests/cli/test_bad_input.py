@@ -1,4 +1,4 @@
-"""Data that cannot be used: one clear sentence, exit code 3, and no run folder."""
+"""Data that cannot be used: one sentence, exit code 3, and no run folder."""
 
 import io
 import pickle
@@ -11,9 +11,11 @@ from PIL import Image
 
 from hieraseg.cli import main
 from tests.support.pascal_part import write_pascal_folder
+from tests.support.runs import ROOT
 
-RECIPE = str(Path(__file__).parents[2] / "recipes/pascal_part/lite0_cpu.yaml")
+RECIPE = str(ROOT / "recipes/pascal_part/lite0_cpu.yaml")
 FIRST = "2008_000000"
+Captured = pytest.CaptureFixture[str]
 
 
 def truncate(path: Path) -> None:
@@ -24,8 +26,8 @@ def save_object_array(path: Path) -> None:
     np.save(path, np.array([{"not": "a mask"}], dtype=object), allow_pickle=True)
 
 
-def put(value: int) -> Callable[[Path], None]:
-    """Write a label value into a mask."""
+def set_label(value: int) -> Callable[[Path], None]:
+    """Function that sets the label of a mask's first pixel."""
 
     def change(path: Path) -> None:
         mask = np.load(path)
@@ -48,7 +50,7 @@ CASES: list[tuple[str, Callable[[Path], object], list[str]]] = [
     (f"JPEGImages/{FIRST}.jpg", Path.unlink, [FIRST, "no image"]),
     (f"gt_masks/{FIRST}.npy", Path.unlink, [FIRST, "mask"]),
     (f"gt_masks/{FIRST}.npy", crop, [FIRST, "pixels, but its mask is"]),
-    (f"gt_masks/{FIRST}.npy", put(9), [FIRST, "label 9", "labels 0, 1, 2, 3, 4, 5, 6"]),
+    (f"gt_masks/{FIRST}.npy", set_label(9), [FIRST, "label 9", "only 0, 1, 2, 3, 4, 5, 6"]),
     (f"gt_masks/{FIRST}.npy", save_object_array, [f"{FIRST}.npy", "needs pickle", "np.save"]),
     (f"JPEGImages/{FIRST}.jpg", truncate, [f"{FIRST}.jpg", "damaged"]),
     ("classes.txt", rename_label, ["classes.txt", "'trunk'", "'torso'"]),
@@ -56,7 +58,7 @@ CASES: list[tuple[str, Callable[[Path], object], list[str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("file", "spoil", "said"),
+    ("file", "damage", "expected"),
     CASES,
     ids=[
         "no-list",
@@ -71,26 +73,26 @@ CASES: list[tuple[str, Callable[[Path], object], list[str]]] = [
 )
 def test_bad_file(
     file: str,
-    spoil: Callable[[Path], object],
-    said: list[str],
+    damage: Callable[[Path], object],
+    expected: list[str],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Captured,
 ) -> None:
-    """The sentence names the file and what to do."""
+    """The message names the file and the problem."""
     data = write_pascal_folder(tmp_path / "data")
-    spoil(data / file)
+    damage(data / file)
     out = tmp_path / "runs"
-    words = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
-    assert main(["run", RECIPE, *words, "--out", str(out)]) == 3
+    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    assert main(["run", RECIPE, *overrides, "--out", str(out)]) == 3
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("hieraseg: error: ")
-    for part in said:
+    for part in expected:
         assert part in error
     assert not out.exists()
 
 
-def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The recipe's key is named, as that is what has to change."""
+def test_missing_folder(tmp_path: Path, capsys: Captured) -> None:
+    """The message names the key of the recipe to set."""
     missing = str(tmp_path / "nowhere")
     assert main(["run", RECIPE, "--data.root", missing, "--out", str(tmp_path)]) == 3
     error = capsys.readouterr().err
@@ -98,13 +100,13 @@ def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "set data.root" in error
 
 
-def test_many_bad_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """How many there are, and the first few."""
+def test_many_bad_files(tmp_path: Path, capsys: Captured) -> None:
+    """The message has their number and the first five of them."""
     data = write_pascal_folder(tmp_path / "data", images=12)
     for path in sorted((data / "JPEGImages").iterdir())[:8]:
         truncate(path)
-    words = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
-    assert main(["run", RECIPE, *words, "--out", str(tmp_path / "runs")]) == 3
+    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    assert main(["run", RECIPE, *overrides, "--out", str(tmp_path / "runs")]) == 3
     error = capsys.readouterr().err
     assert "8 of 10 images of split 'train' cannot be used" in error
     assert error.count("is damaged") == 5
@@ -112,26 +114,31 @@ def test_many_bad_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps(print)], ids=repr)
-def test_weights_file_that_is_none(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A weights file is never unpickled into anything but tensors."""
+def test_invalid_weights_file(content: bytes, tmp_path: Path, capsys: Captured) -> None:
+    """A weights file is unpickled into nothing but tensors."""
     weights = tmp_path / "weights.pth"
     weights.write_bytes(content)
     data = write_pascal_folder(tmp_path / "data")
-    words = ["--data.root", str(data), "--data.size", "[64, 64]", "--out", str(tmp_path / "runs")]
-    assert main(["run", RECIPE, *words, "--backbone.weights", str(weights)]) == 2
+    overrides = [
+        "--data.root",
+        str(data),
+        "--data.size",
+        "[64, 64]",
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    assert main(["run", RECIPE, *overrides, "--backbone.weights", str(weights)]) == 2
     assert f"{weights}: cannot be read as weights" in capsys.readouterr().err
 
 
-def test_mask_as_png(tmp_path: Path) -> None:
-    """A folder with PNG masks trains like one with arrays."""
+def test_png_masks(tmp_path: Path) -> None:
+    """Masks can be PNG files instead of arrays."""
     data = write_pascal_folder(tmp_path / "data")
     for path in (data / "gt_masks").iterdir():
         buffer = io.BytesIO()
         Image.fromarray(np.load(path)).save(buffer, "PNG")
         path.with_suffix(".png").write_bytes(buffer.getvalue())
         path.unlink()
-    words = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
-    words += ["--training.batch_size", "4", "--training.max_steps", "1"]
-    assert main(["run", RECIPE, *words, "--out", str(tmp_path / "runs")]) == 0
+    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    overrides += ["--training.batch_size", "4", "--training.max_steps", "1"]
+    assert main(["run", RECIPE, *overrides, "--out", str(tmp_path / "runs")]) == 0

@@ -4,15 +4,18 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hieraseg import Hierarchy, registry
-from hieraseg.cli import main
+from hieraseg.cli import describe, main
 from hieraseg.recipe import load
-from tests.support.components import VALID, fakes  # noqa: F401
+from hieraseg.registry.kinds import find_kind
+from hieraseg.registry.registry import Registry
+from tests.support.components import VALID, OtherLoss, fakes  # noqa: F401
 
 Captured = pytest.CaptureFixture[str]
 
@@ -96,6 +99,15 @@ def test_one_component_as_json(capsys: Captured) -> None:
     assert yaml.safe_load(listed["recipe"]) == {
         "data": {"name": "fake_data", "root": None, "size": [8, 8]}
     }
+
+
+def test_section_of_a_kind_with_many_components() -> None:
+    """Its recipe section is a list with one item."""
+    kind = replace(find_kind("losses"), name="penalties", section="penalties", many=True)
+    penalties = Registry(kind)
+    penalties.register("other_loss")(OtherLoss)
+    section = yaml.safe_load(describe.as_dict(penalties, "other_loss")["recipe"])
+    assert section == {"penalties": [{"name": "other_loss", "delta": 1}]}
 
 
 def test_class_tree_of_a_component(capsys: Captured) -> None:

@@ -123,7 +123,7 @@ def test_batch_that_cannot_be_normalized(tmp_path: Path, capsys: Captured) -> No
     """A batch of one image with one pixel in the last stage has one value per channel."""
     arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--data.size", "[32, 32]"]
     assert main([*arguments, "--training.batch_size", "1"]) == 2
-    assert "raise training.batch_size" in capsys.readouterr().err
+    assert "increase training.batch_size" in capsys.readouterr().err
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
@@ -208,5 +208,5 @@ def test_loss_that_trains_no_class_scores(tmp_path: Path, capsys: Captured) -> N
     overrides = ["--loss", "tree_triplet", "--decoder", "linear"]
     small = [word for word in SMALL if word not in ("--decoder.width", "8")]
     assert main(["run", QUICKSTART, "--out", str(tmp_path), *small, *overrides]) == 2
-    assert "loss: tree_triplet trains an embedding and no class scores" in capsys.readouterr().err
+    assert "loss: tree_triplet trains an embedding but no class scores" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

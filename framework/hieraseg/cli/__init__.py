@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # of torch, which is not imported here
             raise
-        _print_error("out of GPU memory; lower training.batch_size or data.size")
+        _print_error("out of GPU memory; decrease training.batch_size or data.size")
         return HierasegError.exit_code
 
 

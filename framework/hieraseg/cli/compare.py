@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the table, and warn if its rows are not comparable."""
-    from hieraseg import tables
+    from hieraseg.cli import tables
     from hieraseg.compare import compare, differences
 
     rows = compare(arguments.entries, arguments.split, arguments.runs)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hieraseg.cli.tables import as_csv, as_json, as_table
 from hieraseg.compare import Row, differences
-from hieraseg.tables import as_csv, as_json, as_table
 from tests.support.scores import random_case
 from tests.support.trees import Tree
 
