@@ -55,7 +55,7 @@ def compare(
         entries: run folders, folders of run folders, or recipes. A recipe stands for all of its
             finished runs.
         split: split to compare on.
-        runs: folder in which the runs of a recipe are searched.
+        runs: folder to search for the runs of a recipe.
 
     Raises:
         RecipeError: an entry has no finished run, or a run has no scores on the split.

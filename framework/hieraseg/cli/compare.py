@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         type=Path,
         default=Path("runs"),
-        help="folder in which the runs of a recipe are searched (default: runs)",
+        help="folder to search for the runs of a recipe (default: runs)",
     )
     formats = parser.add_mutually_exclusive_group()
     for option, title in _FORMATS.items():

@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> int:
         check = f"hieraseg check {registry.section} {name}{option}"
         commands = [check, f"python -m pytest {files[1]}"]
     paths = [str(file) for file in files]
-    written = [f"wrote {path}" for path in paths]
-    text = "\n    ".join(["\n".join([*written, "", "Next:"]), *commands])
-    print_result(arguments.json, {"files": paths, "next": commands}, text)
+    lines = [f"wrote {path}" for path in paths]
+    lines += ["", "Next:", *(f"    {command}" for command in commands)]
+    print_result(arguments.json, {"files": paths, "next": commands}, "\n".join(lines))
     return 0

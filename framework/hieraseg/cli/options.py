@@ -10,9 +10,9 @@ RECIPE_HELP = "recipe file, or name of an installed recipe"
 KIND_HELP = "kind of component, singular or plural: loss, losses"
 _OVERRIDES = """
 
-Recipe values can be overridden: --section.key VALUE sets one value, as in --training.epochs 3, and
---section NAME selects another component, as in --inference NAME. VALUE is parsed as YAML, as in
-3e-4, [224, 224] or null."""
+Override recipe values with --section.key VALUE, as in --training.epochs 3, and select
+another component with --section NAME, as in --inference NAME. VALUE is parsed as YAML:
+3e-4, [224, 224], null."""
 
 
 def add_command(
@@ -91,7 +91,7 @@ def add_out(parser: ArgumentParser, content: str, default: str | None = None) ->
         type=Path,
         default=default,
         required=default is None,
-        help=f"output folder for {content}{note}",
+        help=f"folder to write {content} to{note}",
     )
 
 
