@@ -7,12 +7,53 @@ from pathlib import Path
 import pytest
 
 from hieraseg.cli import main
+from hieraseg.registry import all_kinds
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+FRAMEWORK = ROOT / "framework" / "hieraseg"
+IMPORTS = """\
+import torch.nn.functional as F
+from hieraseg import IGNORE_INDEX, Loss, registry
+from hieraseg.functional import mean_over_valid
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+"""
+
+
+@pytest.mark.parametrize("path", [*DOCS, ROOT / "README.md"], ids=lambda path: path.name)
+def test_lines_are_short(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not [
+        number for number, line in enumerate(lines, 1) if len(line) > 120 and "|" not in line
+    ]
+
+
+def test_every_room_is_described() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = [path for path in FRAMEWORK.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    rooms += [path for path in FRAMEWORK.glob("*.py") if not path.name.startswith("__")]
+    for room in rooms:
+        assert re.search(rf"`{room.stem}(/|\.py)?`", text), f"{room.name} is not described"
+
+
+def test_every_kind_is_described() -> None:
+    text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    for kind in all_kinds():
+        assert f"`{kind.name}`, section `{kind.section}`" in text
+        for argument in kind.supplied:
+            assert f"`{argument}`" in text
+
+
+def test_the_plugin_of_extending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "leaf_ce.py").write_text(IMPORTS + block)
+    words = ["check", "loss", "leaf_ce", "--plugin", str(tmp_path / "leaf_ce.py")]
+    assert main(words) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", [path for path in DOCS if ">>>" in path.read_text()], ids=str)
 def test_examples_in_documents(path: Path) -> None:
     found = doctest.testfile(str(path), module_relative=False)
     assert found.attempted > 0

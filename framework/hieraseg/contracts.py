@@ -15,10 +15,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 Activation = Literal["softmax", "sigmoid", "leaf_softmax", "sibling_softmax", "descendant_max"]
-"""How logits become scores: `softmax` over the classes of each level; `sigmoid` of each class;
-`leaf_softmax` over the leaves, where the score of a parent is the sum over its leaves;
-`sibling_softmax` over siblings, multiplied by the score of the parent; `descendant_max`, the highest
-sigmoid of a class and its descendants."""
+"""How logits become scores.
+
+* `softmax`: over the classes of each level.
+* `sigmoid`: of each class.
+* `leaf_softmax`: over the leaves; the score of a parent is the sum over its leaves.
+* `sibling_softmax`: over siblings, multiplied by the score of the parent.
+* `descendant_max`: the highest sigmoid of a class and its descendants.
+"""
 
 
 class Prediction(NamedTuple):

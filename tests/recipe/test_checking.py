@@ -110,7 +110,10 @@ OF_SECTIONS = [
         "loss: fake_loss\nlogging: {images: -1}",
         "2: logging.images: must be non-negative, got -1",
     ),
-    ("loss: fake_loss\nlogging: {images: 1.5}", "2: logging.images: expected a non-negative int, got 1.5"),
+    (
+        "loss: fake_loss\nlogging: {images: 1.5}",
+        "2: logging.images: expected a non-negative int, got 1.5",
+    ),
     (
         "loss: fake_loss\nlogging: {imags: 1}",
         "2: logging.imags: logging has no such key, did you mean 'images'?",
@@ -144,7 +147,8 @@ def test_problems_of_sections(path: Path, text: str, expected: str) -> None:
 
 def test_a_fault_of_a_plugin_names_it(path: Path) -> None:
     (found,) = problems(path, VALID, [("loss", "untyped_loss")])
-    assert found.startswith("command line: loss: loss 'untyped_loss' of tests.support.components:UntypedLoss: ")
+    component = "tests.support.components:UntypedLoss"
+    assert found.startswith(f"command line: loss: loss 'untyped_loss' of {component}: ")
 
 
 @pytest.mark.parametrize(

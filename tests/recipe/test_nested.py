@@ -102,7 +102,7 @@ MISTAKES = [
     ("losses:\n  - name: sum_loss\n    losses:\n    - {name: other_loss,\n       delta: 1.5}",
      "7: loss.losses[0].losses[0].delta: expected an int, got 1.5"),
     ("losses: [untyped_loss]", "3: loss.losses[0]: loss 'untyped_loss' of "
-     "recipe_fakes:UntypedLoss: its argument 'delta' has no type: annotate it"),
+     "tests.support.components:UntypedLoss: its argument 'delta' has no type: annotate it"),
     (
         "losses: [{name: other_loss, name: x}]",
         "3: loss.losses[0].name: duplicate key (first on line 3); keep one",

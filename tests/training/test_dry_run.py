@@ -75,7 +75,7 @@ def test_a_recipe_that_can_be_built(capsys: Captured) -> None:
             ["--decoder.inputs", "7"],
             "mine fails in its first step ({file}:28): RuntimeError: Given",
         ),
-        (["--decoder.extra", "1"], "decoder: mine returns logits with [3, 4, 8] channels per level"),
+        (["--decoder.extra", "1"], "decoder: mine returns logits with [3, 4, 8] channels per"),
         (["--decoder.fails", "true"], "({file}:27): RuntimeError: no luck today"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Recipes: read, compose, check, resolve and print them.
+"""Recipes: read, composed from layers, checked, resolved and printed.
 
 >>> recipe = load("recipes/quickstart.yaml", [("training.epochs", "3")])  # doctest: +SKIP
 >>> recipe["loss"].arguments  # doctest: +SKIP
@@ -23,20 +23,20 @@ def load(
     plugins: Sequence[Path] = (),
     require_paths: bool = False,
 ) -> Recipe:
-    """Read a recipe, put it on its base recipes, check it and fill in the defaults.
+    """Read a recipe, merge it with its base recipes and overrides, check it, fill in defaults.
 
     Args:
-        path: of the recipe file, or the name of a shipped one.
-        overrides: dotted key and text as typed on the command line, as in `("loss.gamma", "2")`
-            or `("loss", "tree_min")`; the text is read as YAML.
-        plugins: plugin files of the command line, beside those that the recipe names.
-        require_paths: whether the files and folders that it names must be there.
+        path: path of the recipe file, or the name of a shipped recipe.
+        overrides: dotted key and value of each override of the command line, as in
+            `("loss.gamma", "2")` or `("loss", "tree_min")`; the value is parsed as YAML.
+        plugins: plugin files of the command line, in addition to those of the recipe.
+        require_paths: whether files and folders that the recipe names must exist.
 
     Raises:
-        RecipeError: all problems, one a line, each as `file:line: key: what is wrong`.
-        DataError: nothing is wrong but that the data set's files are not there.
+        RecipeError: all problems, one per line, each as `file:line: key: what is wrong`.
+        DataError: the only problem is that the data set's files do not exist.
     """
-    # Checking needs the components and so torch, which `import hieraseg.recipe` shall not load.
+    # Checking imports components and with them torch, which importing this package does not.
     from hieraseg.recipe.checking import check
     from hieraseg.recipe.plugins import open_plugins
     from hieraseg.registry import plugin_files
@@ -44,7 +44,7 @@ def load(
     path = recipe_file(path)
     sections, named, problems = compose(path, overrides)
     typed = [PluginReference(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
-    # A run folder's recipe comes with copies of its plugin files, which are the ones to use.
+    # A run folder has copies of the plugin files, which take precedence over all others.
     in_run_folder = (path.parent / "provenance.json").is_file()
     files, found = open_plugins([*named, *typed], in_run_folder)
     problems += found
@@ -58,7 +58,7 @@ def load(
 
 
 def _one_per_key(problems: list[Problem]) -> list[str]:
-    """By file and line, then the command line; a value that could not be read stands there once."""
+    """Problems by file and line, then those of the command line; one for each key and place."""
     first: dict[tuple[object, str], Problem] = {}
     for problem in problems:
         first.setdefault((problem.place, problem.key), problem)

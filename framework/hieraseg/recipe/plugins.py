@@ -13,18 +13,21 @@ from hieraseg.registry.files import PluginFile
 def open_plugins(
     named: Sequence[PluginReference], shadow: bool = False
 ) -> tuple[list[PluginFile], list[Problem]]:
-    """The files, each run; and what is wrong with them.
+    """Read and run plugin files.
 
     Args:
-        named: the files, and where they are named.
+        named: paths of the files, and where a recipe or command names them.
         shadow: as in `registry.plugin_files`.
+
+    Returns:
+        The files that could be read, and all problems.
     """
     opened: dict[Path, tuple[PluginFile, PluginReference]] = {}
     problems = []
     for one in named:
         try:
             file = PluginFile.read(one.path)
-            opened.setdefault(file.path.resolve(), (file, one))  # perhaps named twice, by a link
+            opened.setdefault(file.path.resolve(), (file, one))  # a link may name it twice
             file.components()
         except RecipeError as error:
             problems.append(Problem(one.place, one.key, str(error)))

@@ -12,7 +12,6 @@ The kinds are those of the table in `hieraseg.registry.kinds`.
 """
 
 from functools import cache
-from typing import Any
 
 from hieraseg.errors import did_you_mean
 from hieraseg.registry.kinds import Kind, add_kind, all_kinds, find_kind
@@ -58,7 +57,7 @@ def find_registry(word: str) -> Registry:
     return registry_of(find_kind(word))
 
 
-def __getattr__(attribute: str) -> Any:
+def __getattr__(attribute: str) -> Registry:
     registries = by_name()
     if attribute in registries:
         return registries[attribute]
