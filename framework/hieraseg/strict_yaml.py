@@ -229,7 +229,7 @@ def inline(value: Any) -> str:
 
 
 def unquoted(text: str) -> Any:
-    """Value of a text that stands in YAML without quotes."""
+    """Value of a scalar that is written in YAML without quotes."""
     tag = Loader("").resolve(ScalarNode, text, (True, False))
     try:
         return scalar(ScalarNode(tag, text)) if tag in SUPPORTED else text
