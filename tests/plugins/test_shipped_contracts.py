@@ -1,4 +1,4 @@
-"""Every shipped component keeps the contract of its kind (see `hieraseg.testing`)."""
+"""Contract tests of every shipped component (see `hieraseg.testing`)."""
 
 import inspect
 import os
@@ -29,27 +29,27 @@ COMPILE = "test_compiled_matches_eager"
 
 @pytest.fixture(autouse=True)
 def compiled_elsewhere(request: pytest.FixtureRequest) -> None:
-    """torch.compile would trace the shape checks of each function too, which takes minutes."""
+    """torch.compile would also trace the shape checks of each function, which takes minutes."""
     if request.node.originalname == COMPILE and "shape_checks" in sys.modules:
-        pytest.skip("done by test_compiled_components")
+        pytest.skip("checked by test_compiled_components")
 
 
 def test_compiled_components() -> None:
-    """The suites' tests of torch.compile, in a process without shape checks."""
-    words = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", COMPILE, str(HERE)]
+    """Run the suites' tests of torch.compile in a process without shape checks."""
+    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", COMPILE, str(HERE)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *options], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
 
 
-# Losses. Lists of weights are of the suite's main tree, which has three levels.
+# Losses. Lists of weights fit the suite's main tree, which has three levels.
 
 
 class ShippedLoss(LossContract):
-    """A perfect prediction costs nothing, a wrong one a good deal."""
+    """A perfect prediction has a loss of zero."""
 
     least = 0.0
     margin = 0.5
@@ -70,7 +70,7 @@ class TestFocal(ShippedLoss):
 
 class TestHSSN(ShippedLoss):
     component = registry.losses.get("hssn")
-    least = None  # its region mutual information is negative, and its embedding random
+    least = None  # region mutual information is negative, and the embedding is random
 
 
 class TestHXE(ShippedLoss):
@@ -106,7 +106,7 @@ class TestMaxConstraint(ShippedLoss):
 
 class TestRMI(ShippedLoss):
     component = registry.losses.get("rmi")
-    least = None  # the log of what is left unexplained, which is negative
+    least = None  # the log of the conditional variance, which is negative
 
 
 class TestSoftLabels(ShippedLoss):
@@ -166,7 +166,7 @@ class TestSkip(DecoderContract):
     settings = ({"width": 8},)
 
 
-# Class trees and data.
+# Hierarchies and data sets.
 
 
 class TestADE20K(HierarchyContract):
@@ -235,11 +235,11 @@ class TestPascalPart(DatasetContract):
         return super().build({**arguments, "root": str(self.root)}, **supplied)
 
 
-# Answers and training.
+# Inference rules, optimizers and schedules.
 
 
 class Coherent(InferenceContract):
-    """A rule that always answers a path."""
+    """A rule whose predictions are always paths."""
 
     coherent = True
 
@@ -286,7 +286,6 @@ class TestPoly(ScheduleContract):
 
 @pytest.mark.parametrize("kind", registry.by_name())
 def test_every_shipped_component_has_its_suite(kind: str) -> None:
-    """A component that is registered is checked here."""
     checked = [
         suite.component
         for suite in list(globals().values())
@@ -303,6 +302,6 @@ def test_every_shipped_component_has_its_suite(kind: str) -> None:
 
 
 def test_every_kind_has_a_suite() -> None:
-    """So that `hieraseg check` knows one for each."""
+    """`hieraseg check` needs a suite for each kind."""
     for one in registry.by_name().values():
         assert issubclass(one.kind.load_suite(), ComponentContract)

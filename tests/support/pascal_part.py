@@ -1,4 +1,4 @@
-"""A tiny folder in the layout of Pascal-Part, generated."""
+"""A tiny generated folder in the layout of Pascal-Part."""
 
 from pathlib import Path
 
@@ -15,14 +15,17 @@ def write_pascal_folder(
     size: tuple[int, int] = (48, 40),
     seed: int = 0,
 ) -> Path:
-    """Write the folder; every file differs a little from `size` (height, width), and has all parts.
+    """Write a data set folder. Every mask has all parts, and sizes of images differ slightly.
 
     Args:
-        root: the folder; made where it does not exist.
-        images: ids in `train_id.txt`, of which 2400 / 2826 are the split `train`.
-        holdout: ids in `val_id.txt`.
+        root: folder to create.
+        images: number of ids in `train_id.txt`, of which 2400 / 2826 are the split `train`.
+        holdout: number of ids in `val_id.txt`.
         size: height and width of the first image.
-        seed: of the pictures.
+        seed: seed of the images.
+
+    Returns:
+        The folder.
     """
     (root / "JPEGImages").mkdir(parents=True)
     (root / "gt_masks").mkdir()
@@ -31,10 +34,10 @@ def write_pascal_folder(
     for number, id in enumerate(ids):
         height, width = size[0] + number % 3 * 2, size[1] + number % 2 * 6
         mask = _mask(height, width, rng)
-        colours = rng.integers(0, 256, (len(CLASSES), 3))
-        pixels = colours[mask] + rng.normal(0, 8, (height, width, 3))
-        picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        picture.save(root / "JPEGImages" / f"{id}.jpg", quality=95)
+        colors = rng.integers(0, 256, (len(CLASSES), 3))
+        pixels = colors[mask] + rng.normal(0, 8, (height, width, 3))
+        image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        image.save(root / "JPEGImages" / f"{id}.jpg", quality=95)
         np.save(root / "gt_masks" / f"{id}.npy", mask)
     write_list(root / "classes.txt", [f"{i}: {name}" for i, name in enumerate(CLASSES)])
     write_list(root / "train_id.txt", ids[:images])
@@ -43,16 +46,16 @@ def write_pascal_folder(
 
 
 def write_list(path: Path, lines: list[str]) -> None:
-    """A text file as Pascal-Part has them: CRLF between the lines, none at the end."""
+    """Write a text file like those of Pascal-Part: CRLF between lines, and none at the end."""
     path.write_bytes("\r\n".join(lines).encode())
 
 
 def _mask(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A figure of all six parts at a random place, on background."""
+    """A figure with all six parts at a random position, on background."""
     mask = np.zeros((height, width), np.uint8)
     top, left = int(rng.integers(0, height // 6 + 1)), int(rng.integers(0, width // 4 + 1))
     tall, wide = height * 3 // 4, width * 2 // 3
-    # label, and top, bottom, left and right as shares of the figure
+    # Label, and top, bottom, left and right as fractions of the figure.
     boxes = (
         (4, 0.0, 0.2, 0.35, 0.65),
         (2, 0.2, 0.55, 0.25, 0.75),

@@ -1,4 +1,4 @@
-"""The drawn people: what they promise about pictures, masks, splits and settings."""
+"""Mannequins: images, masks, splits and arguments."""
 
 from functools import lru_cache
 
@@ -13,24 +13,24 @@ PARTS = range(1, 7)
 
 @lru_cache
 def sample(count: int = 60) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images [n, H, W, 3] and masks [n, H, W] of the first training pictures."""
+    """The first training images `[n, H, W, 3]` and their masks `[n, H, W]`."""
     data = Mannequins()
     ids = data.ids("train")[:count]
     return np.stack([data.image(id) for id in ids]), np.stack([data.mask(id) for id in ids])
 
 
-def test_the_same_settings_draw_the_same_pictures_in_any_order() -> None:
+def test_images_do_not_depend_on_the_order_of_reading() -> None:
     first, second = Mannequins(size=(48, 64)), Mannequins(size=(48, 64))
     ids = first.ids("val")[:6]
     drawn = {id: (first.image(id), first.mask(id)) for id in ids}
     for id in first.ids("train")[:30]:
-        first.image(id)  # more pictures than are kept, so that those of `ids` are drawn anew
+        first.image(id)  # more images than are cached, so that those of `ids` are drawn again
     for id in reversed(ids):
         np.testing.assert_array_equal(second.image(id), drawn[id][0])
         np.testing.assert_array_equal(second.mask(id), drawn[id][1])
 
 
-def test_changing_a_returned_array_does_not_change_the_picture() -> None:
+def test_returned_arrays_are_copies() -> None:
     data = Mannequins(size=(32, 32))
     for read in (data.image, data.mask):
         before = read("train-00001").copy()
@@ -38,14 +38,14 @@ def test_changing_a_returned_array_does_not_change_the_picture() -> None:
         np.testing.assert_array_equal(read("train-00001"), before)
 
 
-def test_another_seed_draws_other_people() -> None:
+def test_seeds_give_different_images() -> None:
     one, other = Mannequins(size=(64, 64)), Mannequins(size=(64, 64), seed=1)
     for id in one.ids("train")[:5]:
         assert (one.mask(id) != other.mask(id)).mean() > 0.02
         assert np.abs(one.image(id).astype(int) - other.image(id)).mean() > 5
 
 
-def test_splits_share_neither_ids_nor_pictures() -> None:
+def test_splits_share_neither_ids_nor_images() -> None:
     data = Mannequins(size=(32, 32), train_images=12, val_images=8, holdout_images=5)
     ids = [id for split in data.splits for id in data.ids(split)]
     assert [len(data.ids(split)) for split in ("train", "val", "holdout")] == [12, 8, 5]
@@ -54,14 +54,14 @@ def test_splits_share_neither_ids_nor_pictures() -> None:
     assert len({data.mask(id).tobytes() for id in ids}) == 25
 
 
-def test_a_longer_split_starts_with_the_pictures_of_the_shorter_one() -> None:
+def test_longer_split_starts_with_the_images_of_the_shorter_one() -> None:
     short, long = Mannequins((32, 32), val_images=3), Mannequins((32, 32), val_images=30)
     assert long.ids("val")[:3] == short.ids("val")
     np.testing.assert_array_equal(short.image("val-00002"), long.image("val-00002"))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 57), (128, 128), (101, 67), (384, 512), (300, 32)])
-def test_pictures_have_the_size_and_type_asked_for(size: tuple[int, int]) -> None:
+def test_images_and_masks_have_the_given_size(size: tuple[int, int]) -> None:
     data = Mannequins(size=size)
     assert data.size == size
     for id in data.ids("train")[:2]:
@@ -72,7 +72,7 @@ def test_pictures_have_the_size_and_type_asked_for(size: tuple[int, int]) -> Non
         assert image.std() > 8
 
 
-def test_every_picture_shows_a_person_and_the_parts_are_balanced_as_in_photographs() -> None:
+def test_every_image_has_a_person_and_parts_are_balanced_as_in_photographs() -> None:
     _, masks = sample()
     assert set(np.unique(masks)) == set(range(7))
     share = np.array([(masks == label).mean() for label in range(7)])
@@ -84,16 +84,16 @@ def test_every_picture_shows_a_person_and_the_parts_are_balanced_as_in_photograp
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_each_part_is_seen_in_many_pictures_but_not_always_wholly(part: int) -> None:
+def test_each_part_is_visible_in_many_images_with_varying_area(part: int) -> None:
     _, masks = sample()
     area = (masks == part).sum((1, 2))
     assert (area >= 20).mean() > 0.5
     assert area.std() > 0.4 * area.mean()
 
 
-def test_people_stand_in_many_places_and_sizes() -> None:
+def test_people_have_many_positions_and_sizes() -> None:
     _, masks = sample()
-    # A constant guess, the commonest label at each place, must not find the people.
+    # The most frequent label at each position must not predict people.
     common = np.argmax([(masks == label).sum(0) for label in range(7)], axis=0)
     assert (common > 0).mean() < 0.2
     fill = (masks > 0).mean((1, 2))
@@ -101,7 +101,7 @@ def test_people_stand_in_many_places_and_sizes() -> None:
     assert fill.max() > 0.45
 
 
-def test_a_larger_size_shows_the_same_scene() -> None:
+def test_larger_size_shows_the_same_scene() -> None:
     small, large = Mannequins(size=(64, 48)), Mannequins(size=(256, 192))
     for id in small.ids("train")[:6]:
         a, b = small.mask(id), large.mask(id)[2::4, 2::4]
@@ -112,7 +112,7 @@ def test_a_larger_size_shows_the_same_scene() -> None:
         assert np.abs(small.image(id) - block).mean() < 14
 
 
-def test_colour_does_not_give_the_part_away() -> None:
+def test_color_does_not_reveal_the_part() -> None:
     images, masks = sample()
     pixels, labels = images[masks > 0].astype(float), masks[masks > 0]
     half = len(labels) // 2
@@ -126,11 +126,11 @@ def test_colour_does_not_give_the_part_away() -> None:
 
 def test_mask_edges_lie_on_image_edges() -> None:
     images, masks = sample()
-    grey = images.mean(3)
-    contrast = np.abs(np.diff(grey, axis=2)), np.abs(np.diff(grey, axis=1))
+    gray = images.mean(3)
+    contrast = np.abs(np.diff(gray, axis=2)), np.abs(np.diff(gray, axis=1))
 
     def strength(shift: int) -> float:
-        """Mean contrast across the outlines of people in masks shifted by some pixels."""
+        """Mean contrast across the outlines of people in masks that are shifted by some pixels."""
         people = np.roll(masks, (shift, shift), (1, 2)) > 0
         edges = people[:, :, 1:] != people[:, :, :-1], people[:, 1:] != people[:, :-1]
         return float(np.mean([c[e].mean() for c, e in zip(contrast, edges, strict=True)]))
@@ -140,7 +140,7 @@ def test_mask_edges_lie_on_image_edges() -> None:
     assert all(aligned > 1.4 * strength(shift) for shift in (-4, 4))
 
 
-def test_the_fingerprint_changes_with_all_that_changes_the_pictures() -> None:
+def test_fingerprint_changes_with_the_images() -> None:
     assert Mannequins().fingerprint("train") == Mannequins().fingerprint("train")
     prints = [
         Mannequins().fingerprint("train"),
@@ -158,7 +158,7 @@ def test_the_fingerprint_changes_with_all_that_changes_the_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"size": (16, 128)}, "size must be at least 32, got 16"),
         ({"size": (128, 31)}, "size must be at least 32, got 31"),
@@ -168,16 +168,16 @@ def test_the_fingerprint_changes_with_all_that_changes_the_pictures() -> None:
         ({"seed": -1}, "seed must be non-negative, got -1"),
     ],
 )
-def test_bad_settings_are_refused_with_the_fix(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_arguments_out_of_range(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Mannequins(**settings)  # type: ignore[arg-type]
 
 
-def test_unknown_splits_and_ids_are_refused_with_the_fix() -> None:
+def test_unknown_splits_and_ids() -> None:
     data = Mannequins(train_images=5)
-    for ask in (data.ids, data.fingerprint):
+    for method in (data.ids, data.fingerprint):
         with pytest.raises(ValueError, match="train, val, holdout"):
-            ask("test")
+            method("test")
     for id in ("train-00005", "test-00000", "train-1", "train", ""):
         with pytest.raises(ValueError, match=r"ids\(split\)"):
             data.image(id)

@@ -1,4 +1,4 @@
-"""The Pascal-Part folder: its splits, and one clear sentence for each way it can be broken."""
+"""The Pascal-Part data set: its splits, and the error messages for broken folders."""
 
 import os
 import pickle
@@ -29,8 +29,8 @@ def _open(root: Path, train_images: int | None = None) -> PascalPart:
     return PascalPart(pascal_part(), str(root), (24, 32), train_images)
 
 
-def _refusal(act: Callable[[], object]) -> str:
-    """The sentence of the DataError."""
+def _error(act: Callable[[], object]) -> str:
+    """Message of the DataError."""
     with pytest.raises(DataError) as caught:
         act()
     assert caught.value.exit_code == 3
@@ -57,7 +57,7 @@ def test_the_reference_split_is_2400_of_2826(root: Path) -> None:
     assert _open(root).ids("val") == listed[2400:]
 
 
-def test_a_list_of_two_has_one_image_in_each_split(root: Path) -> None:
+def test_list_of_two_has_one_image_in_each_split(root: Path) -> None:
     write_list(root / "train_id.txt", [FIRST, "2008_000001"])
     assert _open(root).ids("train") == [FIRST]
     assert _open(root).ids("val") == ["2008_000001"]
@@ -71,36 +71,36 @@ def test_image_and_mask(root: Path) -> None:
     assert image.dtype == mask.dtype == np.uint8
     assert set(np.unique(mask)) == set(range(7))
     torso = image[mask == 2].astype(float)
-    assert torso.std(axis=0).max() < 40, "the picture's colours lie where the mask says"
+    assert torso.std(axis=0).max() < 40, "colors of the image match the mask"
 
 
-def test_a_grey_jpeg_is_rgb(root: Path) -> None:
+def test_grayscale_jpeg_is_read_as_rgb(root: Path) -> None:
     Image.fromarray(np.full((48, 40), 90, np.uint8)).save(root / "JPEGImages" / f"{FIRST}.jpg")
     assert _open(root).image(FIRST).shape == (48, 40, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_png_masks_beside_arrays(root: Path, mode: str) -> None:
+def test_png_masks(root: Path, mode: str) -> None:
     dataset = _open(root)
     expected = dataset.mask(FIRST)
-    picture = Image.fromarray(expected)
+    image = Image.fromarray(expected)
     if mode == "P":
-        picture.putpalette([value % 256 for value in range(40, 808)])
-    picture.save(root / "gt_masks" / f"{FIRST}.png")
+        image.putpalette([value % 256 for value in range(40, 808)])
+    image.save(root / "gt_masks" / f"{FIRST}.png")
     (root / "gt_masks" / f"{FIRST}.npy").unlink()
     assert Image.open(root / "gt_masks" / f"{FIRST}.png").mode == mode
     np.testing.assert_array_equal(dataset.mask(FIRST), expected)
     assert FIRST in dataset.ids("train")
-    assert dataset.mask("2008_000001").shape == (50, 46), "the others are arrays still"
+    assert dataset.mask("2008_000001").shape == (50, 46), "the others are still arrays"
 
 
-def test_integer_arrays_of_another_width_are_masks(root: Path) -> None:
+def test_masks_of_other_integer_types(root: Path) -> None:
     path = root / "gt_masks" / f"{FIRST}.npy"
     np.save(path, np.load(path).astype(np.int64))
     assert _open(root).mask(FIRST).dtype == np.uint8
 
 
-def test_the_store_of_a_split(root: Path) -> None:
+def test_store_of_a_split(root: Path) -> None:
     store = open_store(_open(root), "train", pascal_part())
     assert store.images.shape == (10, 24, 32, 3)
     assert set(np.unique(store.masks)) == set(range(7))
@@ -135,49 +135,49 @@ LISTS = {
 
 
 @pytest.mark.parametrize("case", LISTS)
-def test_a_broken_list_is_one_sentence(root: Path, case: str) -> None:
-    change, what, fix = LISTS[case]
+def test_broken_lists(root: Path, case: str) -> None:
+    change, problem, fix = LISTS[case]
     change(root)
-    message = _refusal(lambda: _open(root).ids("train"))
-    assert what in message
+    message = _error(lambda: _open(root).ids("train"))
+    assert problem in message
     assert fix in message
     assert message.startswith(f"{root}/train_id.txt: ")
     assert "\n" not in message
 
 
-def test_many_missing_files_are_counted(root: Path) -> None:
+def test_many_missing_files(root: Path) -> None:
     for number in range(8):
         (root / "gt_masks" / f"2008_{number:06}.npy").unlink()
-    message = _refusal(lambda: _open(root).ids("train"))
+    message = _error(lambda: _open(root).ids("train"))
     assert "8 ids have no image or mask" in message
     assert "... and 3 more" in message
     assert message.count("gt_masks/") == 5
 
 
-def test_missing_folders_are_named(root: Path, tmp_path: Path) -> None:
-    message = _refusal(lambda: _open(tmp_path / "nowhere"))
+def test_missing_folders(root: Path, tmp_path: Path) -> None:
+    message = _error(lambda: _open(tmp_path / "nowhere"))
     assert message.startswith(f"{tmp_path}/nowhere: no such data folder")
     assert "set data.root" in message
     (root / "gt_masks").rename(root / "masks")
-    message = _refusal(lambda: _open(root).ids("train"))
+    message = _error(lambda: _open(root).ids("train"))
     assert message.startswith(f"{root}/gt_masks: no such folder")
 
 
-def test_a_split_without_ids_is_named(root: Path) -> None:
-    message = _refusal(lambda: _open(root, train_images=12).ids("val"))
+def test_empty_split(root: Path) -> None:
+    message = _error(lambda: _open(root, train_images=12).ids("val"))
     assert "has no ids left for the split 'val'" in message
     assert "set data.train_images lower" in message
     write_list(root / "val_id.txt", [])
-    assert f"{root}/val_id.txt: has no ids" in _refusal(lambda: _open(root).ids("holdout"))
+    assert f"{root}/val_id.txt: has no ids" in _error(lambda: _open(root).ids("holdout"))
 
 
-def test_an_unknown_split_is_named(root: Path) -> None:
-    message = _refusal(lambda: _open(root).ids("test"))
+def test_unknown_split(root: Path) -> None:
+    message = _error(lambda: _open(root).ids("test"))
     assert "no split 'test'; it has train, val, holdout" in message
 
 
 @pytest.mark.parametrize("value", [0, -3])
-def test_values_out_of_range(root: Path, value: int) -> None:
+def test_arguments_out_of_range(root: Path, value: int) -> None:
     with pytest.raises(ValueError, match="train_images must be positive, got"):
         _open(root, train_images=value)
     with pytest.raises(ValueError, match="size must be positive, got"):
@@ -185,14 +185,14 @@ def test_values_out_of_range(root: Path, value: int) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 100, -30])
-def test_a_truncated_jpeg_is_one_sentence(root: Path, keep: int) -> None:
+def test_truncated_jpeg(root: Path, keep: int) -> None:
     path = root / IMAGE
     path.write_bytes(path.read_bytes()[:keep])
-    message = _refusal(lambda: _open(root).image(FIRST))
+    message = _error(lambda: _open(root).image(FIRST))
     assert message.startswith(f"{path}: is damaged (")
     assert "copy the file again" in message
-    # At the store's build too, which reads all before it says which are bad.
-    assert _refusal(lambda: open_store(_open(root), "train", pascal_part())) == message
+    # Building the store reports it too.
+    assert _error(lambda: open_store(_open(root), "train", pascal_part())) == message
 
 
 def _bytes_of_npz(tmp_path: Path) -> bytes:
@@ -200,7 +200,7 @@ def _bytes_of_npz(tmp_path: Path) -> bytes:
     return (tmp_path / "many.npz").read_bytes()
 
 
-def test_what_is_no_array_is_one_sentence(root: Path, tmp_path: Path) -> None:
+def test_damaged_arrays(root: Path, tmp_path: Path) -> None:
     path = root / MASK
     whole = path.read_bytes()
     unclosed = whole.replace(b"(48, 40), }", b"(48, 40,  }")
@@ -208,24 +208,24 @@ def test_what_is_no_array_is_one_sentence(root: Path, tmp_path: Path) -> None:
     damaged = [b"", b"hello", b"PK\x03\x04", whole[:-7], whole[:30], unclosed]
     for content in (*damaged, pickle.dumps([1, 2]), _bytes_of_npz(tmp_path)):
         path.write_bytes(content)
-        message = _refusal(lambda: _open(root).mask(FIRST))
+        message = _error(lambda: _open(root).mask(FIRST))
         assert message.startswith(f"{path}: cannot be read (")
         assert "np.save" in message
 
 
-def test_an_array_that_needs_pickle_is_refused(root: Path, tmp_path: Path) -> None:
+def test_arrays_are_never_unpickled(root: Path, tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[object, ...]:
             return os.mkdir, (str(tmp_path / "executed"),)
 
     np.save(root / MASK, np.array([[Payload()]], dtype=object), allow_pickle=True)
-    message = _refusal(lambda: _open(root).mask(FIRST))
+    message = _error(lambda: _open(root).mask(FIRST))
     assert message.startswith(f"{root / MASK}: cannot be read (it needs pickle)")
     assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize(
-    ("array", "what"),
+    ("array", "problem"),
     [
         (np.zeros((48, 40, 3), np.uint8), "uint8 array of shape (48, 40, 3)"),
         (np.zeros((48, 40), np.float32), "float32 array of shape (48, 40)"),
@@ -233,33 +233,33 @@ def test_an_array_that_needs_pickle_is_refused(root: Path, tmp_path: Path) -> No
         (np.full((48, 40), 256, np.int32), "labels must be in 0..255"),
     ],
 )
-def test_an_array_that_is_no_mask_is_refused(root: Path, array: np.ndarray, what: str) -> None:
+def test_arrays_that_are_not_masks(root: Path, array: np.ndarray, problem: str) -> None:
     np.save(root / MASK, array)
-    message = _refusal(lambda: _open(root).mask(FIRST))
+    message = _error(lambda: _open(root).mask(FIRST))
     assert message.startswith(f"{root / MASK}: ")
-    assert what in message
+    assert problem in message
 
 
-def test_a_coloured_png_is_no_mask(root: Path) -> None:
+def test_rgb_png_is_not_a_mask(root: Path) -> None:
     (root / MASK).unlink()
     path = root / "gt_masks" / f"{FIRST}.png"
     Image.fromarray(np.zeros((48, 40, 3), np.uint8)).save(path)
-    message = _refusal(lambda: _open(root).mask(FIRST))
+    message = _error(lambda: _open(root).mask(FIRST))
     assert message.startswith(f"{path}: an image of mode RGB is not a mask")
     assert "save label values as a grayscale or palette PNG" in message
 
 
-def test_a_mask_of_another_size_fails_the_build(root: Path) -> None:
+def test_mask_of_another_size(root: Path) -> None:
     np.save(root / MASK, np.zeros((40, 48), np.uint8))
-    message = _refusal(lambda: open_store(_open(root), "train", pascal_part()))
+    message = _error(lambda: open_store(_open(root), "train", pascal_part()))
     assert message.startswith(f"{FIRST}: the image is 40x48 pixels, but its mask is 48x40")
 
 
-def test_an_unknown_label_fails_the_build(root: Path) -> None:
+def test_unknown_label(root: Path) -> None:
     mask = np.load(root / MASK)
     mask[0, 0] = 7
     np.save(root / MASK, mask)
-    message = _refusal(lambda: open_store(_open(root), "train", pascal_part()))
+    message = _error(lambda: open_store(_open(root), "train", pascal_part()))
     assert message.startswith(f"{FIRST}: the mask has the label 7, but the hierarchy")
 
 
@@ -279,55 +279,53 @@ CLASS_FILES = {
 
 @pytest.mark.parametrize("case", CLASS_FILES)
 def test_classes_that_disagree_with_the_hierarchy(root: Path, case: str) -> None:
-    lines, what = CLASS_FILES[case]
+    lines, problem = CLASS_FILES[case]
     write_list(root / "classes.txt", lines)
-    message = _refusal(lambda: _open(root))
+    message = _error(lambda: _open(root))
     assert message.startswith(f"{root}/classes.txt:")
-    assert what in message
+    assert problem in message
     assert "\n" not in message
 
 
-def test_another_hierarchy_is_refused(root: Path) -> None:
+def test_another_hierarchy(root: Path) -> None:
     other = Hierarchy.from_tree(["background", "head"])
-    assert "label 1 is 'low_hand' here, but 'head'" in _refusal(
-        lambda: PascalPart(other, str(root))
-    )
+    assert "label 1 is 'low_hand' here, but 'head'" in _error(lambda: PascalPart(other, str(root)))
 
 
-def test_both_names_of_the_background_are_known(root: Path) -> None:
+def test_names_of_the_background(root: Path) -> None:
     write_list(root / "classes.txt", ["0: background", *RENAMED[1:]])
     assert len(_open(root).ids("train")) == 10
     write_list(root / "classes.txt", RENAMED[1:])
     assert len(_open(root).ids("train")) == 10
 
 
-def test_the_fingerprint_changes_with_the_files(root: Path) -> None:
-    made = [_open(root).fingerprint("train")]
-    assert _open(root).fingerprint("train") == made[0], "and only with them"
-    made.append(_open(root).fingerprint("val"))
-    made.append(_open(root, train_images=9).fingerprint("train"))
+def test_fingerprint_changes_with_the_files(root: Path) -> None:
+    found = [_open(root).fingerprint("train")]
+    assert _open(root).fingerprint("train") == found[0]
+    found.append(_open(root).fingerprint("val"))
+    found.append(_open(root, train_images=9).fingerprint("train"))
     for name in (IMAGE, MASK):
         path = root / name
         status = path.stat()
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        made.append(_open(root).fingerprint("train"))
+        found.append(_open(root).fingerprint("train"))
         path.write_bytes(path.read_bytes() + b"\0")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        made.append(_open(root).fingerprint("train"))
+        found.append(_open(root).fingerprint("train"))
     ids = (root / "train_id.txt").read_text().split()
     write_list(root / "train_id.txt", [ids[1], ids[0], *ids[2:]])
-    made.append(_open(root).fingerprint("train"))
-    assert len(set(made)) == len(made)
+    found.append(_open(root).fingerprint("train"))
+    assert len(set(found)) == len(found)
 
 
-def test_a_file_outside_the_split_leaves_its_fingerprint(root: Path) -> None:
+def test_fingerprint_ignores_files_of_other_splits(root: Path) -> None:
     before = _open(root).fingerprint("train")
     os.utime(root / "gt_masks" / "2008_000011.npy", ns=(0, 0))
     assert _open(root).fingerprint("train") == before
 
 
 @pytest.mark.real_data
-def test_the_real_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = os.environ.get("HIERASEG_PASCAL_PART")
     if not root:
         pytest.skip("HIERASEG_PASCAL_PART is not set")

@@ -1,4 +1,4 @@
-"""The embedding that decoders offer to losses which train one."""
+"""The embedding of decoders, for losses that train one."""
 
 import inspect
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from hieraseg import Hierarchy, registry
 
 CHANNELS = [8, 12, 16]
-OFFERING = ["linear", "skip"]
-every_decoder = pytest.mark.parametrize("decoder", OFFERING)
+DECODERS = ["linear", "skip"]
+every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
 def pyramid() -> list[Tensor]:
@@ -28,17 +28,15 @@ def build(decoder: str, **settings: int) -> torch.nn.Module:
 
 @every_decoder
 @pytest.mark.parametrize("training", [True, False])
-def test_an_embedding_has_length_one_at_the_last_stages_stride(
-    decoder: str, training: bool
-) -> None:
+def test_embedding_has_unit_length_at_the_last_stages_stride(decoder: str, training: bool) -> None:
     prediction = build(decoder, embedding_channels=6).train(training)(pyramid())
     assert prediction.embedding.shape == (2, 6, 4, 5)
     assert torch.allclose(prediction.embedding.norm(dim=1), torch.ones(2, 4, 5), atol=1e-6)
-    assert prediction.embedding.flatten(2).std(2).gt(1e-3).all()  # it tells pixels apart
+    assert prediction.embedding.flatten(2).std(2).gt(1e-3).all()  # differs between pixels
 
 
 @every_decoder
-def test_an_embedding_has_length_one_under_autocast(decoder: str) -> None:
+def test_embedding_has_unit_length_under_autocast(decoder: str) -> None:
     model = build(decoder, embedding_channels=6)
     with torch.autocast("cpu", torch.bfloat16):
         embedding = model(pyramid()).embedding
@@ -46,21 +44,23 @@ def test_an_embedding_has_length_one_under_autocast(decoder: str) -> None:
 
 
 @every_decoder
-def test_nothing_is_added_where_no_embedding_is_asked_for(decoder: str) -> None:
-    plain, offering = build(decoder), build(decoder, embedding_channels=6)
-    shared = {key: value for key, value in offering.state_dict().items() if "projection" not in key}
+def test_no_layers_are_added_without_embedding(decoder: str) -> None:
+    plain, embedding = build(decoder), build(decoder, embedding_channels=6)
+    shared = {
+        key: value for key, value in embedding.state_dict().items() if "projection" not in key
+    }
     assert plain.state_dict().keys() == shared.keys()
     assert all(torch.equal(value, shared[key]) for key, value in plain.state_dict().items())
     assert plain(pyramid()).embedding is None
-    # Two convolutions with biases, and the scale and shift of a batch normalisation.
+    # Two convolutions with biases, and the scale and shift of a batch normalization.
     added = (16 * 16 + 16) + 2 * 16 + (16 * 6 + 6)
-    assert sum(p.numel() for p in offering.parameters()) == added + sum(
+    assert sum(p.numel() for p in embedding.parameters()) == added + sum(
         p.numel() for p in plain.parameters()
     )
 
 
 @every_decoder
-def test_the_embedding_is_made_of_the_last_stage_by_the_projection_alone(decoder: str) -> None:
+def test_embedding_depends_only_on_the_last_stage_and_the_projection(decoder: str) -> None:
     model = build(decoder, embedding_channels=6)
     features = [level.requires_grad_() for level in pyramid()]
     embedding = model(features).embedding
@@ -72,14 +72,14 @@ def test_the_embedding_is_made_of_the_last_stage_by_the_projection_alone(decoder
     reached = [gradient is not None and bool(gradient.any()) for gradient in gradients]
     assert reached[:3] == [False, False, True]
     for (name, parameter), is_reached in zip(named.items(), reached[3:], strict=True):
-        # A bias before a batch normalisation has none to speak of: the mean is taken away.
+        # Except biases before a batch normalization, which subtracts the mean.
         if parameter.ndim > 1:
             assert is_reached == ("projection" in name), name
 
 
 @every_decoder
 @pytest.mark.parametrize("loss", ["tree_triplet", "hssn"])
-def test_a_loss_and_a_decoder_agree_on_the_channels(decoder: str, loss: str) -> None:
+def test_loss_and_decoder_agree_on_the_channels(decoder: str, loss: str) -> None:
     hierarchy = Hierarchy.from_tree({"x": ["a", "b"], "y": ["c"]})
     criterion = registry.losses.get(loss)(hierarchy=hierarchy, channels=6)
     model = build(decoder, embedding_channels=criterion.embedding_channels)
@@ -93,7 +93,7 @@ def test_a_loss_and_a_decoder_agree_on_the_channels(decoder: str, loss: str) -> 
     assert gradient.ne(0).any()
 
 
-def test_the_published_embedding_has_256_channels() -> None:
+def test_published_embedding_has_256_channels() -> None:
     for loss in ("tree_triplet", "hssn"):
         factory = registry.losses.get(loss)
         assert inspect.signature(factory).parameters["channels"].default == 256

@@ -1,4 +1,4 @@
-"""The shipped class trees against facts taken from their sources, apart from their YAML files."""
+"""The shipped class trees, compared with facts from their sources."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ COCO_GROUP_OF_LABEL = """
 22 21 21 24 20 22 15 17 16 15 22 24 21 17 25 16 21 17 22 16 21 21 25 21 26 21 24 20 17 14 21 26 15
 23 20 21 24 15 24 22 25 15 20 17 17 22 14 18 18 18 18 18 18 18 26 26 19 19 24
 """
-"""As others number the 27 groups (github.com/mhamilton723/STEGO, src/data.py), gaps included."""
+"""Numbers of the 27 groups in github.com/mhamilton723/STEGO, src/data.py, including gaps."""
 
 
 def shipped(name: str) -> Hierarchy:
@@ -69,13 +69,13 @@ def shipped(name: str) -> Hierarchy:
 
 
 def path(hierarchy: Hierarchy, value: int) -> list[str]:
-    """The name on each level of a label value's path, through the public door."""
+    """Names on the path of a label value, from `encode`."""
     levels = hierarchy.encode(torch.full((1, 1), value)).flatten().tolist()
     return [names[index] for names, index in zip(hierarchy.level_names, levels, strict=True)]
 
 
 def children(hierarchy: Hierarchy, name: str) -> list[str]:
-    """The leaves below a class of level 1 or 2, ordered by label."""
+    """Leaves below a class of level 1 or 2, ordered by label."""
     return [
         path(hierarchy, value)[-1] for value in hierarchy.labels if name in path(hierarchy, value)
     ]
@@ -89,7 +89,7 @@ def test_classes_per_level_are_those_of_the_summary(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_each_leaf_has_one_label_and_each_void_value_none(name: str) -> None:
+def test_each_leaf_has_one_label_and_void_values_have_none(name: str) -> None:
     hierarchy = shipped(name)
     assert sorted(hierarchy.labels.values()) == sorted(hierarchy.level_names[-1])
     for value, leaf in hierarchy.labels.items():
@@ -100,7 +100,7 @@ def test_each_leaf_has_one_label_and_each_void_value_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_only_part_sets_have_a_background_and_it_is_a_chain(name: str) -> None:
+def test_only_part_data_sets_have_a_background(name: str) -> None:
     hierarchy = shipped(name)
     if name in WITH_BACKGROUND:
         assert hierarchy.background == "background"
@@ -128,12 +128,12 @@ def test_coco_stuff_names_are_those_of_coco() -> None:
     things = {value: name for value, name in enumerate(coco[1:]) if name != "N/A"}
     assert {value: name for value, name in hierarchy.labels.items() if value < 91} == things
     stuff = [hierarchy.labels[value] for value in range(91, 182)]
-    assert stuff == sorted(stuff), "the published order is the alphabet's"
+    assert stuff == sorted(stuff), "the published order is alphabetical"
     assert children(hierarchy, "things") == list(things.values())
     assert children(hierarchy, "stuff") == stuff
 
 
-def test_coco_stuff_groups_are_those_that_others_evaluate_on() -> None:
+def test_coco_stuff_groups_match_stego() -> None:
     hierarchy = shipped("coco_stuff")
     groups = [f"{group}-things" for group in COCO_THING_GROUPS.split()]
     groups += [f"{group}-stuff" for group in COCO_STUFF_GROUPS.split()]
@@ -195,13 +195,13 @@ def test_mapillary_paths_are_the_names_of_the_classes() -> None:
     }
 
 
-def test_mapillary_arrows_turn_in_a_flip() -> None:
+def test_mapillary_flips_swap_arrows() -> None:
     mirrored = shipped("mapillary_vistas_v2").mirrored_labels.tolist()
     turned = {value: image for value, image in enumerate(mirrored) if value != image}
     assert turned == {39: 41, 41: 39, 42: 43, 43: 42}
 
 
-def test_lip_bodies_are_those_of_hssn() -> None:
+def test_lip_tree_matches_hssn() -> None:
     hierarchy = shipped("lip")
     halves = {"upper_body": [1, 2, 3, 4, 5, 6, 7, 10, 11, 13, 14, 15]}
     halves["lower_body"] = [8, 9, 12, 16, 17, 18, 19]
@@ -214,7 +214,7 @@ def test_lip_bodies_are_those_of_hssn() -> None:
     assert [hierarchy.labels[value] for value in range(1, 14)] == names.split()
 
 
-def test_lip_sides_are_swapped_in_a_flip() -> None:
+def test_lip_flips_swap_sides() -> None:
     hierarchy = shipped("lip")
     pairs = {14: "left_arm", 15: "right_arm", 16: "left_leg", 17: "right_leg"}
     pairs |= {18: "left_shoe", 19: "right_shoe"}
@@ -299,7 +299,7 @@ def test_pascal_person_part_has_the_standard_order() -> None:
 
 def test_pascal_person_part_is_the_tree_of_pascal_part_in_another_order() -> None:
     standard, ours = shipped("pascal_person_part"), shipped("pascal_part")
-    # Our "hand" is the arm.
+    # In pascal_part, "hand" means arm.
     same = {0: 0, 1: 4, 2: 2, 3: 6, 4: 1, 5: 5, 6: 3}
     assert {standard.labels[value]: ours.labels[other] for value, other in same.items()} == {
         "background": "background",

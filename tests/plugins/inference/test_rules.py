@@ -1,4 +1,4 @@
-"""The shipped inference rules, against enumeration of paths and against each other."""
+"""The shipped inference rules, compared with enumerated paths and with each other."""
 
 import math
 from collections.abc import Iterator
@@ -37,15 +37,15 @@ def seeded_scores(
 
 
 def by_pixel(
-    hierarchy: Hierarchy, scores: list[Tensor], answer: Tensor
+    hierarchy: Hierarchy, scores: list[Tensor], predicted: Tensor
 ) -> Iterator[tuple[list[dict[str, float]], Path]]:
-    """Per pixel: the score of each class on each level, and the names that are answered."""
+    """Scores by class name on each level, and predicted names, of each pixel."""
     for b, y, x in product(*map(range, SIZE)):
         named = [
             dict(zip(names, level[b, :, y, x].tolist(), strict=True))
             for names, level in zip(hierarchy.level_names, scores, strict=True)
         ]
-        indices = answer[b, :, y, x].tolist()
+        indices = predicted[b, :, y, x].tolist()
         names = zip(hierarchy.level_names, indices, strict=True)
         yield named, tuple(level[index] for level, index in names)
 
@@ -57,24 +57,24 @@ def test_all_rules_are_shipped() -> None:
 
 @pytest.mark.parametrize("rule", COHERENT)
 @given(tree=nested_trees(), seed=SEEDS, activation=ACTIVATIONS)
-def test_every_answer_is_a_path(rule: str, tree: Tree, seed: int, activation: Activation) -> None:
+def test_predictions_are_paths(rule: str, tree: Tree, seed: int, activation: Activation) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, activation)
     before = [level.clone() for level in scores]
-    answer = make(rule, hierarchy)(scores)
-    assert answer.dtype == torch.int64
-    assert answer.shape == (SIZE[0], hierarchy.num_levels, *SIZE[1:])
+    predicted = make(rule, hierarchy)(scores)
+    assert predicted.dtype == torch.int64
+    assert predicted.shape == (SIZE[0], hierarchy.num_levels, *SIZE[1:])
     paths = leaf_paths(tree)
-    assert all(chosen in paths for _, chosen in by_pixel(hierarchy, scores, answer))
+    assert all(chosen in paths for _, chosen in by_pixel(hierarchy, scores, predicted))
     assert all(map(torch.equal, before, scores))
 
 
 @given(nested_trees(), SEEDS, ACTIVATIONS)
-def test_no_path_is_better_than_the_best(tree: Tree, seed: int, activation: Activation) -> None:
+def test_best_path_has_the_highest_sum(tree: Tree, seed: int, activation: Activation) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, activation)
-    answer = make("best_path", hierarchy)(scores)
-    for named, chosen in by_pixel(hierarchy, scores, answer):
+    predicted = make("best_path", hierarchy)(scores)
+    for named, chosen in by_pixel(hierarchy, scores, predicted):
         totals = {
             path: math.fsum(level[name] for level, name in zip(named, path, strict=True))
             for path in leaf_paths(tree)
@@ -83,16 +83,16 @@ def test_no_path_is_better_than_the_best(tree: Tree, seed: int, activation: Acti
 
 
 @given(nested_trees(), SEEDS, ACTIVATIONS)
-def test_bottom_up_takes_the_surest_leaf(tree: Tree, seed: int, activation: Activation) -> None:
+def test_bottom_up_takes_the_best_leaf(tree: Tree, seed: int, activation: Activation) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, activation)
-    answer = make("bottom_up", hierarchy)(scores)
-    for named, chosen in by_pixel(hierarchy, scores, answer):
+    predicted = make("bottom_up", hierarchy)(scores)
+    for named, chosen in by_pixel(hierarchy, scores, predicted):
         assert named[-1][chosen[-1]] == max(named[-1].values())
 
 
 def assert_top_down(named: list[dict[str, float]], chosen: Path, paths: list[Path]) -> None:
-    """Each class is the best child of the one above it."""
+    """Assert that each class is the best child of the class above it."""
     for level in range(len(chosen)):
         children = {path[level] for path in paths if path[:level] == chosen[:level]}
         best = max(named[level][child] for child in children)
@@ -100,7 +100,7 @@ def assert_top_down(named: list[dict[str, float]], chosen: Path, paths: list[Pat
 
 
 @given(nested_trees(), SEEDS, ACTIVATIONS)
-def test_top_down_takes_the_surest_child(tree: Tree, seed: int, activation: Activation) -> None:
+def test_top_down_takes_the_best_child(tree: Tree, seed: int, activation: Activation) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, activation)
     for named, chosen in by_pixel(hierarchy, scores, make("top_down", hierarchy)(scores)):
@@ -126,31 +126,31 @@ def test_marginal_takes_the_child_with_the_highest_sum_of_leaves(
 
 
 @given(nested_trees(), SEEDS)
-def test_independent_takes_the_surest_class_of_each_level(tree: Tree, seed: int) -> None:
+def test_independent_takes_the_best_class_of_each_level(tree: Tree, seed: int) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed)
-    answer = make("independent", hierarchy)(scores)
-    for named, chosen in by_pixel(hierarchy, scores, answer):
+    predicted = make("independent", hierarchy)(scores)
+    for named, chosen in by_pixel(hierarchy, scores, predicted):
         for level, name in zip(named, chosen, strict=True):
             assert level[name] == max(level.values())
 
 
-# Where the rules must agree.
+# Cases in which rules must agree.
 
 
 @pytest.mark.parametrize("activation", ["leaf_softmax", "sibling_softmax"])
 @given(tree=nested_trees(), seed=SEEDS)
-def test_marginal_is_top_down_where_parents_are_sums(
+def test_marginal_equals_top_down_if_parents_are_sums(
     activation: Activation, tree: Tree, seed: int
 ) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, activation)
-    answers = [make(rule, hierarchy)(scores) for rule in ("marginal", "top_down")]
-    assert torch.equal(*answers)
+    predictions = [make(rule, hierarchy)(scores) for rule in ("marginal", "top_down")]
+    assert torch.equal(*predictions)
 
 
 @given(nested_trees(), SEEDS)
-def test_every_coherent_rule_follows_levels_that_agree(tree: Tree, seed: int) -> None:
+def test_coherent_rules_agree_if_independent_predicts_a_path(tree: Tree, seed: int) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     scores = seeded_scores(hierarchy, seed, "leaf_softmax")
     independent = make("independent", hierarchy)(scores)
@@ -159,12 +159,12 @@ def test_every_coherent_rule_follows_levels_that_agree(tree: Tree, seed: int) ->
         above = hierarchy.parents[level][independent[:, level]]
         agree &= above == independent[:, level - 1]
     for rule in COHERENT:
-        answer = make(rule, hierarchy)(scores)
-        assert ((answer == independent).all(1) | ~agree).all(), rule
+        predicted = make(rule, hierarchy)(scores)
+        assert ((predicted == independent).all(1) | ~agree).all(), rule
 
 
 @given(nested_trees(), SEEDS)
-def test_all_rules_follow_a_leaf_of_more_than_a_half(tree: Tree, seed: int) -> None:
+def test_all_rules_agree_on_a_leaf_with_a_score_above_a_half(tree: Tree, seed: int) -> None:
     hierarchy = Hierarchy.from_tree(tree)
     generator = torch.Generator().manual_seed(seed)
     sure = torch.randint(hierarchy.num_classes[-1], SIZE, generator=generator)
@@ -176,7 +176,7 @@ def test_all_rules_follow_a_leaf_of_more_than_a_half(tree: Tree, seed: int) -> N
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_one_level_has_one_answer(rule: str) -> None:
+def test_rules_agree_on_a_tree_of_one_level(rule: str) -> None:
     hierarchy = Hierarchy.from_tree(["a", "b", "c"])
     scores = seeded_scores(hierarchy, 0)
     assert torch.equal(make(rule, hierarchy)(scores)[:, 0], scores[0].argmax(1))
@@ -185,7 +185,7 @@ def test_one_level_has_one_answer(rule: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        ("independent", ["x", "b"]),  # the surest of each level: no path
+        ("independent", ["x", "b"]),  # not a path
         ("best_path", ["y", "b"]),  # .45 + .5 > .55 + .2
         ("bottom_up", ["y", "b"]),
         ("top_down", ["x", "a"]),
@@ -193,7 +193,7 @@ def test_one_level_has_one_answer(rule: str) -> None:
     ],
 )
 def test_rules_by_hand(rule: str, expected: list[str]) -> None:
-    assert answer_by_hand(rule, [0.55, 0.45], [0.2, 0.1, 0.5, 0.2]) == expected
+    assert predict_pixel(rule, [0.55, 0.45], [0.2, 0.1, 0.5, 0.2]) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,14 +206,12 @@ def test_rules_by_hand(rule: str, expected: list[str]) -> None:
         ("marginal", ["y", "b"]),  # a + d = .45 < b + c = .55
     ],
 )
-def test_rules_by_hand_where_the_surest_leaf_has_few_sisters(
-    rule: str, expected: list[str]
-) -> None:
-    assert answer_by_hand(rule, [0.49, 0.51], [0.4, 0.05, 0.3, 0.25]) == expected
+def test_rules_by_hand_if_the_best_leaf_has_weak_siblings(rule: str, expected: list[str]) -> None:
+    assert predict_pixel(rule, [0.49, 0.51], [0.4, 0.05, 0.3, 0.25]) == expected
 
 
-def answer_by_hand(rule: str, roots: list[float], leaves: list[float]) -> list[str]:
-    """The answer to one pixel, of x with a and d, and y with b and c."""
+def predict_pixel(rule: str, roots: list[float], leaves: list[float]) -> list[str]:
+    """Prediction of one pixel, on a tree of x with leaves a and d, and y with leaves b and c."""
     hierarchy = Hierarchy.from_tree({"x": ["a", "d"], "y": ["b", "c"]})
     scores = [torch.tensor(level).view(1, -1, 1, 1) for level in (roots, leaves)]
     indices = make(rule, hierarchy)(scores).flatten().tolist()
@@ -224,8 +222,8 @@ def answer_by_hand(rule: str, roots: list[float], leaves: list[float]) -> list[s
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
-def test_three_thousand_leaves_need_memory_in_proportion(activation: Activation) -> None:
-    # One value of each pair of nodes at each pixel would take 200 GB.
+def test_memory_is_linear_in_the_number_of_leaves(activation: Activation) -> None:
+    # One value per pair of nodes and pixel would take 200 GB.
     groups = {f"group{g}": [f"leaf{g}-{leaf}" for leaf in range(3)] for g in range(500)}
     groups["crowd"] = [f"member{leaf}" for leaf in range(1500)]
     hierarchy = Hierarchy.from_tree({"world": groups, "background": None})
@@ -234,7 +232,7 @@ def test_three_thousand_leaves_need_memory_in_proportion(activation: Activation)
     logits = [level.detach() for level in random_logits(hierarchy, (1, 64, 64), generator)]
     scores = level_scores(logits, activation, hierarchy)
     for rule in COHERENT:
-        answer = make(rule, hierarchy)(scores)
+        predicted = make(rule, hierarchy)(scores)
         for level in (1, 2):
-            above = hierarchy.parents[level][answer[:, level]]
-            assert torch.equal(above, answer[:, level - 1])
+            above = hierarchy.parents[level][predicted[:, level]]
+            assert torch.equal(above, predicted[:, level - 1])
