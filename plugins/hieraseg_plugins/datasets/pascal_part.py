@@ -142,10 +142,10 @@ def _check_classes(path: Path, hierarchy: Hierarchy) -> None:
     """Check that `classes.txt` lists the hierarchy's labels. Label 0 may be called `bg`."""
     listed = {}
     for number, line in enumerate(_lines(path), 1):
-        value, separator, title = line.partition(":")
-        if not separator or not value.strip().isdecimal():
+        label, separator, title = line.partition(":")
+        if not separator or not label.strip().isdecimal():
             raise DataError(f"{path}:{number}: expected `1: low_hand`, got {line!r}")
-        listed[int(value)] = title.strip()
+        listed[int(label)] = title.strip()
     if listed.get(0, "bg") == "bg":
         listed[0] = "background"
     if listed != hierarchy.labels:
