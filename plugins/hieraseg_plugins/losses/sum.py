@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hieraseg import Loss, Prediction
-from hieraseg.contracts import asks_for
+from hieraseg.contracts import has_argument
 from hieraseg.functional import Ramp, ramp
 from hieraseg.types import ArgumentError, NonEmpty, NonNegativeFloat, check_arguments
 
@@ -49,7 +49,7 @@ class Sum(Loss):
                 raise ArgumentError(
                     argument, f"must have {len(losses)} values, one per loss, got {len(values)}"
                 )
-        self.takes_progress = [asks_for(loss.forward, "progress") for loss in losses]
+        self.takes_progress = [has_argument(loss.forward, "progress") for loss in losses]
         self.embedding_channels = _common_embedding_channels(losses)
         on_logits = [loss for loss in losses if loss.levels != "none"]
         if on_logits:
