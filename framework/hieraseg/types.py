@@ -73,12 +73,12 @@ class Range:
         high = self.le if self.lt is None else self.lt
         if low is not None and high is not None:
             opening, closing = "[" if self.gt is None else "(", "]" if self.lt is None else ")"
-            return f"in {opening}{low:g}, {high:g}{closing}"
+            return f"in {opening}{_shown(low)}, {_shown(high)}{closing}"
         if high is not None:
-            return f"{'at most' if self.lt is None else 'below'} {high:g}"
+            return f"{'at most' if self.lt is None else 'below'} {_shown(high)}"
         if low == 0:
             return "non-negative" if self.gt is None else "positive"
-        return f"{'at least' if self.gt is None else 'above'} {low or 0:g}"
+        return f"{'at least' if self.gt is None else 'above'} {_shown(low or 0)}"
 
     def accepts(self, value: Any) -> bool:
         """Whether a number lies within the bounds. NaN and infinities never do."""
@@ -99,6 +99,10 @@ class Range:
             "exclusiveMaximum": self.lt,
         }
         return {keyword: bound for keyword, bound in bounds.items() if bound is not None}
+
+
+def _shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def plain_type(hint: Any) -> Any:
 
 
 def violation(value: Any, hint: Any) -> str:
-    """How a value violates the constraints of a type, as in `must be positive, got -1`.
+    """How a value violates the constraints of a type, as in `must be positive, got -1 at [2]`.
 
     The type itself is not checked.
 
@@ -224,27 +228,46 @@ def violation(value: Any, hint: Any) -> str:
     Returns:
         An empty string if it does not.
     """
+    found = _find(value, hint)
+    if found is None:
+        return ""
+    problem, place = found
+    return f"{problem} at {place}" if place else problem
+
+
+def _find(value: Any, hint: Any) -> tuple[str, str] | None:
+    """The first violation of a type, and its place inside the value."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         for constraint in constraints_of(hint):
-            if isinstance(value, int | float | Sequence) and not constraint.accepts(value):
-                return f"must be {constraint.phrase}, got {value!r}"
-        return violation(value, inner[0])
+            if not _accepts(constraint, value):
+                return f"must be {constraint.phrase}, got {value!r}", ""
+        return _find(value, inner[0])
     if origin in (Union, UnionType):
-        problems = [violation(value, one) for one in inner if _matches(value, one)]
-        return "" if "" in problems else next(iter(problems), "")
+        found = [_find(value, one) for one in inner if _matches(value, one)]
+        return None if None in found else next(iter(found), None)
+    for place, item, of_item in _items(value, origin, inner):
+        problem = _find(item, of_item)
+        if problem is not None:
+            return problem[0], place + problem[1]
+    return None
+
+
+def _items(value: Any, origin: Any, inner: tuple[Any, ...]) -> list[tuple[str, Any, Any]]:
+    """Place, value and type of each item of a mapping or sequence."""
     if origin in (dict, Mapping) and isinstance(value, Mapping):
-        items = [(f"[{key!r}]", item, inner[1]) for key, item in value.items()]
-    elif origin in (list, tuple, Sequence) and isinstance(value, Sequence):
+        return [(f"[{key!r}]", item, inner[1]) for key, item in value.items()]
+    if origin in (list, tuple, Sequence) and isinstance(value, Sequence):
         hints = inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1] * len(value)
-        items = [(f"[{i}]", *pair) for i, pair in enumerate(zip(value, hints, strict=False))]
-    else:
-        return ""
-    for place, item, of_item in items:
-        problem = violation(item, of_item)
-        if problem:
-            return f"{problem} at {place}"
-    return ""
+        return [(f"[{i}]", *pair) for i, pair in enumerate(zip(value, hints, strict=False))]
+    return []
+
+
+def _accepts(constraint: Constraint, value: Any) -> bool:
+    try:
+        return constraint.accepts(value)
+    except TypeError:  # the value has another type, which is for others to find
+        return True
 
 
 def _matches(value: Any, hint: Any) -> bool:

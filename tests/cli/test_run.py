@@ -109,10 +109,17 @@ def test_runs_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
     assert (earlier / "result.json").read_bytes() == before
 
 
-def test_logging_can_be_disabled(tmp_path: Path, capsys: Captured) -> None:
-    """Without event files and checkpoints; `evaluate` then reports the missing checkpoint."""
+def test_logging_can_be_disabled(tmp_path: Path, trained_run: Path, capsys: Captured) -> None:
+    """Without event files and checkpoints the scores are the same, and none is left out.
+
+    `evaluate` then reports the missing checkpoint.
+    """
     disabled = ("--logging.tensorboard", "false", "--logging.checkpoints", "false")
-    folder = run_recipe(tmp_path, "--training.max_steps", "1", *disabled)
+    folder = run_recipe(tmp_path, "--training.epochs", "2", *disabled)
+    assert (
+        read_json(folder / "result.json")["splits"]
+        == read_json(trained_run / "result.json")["splits"]
+    )
     assert not (folder / "tensorboard").exists()
     assert not (folder / "checkpoints").exists()
     assert main(["evaluate", str(folder)]) == 2

@@ -194,11 +194,11 @@ def test_void_batch_gives_zeros_with_a_graph() -> None:
         ),
         (
             lambda: total([Probe()], ramps=[(-0.5, 0.2)]),
-            "ramps must be in [0, 1], got -0.5 at [0] at [0]",
+            "ramps must be in [0, 1], got -0.5 at [0][0]",
         ),
         (
             lambda: total([Probe()], ramps=[(0.0, 2.0)]),
-            "ramps must be in [0, 1], got 2.0 at [1] at [0]",
+            "ramps must be in [0, 1], got 2.0 at [0][1]",
         ),
         (
             lambda: total([Probe(channels=8), Probe(channels=4)]),

@@ -132,11 +132,11 @@ def test_zero_weight_on_all_pixels_gives_zero() -> None:
         ),
         (
             {"class_weights": [[1.0, 1.0], [1.0, -2.0, 1.0]]},
-            "class_weights must be non-negative, got -2.0 at [1] at [1]",
+            "class_weights must be non-negative, got -2.0 at [1][1]",
         ),
         (
             {"class_weights": [[1.0, math.nan], [1.0] * 3]},
-            "class_weights must be non-negative, got nan at [1] at [0]",
+            "class_weights must be non-negative, got nan at [0][1]",
         ),
         (
             {"class_weights": [[1.0, 1.0]]},
