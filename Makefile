@@ -10,7 +10,7 @@ demo: $(VENV)/demo.stamp  ## train the quickstart recipe on generated pictures
 	$(BIN)/hieraseg run recipes/quickstart.yaml
 
 test: $(VENV)/test.stamp  ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/test.stamp  ## check format, lint and types
 	$(BIN)/ruff format --check .

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hieraseg.errors import RecipeError
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copied_plugins
+from hieraseg.strict_yaml import InvalidYAMLError, read_plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Row:
                 "data": scores["data"],
                 "classes": "; ".join(",".join(level["iou"]) for level in scores["levels"]),
                 "resolution": scores["resolution"],
-                "tta": scores.get("tta", "scales 1"),
+                # Older runs call it `views`, and the oldest had none.
+                "tta": scores.get("tta") or scores.get("views", "scales 1"),
                 "checkpoint": scores["checkpoint"],
             }
             for scores in self.scores
@@ -94,8 +94,10 @@ def _finished_runs(entry: Path, runs: Path) -> list[RunFolder]:
 
 
 def _read_recipe(folder: RunFolder) -> dict[str, Any]:
-    recipe: dict[str, Any] = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
-    return recipe
+    try:
+        return read_plain(folder.recipe)
+    except InvalidYAMLError as error:
+        raise RecipeError(f"{folder.recipe}:{error.line}: {error}") from error
 
 
 def _identity(folder: RunFolder) -> str:

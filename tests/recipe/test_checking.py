@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonargparse.typing import PositiveInt as JsonargparsePositiveInt
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import load
+from hieraseg.recipe.arguments import arguments_of
 from tests.support.components import VALID, fakes  # noqa: F401
 
 
@@ -165,7 +167,7 @@ def test_a_fault_of_a_plugin_names_it(path: Path) -> None:
         (("loss", "[1]"), "loss: expected a name or a mapping with a name, got a list"),
         (("base", "x.yaml"), "base: can only be given in a recipe file"),
         (("training.epochs", "0"), "training.epochs: must be positive, got 0"),
-        (("decoder.width", "0"), "decoder.width: Not of type PositiveInt: "),
+        (("decoder.width", "0"), "decoder.width: must be positive, got 0"),
         (("training.seed", "9" * 5000), "training.seed: cannot be read as int: "),
         (("data.size", "[1, 2, 3]"), "data.size: expected a list [int, int], got [1, 2, 3]"),
         (("backbone.file", "5"), "backbone.file: expected a path, got 5"),
@@ -179,6 +181,15 @@ def test_overrides(path: Path, override: tuple[str, str], expected: str | None) 
     else:
         (found,) = problems(path, VALID, [override])
         assert found.startswith(f"command line: {expected}")
+
+
+def test_restricted_types_of_jsonargparse_are_checked_too() -> None:
+    def component(width: JsonargparsePositiveInt = 4) -> None: ...
+
+    argument = arguments_of(component)["width"]
+    assert argument.read(3) == 3
+    with pytest.raises(ValueError, match="Not of type PositiveInt"):
+        argument.read(0)
 
 
 def test_missing_argument_is_reported_at_its_section(path: Path) -> None:

@@ -35,6 +35,7 @@ from tests.support.fuzz_oracle import COMPONENTS, RefusalDueError, differences, 
 from tests.support.fuzz_recipes import FILES, RECIPES, SEEDS, VARIABLES
 
 CASES = int(os.environ.get("HIERASEG_FUZZ_CASES", "2500"))
+CHUNK = 500  # cases of one test, so that several processes share them
 
 
 class Outcome(NamedTuple):
@@ -212,20 +213,21 @@ def test_the_recipes_run_as_they_say_before_they_are_damaged(folder: Path) -> No
         assert outcome == (True, []), report(-1, case, outcome)
 
 
-def test_a_damaged_recipe_is_refused_at_its_place_or_runs_as_it_says(folder: Path) -> None:
-    wrong, accepted, refused = [], 0, 0
-    for number in range(CASES):
+@pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+def test_a_damaged_recipe_is_refused_at_its_place_or_runs_as_it_says(
+    folder: Path, first: int
+) -> None:
+    numbers = range(first, min(first + CHUNK, CASES))
+    wrong, accepted = [], 0
+    for number in numbers:
         case = case_of(number)
         outcome = try_case(case, runs=number % 10 == 0)
         accepted += outcome.is_accepted
-        refused += not outcome.is_accepted
         if outcome.complaints:
             wrong.append(report(number, case, outcome))
-    shares = f"{accepted / CASES:.0%} accepted, {refused / CASES:.0%} refused"
-    print(shares, file=sys.stderr)
+    print(f"{accepted} of {len(numbers)} cases accepted", file=sys.stderr)
     assert not wrong, f"{len(wrong)} cases; the first:\n\n" + "\n\n".join(wrong[:5])
-    assert accepted >= 0.1 * CASES, shares
-    assert refused >= 0.3 * CASES, shares
+    assert 0.1 * len(numbers) <= accepted <= 0.7 * len(numbers)
 
 
 def spoil_note(words: str) -> Callable[[Any], Any]:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import catalogue
 import pytest
-from jsonargparse.typing import PositiveInt
 
 from hieraseg import Loss, registry
+from hieraseg.types import PositiveInt
 
 VALID = """\
 hierarchy: fake_tree

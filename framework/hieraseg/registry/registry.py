@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -175,7 +175,7 @@ class Registry:
 
     def _others(self, files: Sequence[PluginFile]) -> Iterator[Listing]:
         """Components that the recipe's own plugin files do not register."""
-        for point in entry_points(group=self.kind.group):
+        for point in _entry_points(self.kind.group, tuple(sys.path)):
             yield _listing_at(point)
         for name, component in self._registered.get_all().items():
             yield _listing_of(name, component)
@@ -232,6 +232,12 @@ def plugin_files(files: Sequence[PluginFile], shadow: bool = False) -> Iterator[
         yield
     finally:
         _recipe_files.reset(token)
+
+
+@lru_cache(maxsize=64)  # the metadata of all installed packages are read each time
+def _entry_points(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of a group that are found on a search path, which is `sys.path`."""
+    return entry_points(group=group)
 
 
 @lru_cache(maxsize=1024)  # fault_of reads and parses the module's source
