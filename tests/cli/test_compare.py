@@ -47,6 +47,19 @@ def test_different_protocols(trained_run: Path, run_copy: Path, capsys: Captured
     assert "with different data, resolution (native | input), tta" in warning
 
 
+def test_augmentation_of_older_runs_is_not_overlooked(
+    trained_run: Path, run_copy: Path, capsys: Captured
+) -> None:
+    """They recorded it under another key."""
+    assert main(["evaluate", str(run_copy), "--flip"]) == 0
+    result = read_json(run_copy / "result.json")
+    result["splits"]["val"]["views"] = result["splits"]["val"].pop("tta")
+    (run_copy / "result.json").write_text(json.dumps(result))
+    capsys.readouterr()
+    assert main(["compare", str(trained_run), str(run_copy)]) == 0
+    assert "with different tta (scales 1 | scales 1, flip); their" in capsys.readouterr().err
+
+
 def test_missing_runs_and_splits(trained_run: Path, tmp_path: Path, capsys: Captured) -> None:
     """The message says which command makes what is missing."""
     assert main(["compare", str(tmp_path)]) == 2

@@ -17,7 +17,7 @@ class SubstitutedString(str):
 
 
 def has_reference(text: str) -> bool:
-    """Whether a text refers to variables, with valid syntax or not."""
+    """Whether a string refers to variables, with valid syntax or not."""
     return "${" in text
 
 

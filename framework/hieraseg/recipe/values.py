@@ -107,8 +107,8 @@ def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
         if problem:
             raise ValueError(problem)
         return value
-    texts = map_substituted(value, str)
-    value = texts if fits(texts, hint) else map_substituted(value, unquoted)
+    strings = map_substituted(value, str)
+    value = strings if fits(strings, hint) else map_substituted(value, unquoted)
     if not fits(value, hint):
         raise ValueError(_expectation(value, hint))
     problem = violation(value, hint)
