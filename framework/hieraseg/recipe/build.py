@@ -21,20 +21,27 @@ def build(spec: ComponentSpec, **supplied: Any) -> Any:
     return _build(spec, spec.section, supplied)
 
 
+def keyword_arguments(spec: ComponentSpec, **supplied: Any) -> dict[str, Any]:
+    """The arguments that `build` passes to a component, nested ones built."""
+    return _arguments(spec, spec.section, supplied)
+
+
 def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     """The value at a dotted key, with the specs in it built."""
     if isinstance(value, list):
         return [_build(item, f"{key}[{index}]", supplied) for index, item in enumerate(value)]
     if not isinstance(value, ComponentSpec):
         return value
-    factory = value.factory
-    accepted = {name: one for name, one in supplied.items() if has_argument(factory, name)}
-    arguments = {
-        name: _build(one, f"{key}.{name}", supplied) for name, one in value.arguments.items()
-    }
+    arguments = _arguments(value, key, supplied)
     try:
-        return factory(**accepted, **arguments)
+        return value.factory(**arguments)
     except ArgumentError as error:
         raise RecipeError(f"{key}.{error.argument}: {value.name}: {error.problem}") from error
     except ValueError as error:
         raise RecipeError(f"{key}: {value.name}: {error}") from error
+
+
+def _arguments(spec: ComponentSpec, key: str, supplied: dict[str, Any]) -> dict[str, Any]:
+    accepted = {name: one for name, one in supplied.items() if has_argument(spec.factory, name)}
+    given = {name: _build(one, f"{key}.{name}", supplied) for name, one in spec.arguments.items()}
+    return {**accepted, **given}

@@ -1,13 +1,11 @@
 """Building a component from settings as in a recipe, the way a run builds it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from inspect import signature
 from typing import Any
 
 from hieraseg.errors import RecipeError
+from hieraseg.recipe import build as recipe_build
 from hieraseg.recipe.arguments import arguments_of
-from hieraseg.recipe.build import build
 from hieraseg.recipe.checking import Checker
 from hieraseg.recipe.reading import Entry, Place
 from hieraseg.recipe.spec import ComponentSpec
@@ -33,21 +31,14 @@ def build_component(
         RecipeError: the settings are invalid (the message lists all problems, one per line), the
             component raises ValueError, or its signature breaks the rules for plugins.
     """
-    return build(_spec(factory, kind, settings), **supplied)
+    return recipe_build.build(_spec(factory, kind, settings), **supplied)
 
 
 def keyword_arguments(
     factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any], **supplied: Any
 ) -> dict[str, Any]:
     """The keyword arguments with which `build_component` calls a component."""
-
-    def record(**arguments: Any) -> dict[str, Any]:
-        return arguments
-
-    record.__signature__ = signature(factory)  # type: ignore[attr-defined]
-    spec = replace(_spec(factory, kind, settings), factory=record)
-    arguments: dict[str, Any] = build(spec, **supplied)
-    return arguments
+    return recipe_build.keyword_arguments(_spec(factory, kind, settings), **supplied)
 
 
 def _spec(factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any]) -> ComponentSpec:
