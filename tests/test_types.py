@@ -1,11 +1,14 @@
 """Restricted types: what they accept, say and put into a schema."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hieraseg.errors import RecipeError
+from hieraseg.recipe.arguments import arguments_of
 from hieraseg.types import (
     ArgumentError,
     Ascending,
@@ -92,6 +95,7 @@ def test_classes_are_checked_by_position_too() -> None:
         (Range(lt=3), "below 3"),
         (Range(ge=0, lt=2**32), "in [0, 4294967296)"),
         (Range(gt=0, le=16), "in (0, 16]"),
+        (Range(), "finite"),
     ],
 )
 def test_a_range_says_its_bounds(limits: Range, phrase: str) -> None:
@@ -121,3 +125,48 @@ def test_values_of_another_type_are_for_others_to_find(value: Any) -> None:
 def test_the_plain_type_has_no_metadata() -> None:
     assert plain_type(Share | None) == (tuple[float, float] | None)
     assert plain_type(dict[str, list[PositiveInt]]) == dict[str, list[int]]
+
+
+def test_ints_may_be_too_large_for_a_float() -> None:
+    assert violation(10**400, PositiveFloat) == ""
+    assert violation(-(10**400), PositiveFloat).startswith("must be positive, got -1000")
+
+
+def test_a_literal_beside_a_range_is_accepted() -> None:
+    hint = PositiveInt | Literal[-1, "auto"]
+    assert violation(-1, hint) == violation("auto", hint) == violation(3, hint) == ""
+    assert violation(-2, hint) == "must be positive, got -2"
+
+
+@pytest.mark.parametrize("value", [np.float32(-1), np.int64(-1), -1])
+def test_numbers_of_numpy_are_checked(value: Any) -> None:
+    assert violation(value, PositiveFloat).startswith("must be positive, got ")
+    assert violation(value, PositiveFloat | None).startswith("must be positive, got ")
+
+
+def test_a_class_without_constructor_is_left_as_it_is() -> None:
+    class Plain:
+        """Without arguments."""
+
+    assert check_arguments(Plain).__init__ is object.__init__
+    assert arguments_of(check_arguments(Plain)) == {}
+
+
+def test_misused_metadata_is_one_sentence() -> None:
+    def forgotten(width: Annotated[int, Range] = 1) -> None: ...
+
+    class Picky:
+        phrase = "picky"
+
+        def accepts(self, value: Any) -> bool:
+            raise KeyError(value)
+
+        def schema(self) -> dict[str, Any]:
+            return {}
+
+    def raising(width: Annotated[int, Picky()] = 1) -> None: ...
+
+    with pytest.raises(RecipeError, match=r"has the class Range: call it, as in Range\(ge=0\)"):
+        arguments_of(forgotten)
+    with pytest.raises(RecipeError, match="default of its argument 'width': 1 cannot be checked"):
+        arguments_of(raising)

@@ -16,10 +16,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral, Real
 from types import UnionType
 from typing import (
     Annotated,
     Any,
+    Literal,
     Protocol,
     TypeVar,
     Union,
@@ -76,14 +78,16 @@ class Range:
             return f"in {opening}{_shown(low)}, {_shown(high)}{closing}"
         if high is not None:
             return f"{'at most' if self.lt is None else 'below'} {_shown(high)}"
+        if low is None:
+            return "finite"
         if low == 0:
             return "non-negative" if self.gt is None else "positive"
-        return f"{'at least' if self.gt is None else 'above'} {_shown(low or 0)}"
+        return f"{'at least' if self.gt is None else 'above'} {_shown(low)}"
 
     def accepts(self, value: Any) -> bool:
         """Whether a number lies within the bounds. NaN and infinities never do."""
-        return (
-            math.isfinite(value)
+        return bool(
+            (isinstance(value, int) or math.isfinite(value))  # an int may be too large for a float
             and (self.ge is None or value >= self.ge)
             and (self.gt is None or value > self.gt)
             and (self.le is None or value <= self.le)
@@ -164,7 +168,8 @@ def check_arguments(component: Component) -> Component:
     """
     if not inspect.isclass(component):
         return _checked(component)
-    component.__init__ = _checked(component.__init__)  # type: ignore[method-assign]
+    if "__init__" in vars(component):  # an inherited one is its own class's affair
+        component.__init__ = _checked(component.__init__)  # type: ignore[method-assign]
     return component
 
 
@@ -198,10 +203,18 @@ def is_restricted(hint: Any) -> bool:
 
 
 def constraints_of(hint: Any) -> list[Constraint]:
-    """The constraints of a type itself, not of the types inside it."""
+    """The constraints of a type itself, not of the types inside it.
+
+    Raises:
+        TypeError: a class is given instead of a constraint, as in `Annotated[int, Range]`.
+    """
     if get_origin(hint) is not Annotated:
         return []
-    return [one for one in hint.__metadata__ if hasattr(one, "accepts")]
+    found = [one for one in hint.__metadata__ if isinstance(one, Constraint)]
+    for one in found:
+        if isinstance(one, type):
+            raise TypeError(f"Annotated has the class {one.__name__}: call it, as in Range(ge=0)")
+    return found
 
 
 def plain_type(hint: Any) -> Any:
@@ -268,14 +281,20 @@ def _accepts(constraint: Constraint, value: Any) -> bool:
         return constraint.accepts(value)
     except TypeError:  # the value has another type, which is for others to find
         return True
+    except Exception as error:  # constraints of plugins can raise anything
+        raise ValueError(
+            f"{value!r} cannot be checked: {constraint!r} raises {type(error).__name__}: {error}"
+        ) from error
 
 
 def _matches(value: Any, hint: Any) -> bool:
     """Whether a value can be meant for one of the types of a union."""
     kind = plain_type(hint)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
     kind = get_origin(kind) or kind
-    if kind is float:
-        return isinstance(value, int | float)
+    if kind in (int, float):  # NumPy's numbers too
+        return isinstance(value, Integral if kind is int else Real)
     if kind in (list, tuple, Sequence):
         return isinstance(value, Sequence) and not isinstance(value, str)
     return isinstance(kind, type) and isinstance(value, kind)

@@ -12,7 +12,7 @@ from torch import nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.values import convert, fits, is_readable, parser_for, plain, type_name
-from hieraseg.types import violation
+from hieraseg.types import is_restricted, violation
 
 _NO_DEFAULT = Parameter.empty
 
@@ -62,6 +62,7 @@ def arguments_of(
         hints = get_type_hints(
             factory.__init__ if isclass(factory) else factory, include_extras=True
         )
+        any(map(is_restricted, hints.values()))  # raises for metadata that is no constraint
     except RecipeError:
         raise
     except Exception as error:  # evaluating annotations can raise anything
@@ -104,13 +105,20 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
         hint = hint | None
     if not is_readable(hint):
         raise RecipeError(f"its argument {name!r} has a type that YAML cannot give: {hint}")
-    if not required and not (fits(default, hint) and not violation(default, hint)):
+    if not required and not (fits(default, hint) and not _violation(name, default, hint)):
         raise RecipeError(
             f"its argument {name!r} is typed as {type_name(hint)}, but its default is {default!r}"
         )
     if "${" in repr(default):
         raise RecipeError(f"its argument {name!r} has the default {default!r}: remove the ${{")
     return Argument(name, hint, default, required, meaning, parser_for(hint))
+
+
+def _violation(name: str, default: Any, hint: Any) -> str:
+    try:
+        return violation(default, hint)
+    except ValueError as error:
+        raise RecipeError(f"the default of its argument {name!r}: {error}") from error
 
 
 def _meanings(factory: Callable[..., Any]) -> dict[str, str]:

@@ -35,10 +35,13 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     arguments = _arguments(value, key, supplied)
     try:
         return value.factory(**arguments)
-    except ArgumentError as error:
-        raise RecipeError(f"{key}.{error.argument}: {value.name}: {error.problem}") from error
     except ValueError as error:
-        raise RecipeError(f"{key}: {value.name}: {error}") from error
+        # The argument may be that of something which the component calls.
+        if isinstance(error, ArgumentError) and error.argument in value.arguments:
+            problem = f"{key}.{error.argument}: {value.name}: {error.problem}"
+        else:
+            problem = f"{key}: {value.name}: {error}"
+        raise RecipeError(problem) from error
 
 
 def _arguments(spec: ComponentSpec, key: str, supplied: dict[str, Any]) -> dict[str, Any]:
