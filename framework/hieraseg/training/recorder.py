@@ -123,12 +123,13 @@ class Recorder:
 
     def _save_weights(self, state: State, improved: bool) -> None:
         """Keep the weights of this epoch and of the best one, on disk or else in memory."""
-        saved = state.state_dict()
-        weights = saved.pop("model")
         if not self.parts.recipe.logging.checkpoints:
             if improved:
+                weights = state.model.state_dict()
                 self._best_weights = {key: one.cpu().clone() for key, one in weights.items()}
             return
+        saved = state.state_dict()
+        weights = saved.pop("model")
         metadata = _metadata(self.parts, state)
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, saved)
         if improved:
