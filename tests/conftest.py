@@ -1,6 +1,7 @@
 """Set-up of all tests: shapes are checked at run time, caches lie in a temporary folder."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,3 +25,16 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HIERASEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def oracle_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run whose model predicts all labels right. Tests must not change it."""
+    # Imported here, since the hook above has to come before the packages.
+    from hieraseg.cli import main
+    from tests.support.oracle import write_oracle_recipe
+
+    folder = tmp_path_factory.mktemp("oracle")
+    recipe = write_oracle_recipe(folder)
+    assert main(["run", recipe, "--out", str(folder / "runs")]) == 0
+    return next(folder.glob("runs/*/*"))
