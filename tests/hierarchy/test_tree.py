@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hieraseg import Hierarchy, registry
+from tests.support.tensors import Watch
 from tests.support.trees import Node, Tree, ancestors_of, leaf_paths, nested_trees, nodes_of
 
 
@@ -91,6 +92,14 @@ def test_pascal_part_ancestors_include_the_node_itself(pascal: Hierarchy) -> Non
 )
 def test_pascal_part_distances(pascal: Hierarchy, one: int, other: int, edges: int) -> None:
     assert pascal.distances[one, other] == pascal.distances[other, one] == edges
+
+
+def test_distances_of_some_nodes_are_linear() -> None:
+    hierarchy = Hierarchy.from_tree({f"{i}": [f"{i}.{j}" for j in range(100)] for i in range(20)})
+    one, other = torch.tensor([20, 20, 20, 3, 0]), torch.tensor([20, 119, 120, 19, 20])
+    with Watch() as seen:
+        assert hierarchy.distance(one, other).tolist() == [0, 2, 4, 2, 1]
+    assert seen.largest <= hierarchy.num_levels * sum(hierarchy.num_classes)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])

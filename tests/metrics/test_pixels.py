@@ -18,6 +18,7 @@ from hieraseg import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics import PixelCounts, summarize
 from hieraseg.testing.cases import forget_below, random_targets
 from tests.support.scores import approximately, mean_of, random_case
+from tests.support.tensors import Watch
 from tests.support.trees import SEEDS, Tree, ancestors_of, cuda, leaf_paths, nested_trees
 
 FLAT = Hierarchy.from_tree(["background", "a", "b"], background="background")
@@ -296,3 +297,11 @@ def test_counts_on_cuda_equal_those_on_the_cpu(device: str) -> None:
     cpu = counts_of(hierarchy, predicted, targets)
     for key, counts in counts_of(hierarchy, predicted, targets, device).items():
         np.testing.assert_array_equal(counts, cpu[key])
+
+
+def test_memory_is_linear_in_the_classes() -> None:
+    hierarchy = Hierarchy.from_tree({f"{i}": [f"{i}.{j}" for j in range(100)] for i in range(20)})
+    predicted = hierarchy.paths[:200].T.reshape(1, 2, 10, 20)
+    with Watch() as seen:
+        counts_of(hierarchy, predicted, predicted)
+    assert seen.largest <= hierarchy.num_levels * sum(hierarchy.num_classes)

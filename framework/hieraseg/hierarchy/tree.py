@@ -247,11 +247,46 @@ class Hierarchy:
         return result
 
     @cached_property
+    def _ancestor_per_level(self) -> Int[Tensor, "nodes levels"]:
+        """Ancestor of each node on each level, itself included; -1 on the levels below it."""
+        result = torch.full((sum(self.num_classes), self.num_levels), -1)
+        for level, offset in enumerate(self.offsets):
+            rows = slice(offset, offset + self.num_classes[level])
+            if level:
+                result[rows] = result[self.offsets[level - 1] + self.parents[level]]
+            result[rows, level] = torch.arange(offset, rows.stop)
+        return result
+
+    @cached_property
     def distances(self) -> Int[Tensor, "nodes nodes"]:
-        """Number of edges between two nodes. All roots have a virtual node as their parent."""
-        shared = self.ancestors.float() @ self.ancestors.float().T
-        depth = shared.diagonal()
-        return (depth[:, None] + depth[None, :] - 2 * shared).long()
+        """Number of edges between all pairs of nodes; use `distance` for some of them only."""
+        nodes = torch.arange(sum(self.num_classes))
+        return self.distance(nodes[:, None], nodes)
+
+    def distance(
+        self, one: Int[Tensor, "*shape"], other: Int[Tensor, "*other_shape"]
+    ) -> Int[Tensor, "*result"]:
+        """Number of edges between two nodes. All roots have a virtual node as their parent.
+
+        >>> h = Hierarchy.from_tree({"body": ["head", "arm"], "sky": None})
+        >>> head, arm, sky = h.offsets[1] + torch.arange(3)
+        >>> h.distance(head, torch.stack([head, arm, sky]))
+        tensor([0, 2, 4])
+
+        Args:
+            one: numbers of nodes, of any shape.
+            other: numbers of nodes, of a shape that broadcasts with that of `one`.
+
+        Returns:
+            int64, of the common shape. Time and memory are linear in its size.
+        """
+        table = self._ancestor_per_level.to(one.device)
+        depth = (table >= 0).sum(1, dtype=torch.int16)  # small, for the distances of all pairs
+        result = depth[one] + depth[other]
+        for ancestors in table.unbind(1):
+            own = ancestors[one]
+            result -= ((own == ancestors[other]) & (own >= 0)).to(result.dtype) * 2
+        return result.long()
 
     def background_index(self, level: int) -> int | None:
         """Index of the background class on a level, or None.

@@ -28,8 +28,7 @@ class PixelCounts:
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
         self.num_classes = hierarchy.num_classes
         self.parents = hierarchy.on(device).parents
-        leaves = slice(hierarchy.offsets[-1], None)
-        self.leaf_distances = hierarchy.distances[leaves, leaves].to(device)
+        self.paths = hierarchy.on(device).paths
         shapes: dict[str, tuple[int, ...]] = {
             f"{count}_{level}": (images, classes)
             for level, classes in enumerate(self.num_classes, 1)
@@ -65,7 +64,10 @@ class PixelCounts:
             coherent &= self.parents[level][predicted[:, level]] == predicted[:, level - 1]
         prediction, target = predicted[:, -1], targets[:, -1]
         errors = (target != IGNORE_INDEX) & (prediction != target)
-        distance = torch.where(errors, self.leaf_distances[target.clamp(min=0), prediction], 0)
+        # From paths, since a table of all pairs of leaves does not fit into memory for 10,000.
+        leaf = target.clamp(min=0)
+        steps = sum(ancestor[leaf] != ancestor[prediction] for ancestor in self.paths.unbind(1))
+        distance = torch.where(errors, 2 * steps, 0)
         for key, value in (
             ("pixels", known),
             ("coherent", coherent),

@@ -1,5 +1,9 @@
 """Cross-entropy with soft labels that favour nearby leaves."""
 
+import math
+from itertools import pairwise
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -29,21 +33,46 @@ class SoftLabels(Loss):
 
     levels = "leaves"
     activation = "leaf_softmax"
-    labels: Tensor
+    normalizers: Tensor
 
     def __init__(self, hierarchy: Hierarchy, beta: PositiveFloat = 10.0) -> None:
         super().__init__()
-        # Paths never meet again below their lowest common ancestor, so its height is the number
-        # of levels on which they differ.
-        heights = (hierarchy.paths[:, None] != hierarchy.paths).sum(-1)
-        labels = (-beta * heights / heights.max().clamp(min=1)).softmax(1)
-        self.register_buffer("labels", labels, persistent=False)
+        self.hierarchy = hierarchy
+        # Paths that part never meet again: two leaves have the height of the levels they differ on.
+        highest = sum(classes > 1 for classes in hierarchy.num_classes)
+        similar = [math.exp(-beta * height / max(highest, 1)) for height in range(highest + 1)]
+        # A sum over leaves, weighted by similarity, is a weighted sum over the ancestors of the
+        # true leaf, of the plain sum over the leaves of each: linear in the number of classes.
+        self.weights = [one - next_ for one, next_ in pairwise([*similar, 0.0])]
+        normalizers = torch.full((hierarchy.num_classes[-1],), self.weights[-1])
+        normalizers *= hierarchy.num_classes[-1]
+        for weight, ancestor in zip(
+            self.weights[:-1], reversed(hierarchy.paths.unbind(1)), strict=False
+        ):
+            normalizers += weight * ancestor.bincount()[ancestor]
+        self.register_buffer("normalizers", normalizers, persistent=False)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term, `soft_labels`."""
-        leaf = targets[:, -1]
-        labels = self.labels[leaf.clamp(min=0)].movedim(-1, 1)
-        cost = -(labels * prediction.logits[-1].float().log_softmax(1)).sum(1)
-        return {"soft_labels": mean_over_valid(cost, leaf)}
+        leaf = targets[:, -1].clamp(min=0)
+        costs = -prediction.logits[-1].float().log_softmax(1)
+        cost = self._sum_by_similarity(costs, leaf) / self.normalizers[leaf]
+        return {"soft_labels": mean_over_valid(cost, targets[:, -1])}
+
+    def _sum_by_similarity(
+        self, costs: Float[Tensor, "B leaves H W"], leaf: Int[Tensor, "B H W"]
+    ) -> Float[Tensor, "B H W"]:
+        """Sum of the costs of all leaves, weighted by their similarity to a leaf."""
+        parents = self.hierarchy.on(costs.device).parents
+        total = self.weights[-1] * costs.sum(1)
+        sums, node = costs, leaf
+        for height, weight in enumerate(self.weights[:-1], 1):
+            total = total + weight * sums.gather(1, node[:, None])[:, 0]
+            level = len(parents) - height
+            if level:
+                shape = (costs.shape[0], self.hierarchy.num_classes[level - 1], *costs.shape[2:])
+                sums = costs.new_zeros(shape).index_add(1, parents[level], sums)
+                node = parents[level][node]
+        return total

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
 from hieraseg.functional import ramp
 from hieraseg.types import NonNegativeFloat, PositiveInt, Probability, check_arguments
 
-_EXCLUDED = -1  # in the table of shared levels: a class with itself, and background with any class
+_EXCLUDED = -1  # shared levels of a class with itself, and of background with any class
 
 
 class Triplets(NamedTuple):
@@ -69,7 +69,9 @@ class TreeTriplet(Loss):
     """
 
     levels = "none"
-    shared_levels: Int8[Tensor, "leaves leaves"]
+    paths: Int[Tensor, "leaves levels"]
+    included: Bool[Tensor, " leaves"]
+    nearest: Int[Tensor, " leaves"]
 
     def __init__(
         self,
@@ -83,11 +85,20 @@ class TreeTriplet(Loss):
         super().__init__()
         self.samples, self.margin, self.ramp, self.seed = samples, margin, ramp, seed
         self.embedding_channels = channels
-        shared_levels = _shared_levels(hierarchy)
-        self.register_buffer("shared_levels", shared_levels, persistent=False)
-        included = shared_levels[shared_levels != _EXCLUDED]
-        farthest = int(included.min()) if included.numel() else 0
-        self.height = hierarchy.num_levels - farthest
+        included = torch.ones(len(hierarchy.paths), dtype=torch.bool)
+        background = hierarchy.background_index(-1)
+        if background is not None:
+            included[background] = False
+        # Number of included leaves in the subtrees of each leaf's ancestors, coarsest first.
+        sizes = [
+            ancestor[included].bincount(minlength=len(included))[ancestor]
+            for ancestor in hierarchy.paths.T
+        ]
+        self.register_buffer("paths", hierarchy.paths, persistent=False)
+        self.register_buffer("included", included, persistent=False)
+        self.register_buffer("nearest", torch.stack(sizes).gt(1).sum(0), persistent=False)
+        shared_by_all = sum(bool((size[included] == included.sum()).all()) for size in sizes)
+        self.height = max(hierarchy.num_levels - shared_by_all, 1)
 
     def forward(
         self,
@@ -122,9 +133,11 @@ class TreeTriplet(Loss):
     def _triplets(self, labels: Int[Tensor, " N"], order: Int[Tensor, " N"]) -> Triplets:
         """Triplets of all classes, from the pixels that come first in a random order."""
         labels = labels[order]
-        classes = torch.arange(len(self.shared_levels), device=labels.device)[:, None]
-        shared = torch.where(labels >= 0, self.shared_levels[:, labels.clamp(min=0)], _EXCLUDED)
-        nearest = self.shared_levels.amax(1, keepdim=True)
+        classes = torch.arange(len(self.paths), device=labels.device)[:, None]
+        shared = torch.where(
+            labels >= 0, self._shared_levels(classes, labels.clamp(min=0)), _EXCLUDED
+        )
+        nearest = self.nearest[:, None]
         limit = min(self.samples, len(labels))
         roles = [
             _first_true(mask, limit)
@@ -149,27 +162,26 @@ class TreeTriplet(Loss):
     ) -> Float[Tensor, " T"] | float:
         if self.margin is not None:
             return self.margin
-        positive = self.shared_levels[triplets.label, labels[triplets.positive]]
-        negative = self.shared_levels[triplets.label, labels[triplets.negative]]
+        positive = self._shared_levels(triplets.label, labels[triplets.positive])
+        negative = self._shared_levels(triplets.label, labels[triplets.negative])
         # Each level that is not shared adds two edges to a distance, of which half count.
         return 0.1 + (positive - negative).float() / self.height
+
+    def _shared_levels(
+        self, one: Int[Tensor, "*shape"], other: Int[Tensor, "*other_shape"]
+    ) -> Int[Tensor, "*result"]:
+        """Number of levels on which two leaves have the same class; -1 for excluded pairs.
+
+        Not a table, which would grow with the square of the number of leaves.
+        """
+        shared = sum((ancestor[one] == ancestor[other]).byte() for ancestor in self.paths.T)
+        pairs = self.included[one] & self.included[other] & (one != other)
+        return torch.where(pairs, shared.char(), _EXCLUDED)
 
     def _generator(self, progress: float) -> torch.Generator:
         """Generator without state other than seed and progress, so that resuming is exact."""
         digest = hashlib.sha256(f"{self.seed} {progress!r}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-
-
-def _shared_levels(hierarchy: Hierarchy) -> Int8[Tensor, "leaves leaves"]:
-    """Number of levels on which two leaves have the same class; -1 for excluded pairs."""
-    shared = torch.zeros(len(hierarchy.paths), len(hierarchy.paths), dtype=torch.int8)
-    for classes in hierarchy.paths.T:
-        shared += classes[:, None] == classes
-    shared.fill_diagonal_(_EXCLUDED)
-    background = hierarchy.background_index(-1)
-    if background is not None:
-        shared[background] = shared[:, background] = _EXCLUDED
-    return shared
 
 
 def _first_true(

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hieraseg import Hierarchy, registry
 from hieraseg.testing import LossContract
 from hieraseg.testing.cases import forget_anywhere
 from hieraseg.testing.loss_cases import terms_and_gradients
+from tests.support.tensors import Watch
 
 MEMORY = {"rmi": 40, "hssn": 40}
 """Limit of the size of the largest tensor, as a multiple of nodes x pixels, if it is not 2: RMI has
@@ -40,24 +39,6 @@ def cases() -> list[Any]:
     ]
 
 
-class Watch(TorchDispatchMode):
-    """Counts operations, and records the size of the largest tensor that they create."""
-
-    operations = 0
-    largest = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.operations += 1
-        outputs = result if isinstance(result, tuple | list) else [result]
-        for tensor in outputs:
-            if isinstance(tensor, Tensor):
-                # An expanded view repeats elements that are stored once.
-                elements = tensor.untyped_storage().nbytes() // tensor.element_size()
-                self.largest = max(self.largest, min(tensor.numel(), elements))
-        return result
-
-
 @cache
 def wide_hierarchy(leaves: int) -> Hierarchy:
     """30 roots with ten children each, which have `leaves` children each."""
@@ -72,14 +53,14 @@ def wide_hierarchy(leaves: int) -> Hierarchy:
 
 
 def watch(name: str, settings: dict[str, Any], hierarchy: Hierarchy) -> Watch:
-    """Run forward and backward of a loss on a tree."""
+    """Build a loss on a tree, and run it forward and backward."""
 
     class Suite(LossContract):
         component = registry.losses.get(name)
 
-    loss, inputs, targets, generator = Suite().draw(settings, 12, (1, 4, 4), hierarchy)
-    targets = forget_anywhere(targets, generator)
     with Watch() as seen:
+        loss, inputs, targets, generator = Suite().draw(settings, 12, (1, 4, 4), hierarchy)
+        targets = forget_anywhere(targets, generator)
         terms, gradients = terms_and_gradients(loss, inputs, targets)
     assert all(tensor.isfinite().all() for tensor in (*terms, *gradients))
     return seen
