@@ -7,6 +7,8 @@ fast. The contracts below are imported on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hieraseg.paths import data_folder
+
 if TYPE_CHECKING:
     from hieraseg.contracts import (
         Activation,
@@ -35,6 +37,7 @@ __all__ = [
     "Prediction",
     "ScheduleFactory",
     "__version__",
+    "data_folder",
 ]
 
 

@@ -113,7 +113,9 @@ class Decoder(Protocol):
 class Dataset(Protocol):
     """Images and label masks by id, read by several threads at once.
 
-    The runner passes `hierarchy` to `__init__` if its signature has it.
+    The runner passes `hierarchy` to `__init__` if its signature has it. An argument `root` of type
+    `Path | None` is the folder of the data set: if a recipe leaves it null, the runner passes
+    `hieraseg.data_folder(name)`.
 
     Attributes:
         size: height and width in pixels that images are resized to.

@@ -1,5 +1,7 @@
 """Build components from their specifications."""
 
+import os
+from contextlib import chdir
 from typing import Any
 
 from hieraseg.contracts import has_argument
@@ -34,7 +36,8 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
         return value
     arguments = _arguments(value, key, supplied)
     try:
-        return value.factory(**arguments)
+        with chdir(os.curdir):  # a component that changes the directory moves nothing else
+            return value.factory(**arguments)
     except ValueError as error:
         # The argument may be that of something which the component calls.
         if isinstance(error, ArgumentError) and error.argument in value.arguments:

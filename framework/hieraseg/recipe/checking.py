@@ -6,7 +6,9 @@ from typing import Any
 
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.paths import DATA, data_folder
 from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.paths import is_path, paths_in, with_absolute_paths
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
@@ -145,6 +147,8 @@ class Checker:
         self.origin[f"{key}.name"] = str(name.place)
         where = Entry(settings, entry.place)
         arguments = self.arguments(key, owner, where, known_arguments, supplied)
+        if registry.section == datasets.section and arguments.get("root", "") is None:
+            self._fill_root(arguments, known_arguments["root"], name)
         return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
 
     def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
@@ -196,15 +200,16 @@ class Checker:
                 continue
             self.origin[dotted] = str(given.place)
             try:
-                arguments[key] = argument.read(given.value)
+                value = argument.read(given.value)
             except ValueError as error:
                 self.note(given.place, dotted, str(error))
                 continue
-            if self.require_paths and given.place is not DEFAULT:
-                self._require_path(section, dotted, arguments[key], given.place)
             registry = registry_in(argument.type)
             if registry is not None:
-                arguments[key] = self._nested(dotted, registry, arguments[key], given)
+                arguments[key] = self._nested(dotted, registry, value, given)
+                continue
+            arguments[key] = with_absolute_paths(value, argument.type, given.place.folder)
+            self._check_paths(section, dotted, arguments[key], given)
         return arguments
 
     def _nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
@@ -237,15 +242,32 @@ class Checker:
         }
         return self.component(key, registry, Entry(entries, place))
 
-    def _require_path(self, section: str, key: str, value: Any, place: Place) -> None:
-        """Add a problem if a value is a path that does not exist."""
-        if not isinstance(value, Path) or value.exists():
+    def _fill_root(self, arguments: dict[str, Any], argument: Argument, name: Entry) -> None:
+        """Set the folder of a data set that leaves it to its default (see `contracts.Dataset`)."""
+        if not is_path(argument.type):
             return
+        arguments["root"] = root = data_folder(name.value)
+        if self.require_paths and not root.exists():
+            text = f"{_shown(root)}: no such data folder; set data.root, or set {DATA} to "
+            text += f"the folder that has `{name.value}` in it (default: ./data)"
+            self.problems.append(Problem(name.place, "data.root", text, of_data=True))
+
+    def _check_paths(self, section: str, argument: str, value: Any, given: Entry) -> None:
+        """Add a problem for each path in a value that recipes cannot write or does not exist."""
         of_data = section == datasets.section
         what = "data folder" if of_data else "file or folder"
-        shown = str(value) if str(value).isprintable() else repr(str(value))
-        text = f"{shown}: no such {what}; set {key} to an existing one"
-        self.problems.append(Problem(place, key, text, of_data))
+        for key, path in paths_in(value, argument):
+            place = given.inside.get(key, given.place)
+            if "${" in str(path):
+                text = "the path must not contain ${, since recipes replace variables"
+                self.note(place, key, f"{_shown(path)}: {text}")
+            elif self.require_paths and given.place is not DEFAULT and not path.exists():
+                text = f"{_shown(path)}: no such {what}; set {key} to an existing one"
+                self.problems.append(Problem(place, key, text, of_data))
+
+
+def _shown(path: Path) -> str:
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def _kind(value: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hieraseg.errors import RecipeError
+from hieraseg.paths import expanded
 from hieraseg.recipe.reading import (
     COMMAND_LINE,
     Entry,
@@ -106,8 +107,13 @@ def _files(path: Path) -> tuple[list[Layer], list[PluginReference], list[Problem
 def _base_path(recipe: Path, base: Entry) -> Path:
     if not isinstance(base.value, str) or not base.value:
         raise RecipeError(f"{base.place}: base: expected the path of a recipe, as in ../base.yaml")
-    path = Path(os.path.normpath(recipe.parent / base.value))
+    path = _beside(recipe, base.value)
     return path if path.is_file() else shipped_recipes().get(base.value, path)
+
+
+def _beside(recipe: Path, written: str) -> Path:
+    """The path that is written in a recipe file."""
+    return Path(os.path.normpath(recipe.parent / expanded(written)))
 
 
 def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[PluginReference]:
@@ -120,7 +126,7 @@ def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[Pl
         return
     for index, one in enumerate(entry.value):
         key = f"plugins[{index}]"
-        path = Path(os.path.normpath(recipe.parent / one))
+        path = _beside(recipe, one)
         yield PluginReference(path, entry.inside.get(key, entry.place), key)
 
 

@@ -23,6 +23,11 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.source}:{self.line}" if self.line else self.source
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the file, or else the working directory: paths are relative to it."""
+        return Path(self.source).parent if self.line else Path()
+
 
 COMMAND_LINE = Place("command line")
 DEFAULT = Place("default")

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.paths import expanded
 
 PACKAGE = "hieraseg_recipes"
 
@@ -28,7 +29,7 @@ def recipe_file(given: str | Path) -> Path:
     Raises:
         RecipeError: there is neither a file at this path nor a shipped recipe with this name.
     """
-    path = Path(given)
+    path = expanded(given)
     if path.exists() or path.suffix:
         return path
     shipped = shipped_recipes()

@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -21,6 +21,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from hieraseg.errors import HierasegError, RecipeError, from_here
+from hieraseg.paths import expanded
 from hieraseg.registry.static import Registration, fault_in, parse, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"
@@ -146,7 +147,7 @@ def broken_files() -> dict[str, str]:
 
 def _listed_folders() -> list[Path]:
     listed = os.environ.get(FOLDERS, "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in listed if folder]
+    return [expanded(folder) for folder in listed if folder]
 
 
 def files_on_path() -> Iterator[PluginFile]:
@@ -194,7 +195,8 @@ def _run(file: PluginFile) -> tuple[Components, str]:
     token = collecting.set(Collecting(name, components))
     paths = list(sys.path)
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for results
+        # stdout is for results, and paths of the command line mean this working directory.
+        with redirect_stdout(sys.stderr), chdir(os.curdir):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a plugin's code may fail in any way
         del sys.modules[name]

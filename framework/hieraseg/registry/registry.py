@@ -7,9 +7,10 @@ cannot be imported fails only the recipes that name it.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -145,7 +146,8 @@ class Registry:
         """
         found = self.find(name)
         try:
-            with redirect_stdout(sys.stderr):  # stdout is for results
+            # As in `files._run`.
+            with redirect_stdout(sys.stderr), chdir(os.curdir):
                 return found.load()
         except RecipeError as error:
             raise RecipeError(f"{self.section} {name!r}: {error}") from error

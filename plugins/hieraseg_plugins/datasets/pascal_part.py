@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from hieraseg import Hierarchy
+from hieraseg import Hierarchy, data_folder
 from hieraseg.data.images import read_image, read_mask
 from hieraseg.errors import DataError, first_few
 from hieraseg.types import PositiveInt, check_arguments
@@ -28,7 +28,8 @@ class PascalPart:
 
     Args:
         hierarchy: the class tree, whose labels must agree with `classes.txt`.
-        root: folder of the data set.
+        root: folder of the data set. Null for `$HIERASEG_DATA/pascal_part`, or else
+            `./data/pascal_part`.
         size: height and width in pixels that images are resized to.
         train_images: number of ids of `train_id.txt` in the split `train`. Null for the reference
             split: 2400 of the 2826 ids, or the same share of a shorter list.
@@ -42,17 +43,18 @@ class PascalPart:
     def __init__(
         self,
         hierarchy: Hierarchy,
-        root: Path | str = Path("data/pascal_part"),
+        root: Path | None = None,
         size: tuple[PositiveInt, PositiveInt] = (224, 224),
         train_images: PositiveInt | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = data_folder("pascal_part") if root is None else Path(root)
         self.size = size
         self.train_images = train_images
         if not self.root.is_dir():
             raise DataError(
                 f"{self.root}: no such data folder; set data.root to the folder of Pascal-Part "
-                "that holds JPEGImages, gt_masks, classes.txt, train_id.txt and val_id.txt"
+                "that holds JPEGImages, gt_masks, classes.txt, train_id.txt and val_id.txt, or "
+                "set HIERASEG_DATA to the folder that has it as `pascal_part` (default: ./data)"
             )
         _check_classes(self.root / "classes.txt", hierarchy)
 

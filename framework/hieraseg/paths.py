@@ -1,0 +1,39 @@
+"""Paths as people write them: `~`, relative paths, and the folder of all data sets."""
+
+import os
+from pathlib import Path
+
+DATA = "HIERASEG_DATA"
+"""Environment variable with the folder of all data sets."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with its `~` or `~user` replaced by that home folder, if there is one."""
+    return Path(os.path.expanduser(path))
+
+
+def absolute(path: str | Path, folder: Path = Path()) -> Path:
+    """The path without `~` and `..`; a relative one is relative to a folder.
+
+    Args:
+        path: the path.
+        folder: by default the working directory.
+    """
+    return Path(os.path.abspath(folder / expanded(path)))
+
+
+def data_folder(name: str) -> Path:
+    """Folder of a data set: `$HIERASEG_DATA/<name>`, or `data/<name>` in the working directory.
+
+    The default of a data set's argument `root` (see `contracts.Dataset`):
+
+        def __init__(self, root: Path | None = None) -> None:
+            self.root = root or data_folder("my_data")
+
+    Args:
+        name: the data set.
+
+    Returns:
+        An absolute path, which need not exist.
+    """
+    return absolute(name, absolute(os.environ.get(DATA) or "data"))
