@@ -1,7 +1,6 @@
 """`hieraseg evaluate`: score the model of a run on a split."""
 
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from hieraseg.cli.options import (
@@ -9,12 +8,15 @@ from hieraseg.cli.options import (
     add_command,
     add_device,
     add_json,
+    add_no_plugins,
     add_run_folder,
     add_split,
     non_negative_int,
 )
 from hieraseg.cli.report import format_scores, print_result
 from hieraseg.cli.tta import add_tta, tta_settings
+from hieraseg.errors import UnwrittenScoresError
+from hieraseg.paths import expanded
 
 
 def add_parser(commands: Any) -> None:
@@ -26,7 +28,8 @@ def add_parser(commands: Any) -> None:
         summary="score the model of a run on a split",
         description="""
             Score the model of a run on a split of its data set, per level and class. The scores
-            are added to result.json in the run folder.
+            are added to result.json in the run folder. Those of another protocol than the
+            recipe's stand beside the run's own, as in val@flip or val@last.
         """,
         examples="""
             hieraseg evaluate runs/quickstart/base-seed0
@@ -51,11 +54,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--viz_dir",
         metavar="DIR",
-        type=Path,
+        type=expanded,
         help="output folder for drawn images (default: figures/SPLIT in the run folder)",
     )
     add_tta(parser)
     add_device(parser)
+    add_no_plugins(parser)
     add_json(parser)
 
 
@@ -65,15 +69,21 @@ def run(arguments: Namespace) -> int:
     from hieraseg.runs.folder import RunFolder
 
     figures = arguments.viz_dir or RunFolder(arguments.run_folder).figures / arguments.split
-    scores = evaluate(
-        arguments.run_folder,
-        arguments.split,
-        checkpoint=arguments.checkpoint,
-        device=arguments.device,
-        figures=(figures, arguments.num_viz) if arguments.visualize else None,
-        tta=tta_settings(arguments),
-    )
-    text = format_scores(scores, f"{arguments.run_folder}, {arguments.split}")
+    title = f"{arguments.run_folder}, {arguments.split}"
+    try:
+        scores = evaluate(
+            arguments.run_folder,
+            arguments.split,
+            checkpoint=arguments.checkpoint,
+            device=arguments.device,
+            figures=(figures, arguments.num_viz) if arguments.visualize else None,
+            tta=tta_settings(arguments),
+            run_plugins=arguments.run_plugins,
+        )
+    except UnwrittenScoresError as error:
+        print_result(arguments.json, error.scores, format_scores(error.scores, title))
+        raise
+    text = format_scores(scores, title)
     if arguments.visualize:
         text += f"\nimages drawn in {figures}"
     print_result(arguments.json, scores, text)

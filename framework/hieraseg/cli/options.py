@@ -2,9 +2,10 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+from hieraseg.paths import expanded
 
 RECIPE_HELP = "recipe file, or name of an installed recipe"
 KIND_HELP = "kind of component, singular or plural: loss, losses"
@@ -63,7 +64,7 @@ def add_component(parser: ArgumentParser, name_help: str) -> None:
 
 def add_run_folder(parser: ArgumentParser) -> None:
     """Add the positional argument `RUN`."""
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="run folder")
+    parser.add_argument("run_folder", metavar="RUN", type=expanded, help="run folder")
 
 
 def add_split(parser: ArgumentParser, purpose: str) -> None:
@@ -88,7 +89,7 @@ def add_out(parser: ArgumentParser, content: str, default: str | None = None) ->
     parser.add_argument(
         "--out",
         metavar="DIR",
-        type=Path,
+        type=expanded,
         default=default,
         required=default is None,
         help=f"folder to write {content} to{note}",
@@ -126,10 +127,20 @@ def add_plugins(parser: ArgumentParser) -> None:
         "--plugin",
         metavar="FILE",
         dest="plugins",
-        type=Path,
+        type=expanded,
         action="append",
         default=[],
         help="Python file that registers components; can be repeated",
+    )
+
+
+def add_no_plugins(parser: ArgumentParser) -> None:
+    """Add the option `--no-plugins`."""
+    parser.add_argument(
+        "--no-plugins",
+        dest="run_plugins",
+        action="store_false",
+        help="refuse a run folder with plugin files, instead of running their code",
     )
 
 

@@ -1,7 +1,6 @@
 """`hieraseg predict`: segment images with the model of a run."""
 
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from hieraseg.cli.options import (
@@ -14,6 +13,7 @@ from hieraseg.cli.options import (
 )
 from hieraseg.cli.report import print_result
 from hieraseg.cli.tta import add_tta, tta_settings
+from hieraseg.paths import expanded
 
 
 def add_parser(commands: Any) -> None:
@@ -35,7 +35,11 @@ def add_parser(commands: Any) -> None:
     )
     add_run_folder(parser)
     parser.add_argument(
-        "images", metavar="IMAGES", type=Path, nargs="+", help="image files, or folders of images"
+        "images",
+        metavar="IMAGES",
+        type=expanded,
+        nargs="+",
+        help="image files, or folders of images",
     )
     add_out(parser, "pictures and class maps")
     add_checkpoint(parser)

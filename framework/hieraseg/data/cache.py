@@ -14,14 +14,15 @@ from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
 
 from hieraseg.errors import DataError
+from hieraseg.paths import expanded
 
 
 def cache_folder() -> Path:
     """The root of the cache: $HIERASEG_CACHE, or `hieraseg` in the user's cache folder."""
     own = os.environ.get("HIERASEG_CACHE")
     if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hieraseg"
+        return expanded(own)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hieraseg"
 
 
 def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], None]) -> Path:

@@ -8,7 +8,7 @@ from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.paths import DATA, data_folder
 from hieraseg.recipe.arguments import Argument, arguments_of
-from hieraseg.recipe.paths import is_path, paths_in, with_absolute_paths
+from hieraseg.recipe.paths import is_path, paths_in, unwritable, with_absolute_paths
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
@@ -200,17 +200,26 @@ class Checker:
                 continue
             self.origin[dotted] = str(given.place)
             try:
-                value = argument.read(given.value)
+                arguments[key] = self._value(dotted, argument, given)
             except ValueError as error:
                 self.note(given.place, dotted, str(error))
-                continue
-            registry = registry_in(argument.type)
-            if registry is not None:
-                arguments[key] = self._nested(dotted, registry, value, given)
-                continue
-            arguments[key] = with_absolute_paths(value, argument.type, given.place.folder)
-            self._check_paths(section, dotted, arguments[key], given)
         return arguments
+
+    def _value(self, key: str, argument: Argument, given: Entry) -> Any:
+        """The value at a dotted key, with absolute paths, and specs of nested components.
+
+        Raises:
+            ValueError: the value has another type, or is out of range.
+        """
+        value = argument.read(given.value)
+        registry = registry_in(argument.type)
+        if registry is not None:
+            return self._nested(key, registry, value, given)
+        value = with_absolute_paths(value, argument.type, given.place.folder)
+        must_exist = self.require_paths and given.place is not DEFAULT
+        for inner, path in paths_in(value, key):
+            self._check_path(path, inner, given.inside.get(inner, given.place), must_exist)
+        return value
 
     def _nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
         """An argument's value with its sections replaced by specs.
@@ -244,30 +253,25 @@ class Checker:
 
     def _fill_root(self, arguments: dict[str, Any], argument: Argument, name: Entry) -> None:
         """Set the folder of a data set that leaves it to its default (see `contracts.Dataset`)."""
-        if not is_path(argument.type):
-            return
-        arguments["root"] = root = data_folder(name.value)
-        if self.require_paths and not root.exists():
-            text = f"{_shown(root)}: no such data folder; set data.root, or set {DATA} to "
-            text += f"the folder that has `{name.value}` in it (default: ./data)"
-            self.problems.append(Problem(name.place, "data.root", text, of_data=True))
+        if is_path(argument.type):
+            arguments["root"] = data_folder(name.value)
+            fix = f"set data.root, or set {DATA} to the folder that has `{name.value}` in it "
+            fix += "(default: ./data)"
+            self._check_path(arguments["root"], "data.root", name.place, self.require_paths, fix)
 
-    def _check_paths(self, section: str, argument: str, value: Any, given: Entry) -> None:
-        """Add a problem for each path in a value that recipes cannot write or does not exist."""
-        of_data = section == datasets.section
-        what = "data folder" if of_data else "file or folder"
-        for key, path in paths_in(value, argument):
-            place = given.inside.get(key, given.place)
-            if "${" in str(path):
-                text = "the path must not contain ${, since recipes replace variables"
-                self.note(place, key, f"{_shown(path)}: {text}")
-            elif self.require_paths and given.place is not DEFAULT and not path.exists():
-                text = f"{_shown(path)}: no such {what}; set {key} to an existing one"
-                self.problems.append(Problem(place, key, text, of_data))
-
-
-def _shown(path: Path) -> str:
-    return str(path) if str(path).isprintable() else repr(str(path))
+    def _check_path(
+        self, path: Path, key: str, place: Place, must_exist: bool, fix: str = ""
+    ) -> None:
+        """Add a problem if a path cannot be written in a recipe, or does not exist but must."""
+        shown = str(path) if str(path).isprintable() else repr(str(path))
+        problem = unwritable(path)
+        if problem:
+            self.note(place, key, f"{shown}: {problem}")
+        elif must_exist and not path.exists():
+            of_data = key.startswith(f"{datasets.section}.")
+            what = "data folder" if of_data else "file or folder"
+            text = f"{shown}: no such {what}; {fix or f'set {key} to an existing one'}"
+            self.problems.append(Problem(place, key, text, of_data))
 
 
 def _kind(value: Any) -> str:

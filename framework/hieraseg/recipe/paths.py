@@ -52,6 +52,17 @@ def with_absolute_paths(value: Any, hint: Any, folder: Path) -> Any:
     return value
 
 
+def unwritable(path: Path) -> str:
+    """Why a recipe cannot name a path; empty if it can."""
+    if "${" in str(path):
+        return "the path must not contain ${, since recipes replace variables; rename it"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "the path is not UTF-8, as recipes are; rename it"
+    return ""
+
+
 def paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
     """Dotted key and path of each path in an argument's value; not those of nested components."""
     if isinstance(value, Path):
