@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Prediction,
         ScheduleFactory,
     )
+    from hieraseg.data.images import read_image, read_mask
     from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 
 __version__ = "0.1.0"
@@ -38,15 +39,22 @@ __all__ = [
     "ScheduleFactory",
     "__version__",
     "data_folder",
+    "read_image",
+    "read_mask",
 ]
+_MODULES = {
+    "Hierarchy": "hieraseg.hierarchy",
+    "IGNORE_INDEX": "hieraseg.hierarchy",
+    "read_image": "hieraseg.data.images",
+    "read_mask": "hieraseg.data.images",
+}
 
 
 def __getattr__(attribute: str) -> Any:
     if attribute not in __all__:
         raise AttributeError(f"module 'hieraseg' has no attribute {attribute!r}")
-    is_of_tree = attribute in ("Hierarchy", "IGNORE_INDEX")
-    module = import_module("hieraseg.hierarchy" if is_of_tree else "hieraseg.contracts")
-    return getattr(module, attribute)
+    module = _MODULES.get(attribute, "hieraseg.contracts")
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

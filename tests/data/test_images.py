@@ -1,28 +1,114 @@
 """Reading of image and mask files."""
 
+import io
+import struct
+import threading
+import warnings
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
 
+import hieraseg
 from hieraseg.data.images import read_image, read_mask, resize
 from hieraseg.errors import DataError
 
+RNG = np.random.default_rng(0)
 
-def test_exif_orientation_is_applied_only_on_request(tmp_path: Path) -> None:
-    pixels = np.zeros((4, 8, 3), np.uint8)
-    pixels[:, :4] = 255
+
+def png(path: Path, values: np.ndarray, bits: int) -> Path:
+    """Write a gray PNG of so many bits by hand, since Pillow only writes 1, 8 and 16."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    height, width = values.shape
+    digits = values[..., None] >> np.arange(bits)[::-1] & 1
+    rows = np.packbits(digits.reshape(height, -1).astype(bool), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return path
+
+
+def rejected(read: Any, path: Path) -> str:
+    """The message of a refusal: one line that starts with the path."""
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_readers_are_public() -> None:
+    assert hieraseg.read_image is read_image
+    assert hieraseg.read_mask is read_mask
+
+
+# Orientation.
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_images_are_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
+    pixels = np.kron(RNG.integers(0, 2, (3, 2, 3)), np.ones((16, 16, 1))) * 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{suffix}"
+    Image.fromarray(pixels.astype(np.uint8)).save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert expected.shape == ((48, 32, 3) if orientation < 5 else (32, 48, 3))
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_orientation_of_gray_16_bit_images_and_of_masks(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3)
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise
-    path = tmp_path / "photo.png"
-    Image.fromarray(pixels).save(path, exif=exif)
-    np.testing.assert_array_equal(read_image(path), pixels)
-    upright = read_image(path, apply_exif_orientation=True)
-    np.testing.assert_array_equal(upright, np.rot90(pixels, -1))
+    Image.fromarray(values << 8).save(tmp_path / "16.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "16.png")[..., 0], np.rot90(values, -1))
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / "mask.png", exif=exif)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), np.rot90(values, -1))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\xff\0\x06\0\0",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x05\0\x01\0\0\0\xff\xff\0\0\0\0\0\0",
+        b"Exif\0\0",
+    ],
+)
+def test_damaged_exif_is_ignored(tmp_path: Path, exif: bytes) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (5, 3), (200, 0, 0)).save(path, exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(path).shape == (3, 5, 3)
+
+
+def test_orientation_counts_although_other_exif_is_damaged(tmp_path: Path) -> None:
+    # Two entries: orientation 6, and a string that lies beyond the end.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x010F, 2, 999, 9999)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + b"\0\0\0\0"
+    Image.new("RGB", (5, 3)).save(tmp_path / "photo.jpg", exif=exif)
+    assert read_image(tmp_path / "photo.jpg").shape == (5, 3, 3)
+
+
+# Images of every kind.
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16"])
 def test_images_of_every_mode_are_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "image.tif"
     Image.new(mode, (5, 3)).save(path)
@@ -31,20 +117,102 @@ def test_images_of_every_mode_are_rgb(tmp_path: Path, mode: str) -> None:
     assert image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["mask.png", "mask.npy"])
-def test_masks_keep_their_labels(tmp_path: Path, name: str) -> None:
-    mask = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    path = tmp_path / name
-    if path.suffix == ".npy":
-        np.save(path, mask)
-    else:
-        Image.fromarray(mask).save(path)
-    np.testing.assert_array_equal(read_mask(path), mask)
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "gray.pgm"])
+def test_16_bits_are_shifted_by_8(tmp_path: Path, name: str) -> None:
+    values = np.array([[0, 255, 256, 90 * 257, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image[..., 0].tolist() == image[..., 2].tolist() == [[0, 0, 1, 90, 255]]
+
+
+def test_16_bits_of_other_files(tmp_path: Path) -> None:
+    colors = np.array([[[90 * 257, 0, 65535]]], ">u2")
+    (tmp_path / "color.ppm").write_bytes(b"P6 1 1 65535\n" + colors.tobytes())
+    assert read_image(tmp_path / "color.ppm").tolist() == [[[90, 0, 255]]]
+    big = Image.fromarray(np.array([[90 * 257]], ">u2"))
+    big.save(tmp_path / "big.tif")
+    assert read_image(tmp_path / "big.tif").tolist() == [[[90, 90, 90]]]
+
+
+def test_floats_in_0_to_1_are_scaled_and_others_refused(tmp_path: Path) -> None:
+    path = tmp_path / "float.tif"
+    Image.fromarray(np.array([[0, 90 / 255, 1]], np.float32)).save(path)
+    assert read_image(path)[0, :, 1].tolist() == [0, 90, 255]
+    for value in (1.5, -0.1, 90.0, np.nan, np.inf):
+        Image.fromarray(np.array([[0, value]], np.float32)).save(path)
+        assert "must be in 0..1" in rejected(read_image, path)
+
+
+def test_32_bit_integers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "int.tif"
+    Image.fromarray(np.array([[0, 90]], np.int32)).save(path)
+    assert "mode I has no known range" in rejected(read_image, path)
+
+
+def test_low_bit_gray_images_use_the_whole_range(tmp_path: Path) -> None:
+    path = png(tmp_path / "gray.png", np.array([[0, 1, 2, 3]]), 2)
+    assert read_image(path)[0, :, 0].tolist() == [0, 85, 170, 255]
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparency_is_dropped(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "image.png"
+    Image.new(mode, (2, 1), (90, 0) if mode == "LA" else (90, 90, 90, 0)).save(path)
+    assert read_image(path).tolist() == [[[90, 90, 90]] * 2]
+
+
+@pytest.mark.parametrize("transparency", [1, b"\0\x80"])
+def test_palette_images_with_transparency(tmp_path: Path, transparency: Any) -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([200, 10, 20, 30, 40, 50])
+    image.save(tmp_path / "palette.png", transparency=transparency)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "palette.png").tolist() == [[[200, 10, 20], [30, 40, 50]]]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk_images_are_not_inverted(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"print.{suffix}"
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    cyan.save(path)  # as Adobe programs do, Pillow inverts the values in a JPEG
+    red, green, blue = read_image(path)[8, 8].tolist()
+    assert red < 10
+    assert min(green, blue) > 245
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "webp"])
+def test_the_first_frame_is_read(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (8, 4), color) for color in ((255, 0, 0), (0, 0, 255))]
+    path = tmp_path / f"film.{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], **_lossless(suffix))
+    assert read_image(path)[0, 0].tolist() == [255, 0, 0]
+
+
+def _lossless(suffix: str) -> dict[str, Any]:
+    return {"lossless": True} if suffix == "webp" else {}
+
+
+def test_pixels_can_be_written_and_cause_no_warning_in_torch(tmp_path: Path) -> None:
+    Image.new("L", (5, 3)).save(tmp_path / "image.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for read in (read_image, read_mask):
+            pixels: np.ndarray = read(tmp_path / "image.png")
+            assert torch.from_numpy(pixels).shape[:2] == (3, 5)
+            pixels[:] = 1
+
+
+# Files that cannot be used.
 
 
 def test_missing_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"missing\.jpg: no such image$"):
         read_image(tmp_path / "missing.jpg")
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert "cannot be read (Is a directory)" in rejected(read_image, tmp_path)
 
 
 def test_file_that_is_not_an_image(tmp_path: Path) -> None:
@@ -54,8 +222,174 @@ def test_file_that_is_not_an_image(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.parametrize("limit", [10, 8])
+def test_image_above_the_limit_of_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (17, 1)).save(path)  # Pillow itself only warns of up to twice the limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for read in (read_image, read_mask):
+            assert f"is larger than {limit} pixels" in rejected(read, path)
+
+
+def test_image_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGB", (5, 3)).save(path)
+
+    def load(self: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    assert "needs more memory than there is" in rejected(read_image, path)
+
+
+def test_damaged_files_of_every_format_are_refused_or_read(tmp_path: Path) -> None:
+    path = tmp_path / "damaged"
+    image = Image.fromarray(RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    for suffix in ("png", "jpg", "tif", "gif", "bmp", "webp", "ppm"):
+        content = io.BytesIO()
+        image.save(content, "jpeg" if suffix == "jpg" else "tiff" if suffix == "tif" else suffix)
+        whole = content.getvalue()
+        for _ in range(20):
+            changed = bytearray(whole[: RNG.integers(1, len(whole) + 1)])
+            for place in RNG.integers(0, len(changed), 4):
+                changed[place] = RNG.integers(0, 256)
+            path.write_bytes(changed)
+            for read in (read_image, read_mask):
+                try:
+                    assert read(path).ndim == (3 if read is read_image else 2)
+                except DataError as error:
+                    assert str(error).startswith(f"{path}: ")
+
+
+def test_threads_can_read_at_once(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 3), (1, 2, 3)).save(tmp_path / "image.png")
+    before = list(warnings.filters)
+    found: list[np.ndarray] = []
+
+    def work() -> None:
+        found.extend(read_image(tmp_path / "image.png") for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 200
+    assert warnings.filters == before
+
+
+# Masks.
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.npy", "mask.tif", "mask.pgm", "mask.bmp"])
+def test_masks_keep_their_labels(tmp_path: Path, name: str) -> None:
+    mask = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    path = tmp_path / name
+    if path.suffix == ".npy":
+        np.save(path, mask)
+    else:
+        Image.fromarray(mask).save(path)
+    found = read_mask(path)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, mask)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_low_bit_gray_masks_keep_their_labels(tmp_path: Path, bits: int) -> None:
+    labels = np.arange(2**bits).reshape(1, -1)
+    found = read_mask(png(tmp_path / "mask.png", labels, bits))
+    assert found.dtype == np.uint8
+    assert found.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("largest", [1, 6, 15, 200, 300, 4095])
+@pytest.mark.parametrize("plain", [False, True])
+def test_gray_masks_with_another_white_keep_their_labels(
+    tmp_path: Path, largest: int, plain: bool
+) -> None:
+    labels = np.arange(largest + 1)
+    if plain:
+        pixels = " ".join(map(str, labels)).encode()
+    else:
+        pixels = labels.astype(np.uint8 if largest < 256 else ">u2").tobytes()
+    header = f"{'P2' if plain else 'P5'} {largest + 1} 1 {largest}\n".encode()
+    (tmp_path / "mask.pgm").write_bytes(header + pixels)
+    assert read_mask(tmp_path / "mask.pgm").tolist() == [labels.tolist()]
+
+
+@pytest.mark.parametrize("colors", [2, 4, 16, 200])
+def test_palette_masks_are_indices(tmp_path: Path, colors: int) -> None:
+    labels = np.arange(colors, dtype=np.uint8)[None]
+    image = Image.fromarray(labels)
+    image.putpalette(RNG.integers(0, 256, colors * 3, dtype=np.uint8).tobytes())
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), labels)
+
+
+def test_black_and_white_masks_are_0_and_1(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png").tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.npy", "mask.tif"])
+def test_16_bit_masks(tmp_path: Path, name: str) -> None:
+    mask = np.array([[0, 255, 256, 300, 65535]], np.uint16)
+    if name.endswith("npy"):
+        np.save(tmp_path / name, mask)
+    else:
+        Image.fromarray(mask).save(tmp_path / name)
+    found = read_mask(tmp_path / name)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, mask)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, ">u2", np.int32, np.uint32, ">i8", np.uint64])
+def test_arrays_are_narrowed_without_loss(tmp_path: Path, dtype: Any) -> None:
+    highest = 127 if dtype == np.int8 else 300
+    np.save(tmp_path / "mask.npy", np.array([[0, 5, highest]], dtype))
+    found = read_mask(tmp_path / "mask.npy")
+    assert found.dtype == (np.uint8 if highest == 127 else np.uint16)
+    assert found.dtype.isnative
+    assert found.tolist() == [[0, 5, highest]]
+
+
+@pytest.mark.parametrize("value", [-1, 65536, 2**40])
+def test_labels_out_of_range_are_refused(tmp_path: Path, value: int) -> None:
+    np.save(tmp_path / "mask.npy", np.array([[3, value]]))
+    message = rejected(read_mask, tmp_path / "mask.npy")
+    assert f"labels must be in 0..65535, got {min(3, value)}..{max(3, value)}" in message
+
+
+@pytest.mark.parametrize("mask", [np.zeros((2, 2)), np.zeros((2, 2, 1), int), np.array(5)])
+def test_arrays_that_are_no_masks(tmp_path: Path, mask: np.ndarray) -> None:
+    np.save(tmp_path / "mask.npy", mask)
+    assert "is not a mask" in rejected(read_mask, tmp_path / "mask.npy")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "F"])
+def test_images_that_are_no_masks(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / "mask.tif")
+    assert f"an image of mode {mode} is not a mask" in rejected(read_mask, tmp_path / "mask.tif")
+
+
+def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "mask.jpg")
+    assert "compression changes labels" in rejected(read_mask, tmp_path / "mask.jpg")
+
+
 def test_resize_to_the_same_size_copies_nothing() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     assert resize(pixels, (4, 6), Image.Resampling.BILINEAR) is pixels
     assert resize(pixels, (2, 3), Image.Resampling.BILINEAR).shape == (2, 3, 3)
     assert resize(pixels[..., 0], (8, 5), Image.Resampling.NEAREST).shape == (8, 5)
+
+
+def test_resizing_a_wide_mask_keeps_its_labels() -> None:
+    mask = np.array([[0, 300], [65535, 255]], np.uint16)
+    resized = resize(mask, (4, 4), Image.Resampling.NEAREST)
+    assert resized.dtype == np.uint16
+    np.testing.assert_array_equal(resized, mask.repeat(2, 0).repeat(2, 1))

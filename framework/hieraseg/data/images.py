@@ -1,79 +1,84 @@
 """Reading and resizing of image and mask files."""
 
 import io
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import Shaped, UInt, UInt8
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from hieraseg.errors import DataError
 
-# What Pillow raises for a file that is damaged, not an image, or absurdly large.
-_UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    OSError,
-    SyntaxError,
-    ValueError,
-)
-# NumPy parses headers with `ast`, which in Python 3.11 fails at random when several threads use
-# it (python/cpython#106905).
+VERSION = 2
+"""Increase it when files are read as other pixels than before: stores depend on it."""
+
+_LARGEST_LABEL = np.iinfo(np.uint16).max
+_LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
+# Python's warning filters, and NumPy's parser of headers (python/cpython#106905, in Python 3.11),
+# are not thread-safe.
+_warning_filters = Lock()
 _numpy_header = Lock()
 
 
-def read_image(path: Path, apply_exif_orientation: bool = False) -> UInt8[np.ndarray, "H W 3"]:
-    """Read an image file as RGB.
+def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Read an image file as RGB, upright.
+
+    * The EXIF orientation is applied, as viewers do. Damaged EXIF data is ignored.
+    * Of 16 bits the upper 8 are taken (`value >> 8`). Floats in 0..1 are multiplied by 255.
+      Other floats and 32-bit integers have no known range, and are refused.
+    * Transparency is dropped, CMYK is converted without a color profile, and of several frames
+      the first one is read.
 
     Args:
-        path: file in any format that Pillow reads.
-        apply_exif_orientation: turn the image upright as its EXIF orientation says. Leave it off
-            for images with a mask, since the mask has no EXIF data.
+        path: file in any format that Pillow reads, with at most `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Raises:
-        DataError: the file does not exist or is not a readable image.
+        DataError: the file does not exist, is damaged, too large, or has pixels without a rule.
     """
+    path = Path(path)
     with _reading(path):
-        image = _decode(path)
-        if apply_exif_orientation:
-            image = ImageOps.exif_transpose(image)
-        return np.asarray(image.convert("RGB"))
+        image, encoding = _decode(path)
+        return _upright(_rgb(image, encoding, path), image)
 
 
-def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """Read the label values of a mask.
+def read_mask(path: str | Path) -> UInt[np.ndarray, "H W"]:
+    """Read the label values of a mask, as they are stored.
+
+    A gray PNG of 1, 2 or 4 bits has labels from 0 to 1, 3 or 15. Of an image with a palette, the
+    labels are the palette's indices.
 
     Args:
-        path: a NumPy array of integers (`.npy`), or an image with one channel. Of an image with a
-            palette, the labels are the palette's indices.
+        path: a NumPy array of integers (`.npy`), or a lossless image with one channel.
+
+    Returns:
+        uint8, or uint16 for 16-bit images and for arrays with labels above 255.
 
     Raises:
         DataError: the file does not exist, is damaged, or is not a mask.
     """
-    if path.suffix == ".npy":
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
         return _read_array_mask(path)
     with _reading(path):
-        image = _decode(path)
-    if image.mode not in ("L", "P", "1"):
-        raise DataError(
-            f"{path}: an image of mode {image.mode} is not a mask; "
-            "save label values as a grayscale or palette PNG"
-        )
-    return np.asarray(image).astype(np.uint8)
+        image, encoding = _decode(path)
+        return _upright(_labels(image, encoding, path), image)
 
 
 def resize(
-    pixels: UInt8[np.ndarray, "H W *channels"],
+    pixels: UInt[np.ndarray, "H W *channels"],
     size: tuple[int, int],
     resampling: Image.Resampling,
-) -> UInt8[np.ndarray, "h w *channels"]:
+) -> UInt[np.ndarray, "h w *channels"]:
     """Resize an image or mask.
 
     Args:
-        pixels: uint8 `[H, W, 3]` or `[H, W]`.
+        pixels: uint8 `[H, W, 3]`, or uint8 or uint16 `[H, W]`.
         size: target height and width.
         resampling: Pillow's filter. Masks need `NEAREST`.
     """
@@ -82,26 +87,149 @@ def resize(
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], resampling))
 
 
-def _decode(path: Path) -> Image.Image:
+class _Encoding(NamedTuple):
+    """How a file stores its pixels, which Pillow tells before it decodes them.
+
+    Attributes:
+        bits: bits of a stored value where they differ from those of Pillow's mode, else 0.
+        largest: value that is stored for white; 0 if Pillow does not scale the pixels.
+        inverted: whether 0 is stored for white.
+    """
+
+    bits: int
+    largest: int
+    inverted: bool
+
+
+def _decode(path: Path) -> tuple[Image.Image, _Encoding]:
     # From memory and at once: Pillow keeps files open, and decodes them when pixels are needed.
-    image = Image.open(io.BytesIO(path.read_bytes()))
+    content = io.BytesIO(path.read_bytes())
+    with _filtered_warnings():
+        image = Image.open(content)
+    encoding = _encoding_of(image)
     image.load()
-    return image
+    return image, encoding
+
+
+def _encoding_of(image: Image.Image) -> _Encoding:
+    tiles = getattr(image, "tile", [])
+    arguments = tiles[0][3] if tiles else ()
+    if not isinstance(arguments, tuple):
+        arguments = (arguments,)
+    raw = arguments[0] if arguments and isinstance(arguments[0], str) else ""
+    bits = re.search(r"\d+", raw.partition(";")[2])
+    count = int(bits[0]) if bits else 0
+    largest = 2**count - 1 if image.mode == "L" and count else 0
+    if image.format == "PPM" and len(arguments) > 1 and image.mode in ("L", "I"):
+        largest = arguments[1]
+    inverted = re.search(r";\d*I", raw) is not None
+    return _Encoding(count, largest, inverted)
+
+
+def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        shift = (encoding.bits if encoding.bits == 12 else 16) - 8
+        return _repeat((np.asarray(image) >> shift).astype(np.uint8))
+    if mode == "F":
+        values = np.asarray(image)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise DataError(
+                f"{path}: floats of an image must be in 0..1, got {values.min():g}.."
+                f"{values.max():g}; scale them, or save 8 bits per channel"
+            )
+        return _repeat((values * 255).round().astype(np.uint8))
+    if mode in ("I", "LAB"):
+        raise DataError(
+            f"{path}: an image of mode {mode} has no known range; save 8 bits per channel"
+        )
+    image.info.pop("transparency", None)  # else Pillow warns of it
+    return np.array(image.convert("RGB"))
+
+
+def _repeat(gray: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+def _labels(image: Image.Image, encoding: _Encoding, path: Path) -> UInt[np.ndarray, "H W"]:
+    values = np.array(image)
+    if image.format in _LOSSY:
+        raise DataError(
+            f"{path}: a {image.format} file is not a mask, since its compression changes labels; "
+            "save label values as a grayscale or palette PNG"
+        )
+    if encoding.inverted:
+        raise DataError(
+            f"{path}: the mask is stored inverted, with 0 for white; save it as a grayscale PNG"
+        )
+    if encoding.largest:
+        white = 255 if image.mode == "L" else _LARGEST_LABEL
+        values = np.rint(values * (encoding.largest / white)).astype(np.int64)
+    elif image.mode in ("1", "L", "P"):
+        return values.astype(np.uint8)
+    elif image.mode.startswith("I;16"):
+        return values.astype(np.uint16)
+    elif image.mode != "I":
+        raise DataError(
+            f"{path}: an image of mode {image.mode} is not a mask; "
+            "save label values as a grayscale or palette PNG"
+        )
+    return _narrow(values, path)
+
+
+def _upright(
+    pixels: Shaped[np.ndarray, "_ _ *channels"], image: Image.Image
+) -> Shaped[np.ndarray, "_ _ *channels"]:
+    """Turn decoded pixels as the EXIF orientation of their image says."""
+    try:
+        with _filtered_warnings():
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged EXIF data fails anywhere in Pillow's parser
+        return pixels
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+@contextmanager
+def _filtered_warnings() -> Iterator[None]:
+    """Raise Pillow's warning of images that are too large, and ignore all others."""
+    with _warning_filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn errors of Pillow into DataError."""
+    """Turn errors of reading a file and of Pillow into DataError."""
     try:
         yield
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
-    except _UNREADABLE as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{path}: is damaged ({reason}); copy the file again") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:
+        limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
+        reason = "needs more memory than there is" if isinstance(error, MemoryError) else ""
+        raise DataError(
+            f"{path}: {reason or f'is larger than {limit} pixels'}; make the image smaller"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: is damaged (not an image); copy the file again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{path}: is damaged ({error}); copy the file again") from error
+    except Exception as error:  # Pillow's decoders fail in any way on damaged files
+        raise DataError(f"{path}: is damaged ({error}); copy the file again") from error
 
 
-def _read_array_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
+def _read_array_mask(path: Path) -> UInt[np.ndarray, "H W"]:
     try:
         data = io.BytesIO(path.read_bytes())
         with _numpy_header:
@@ -116,6 +244,17 @@ def _read_array_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
             f"{path}: a {mask.dtype} array of shape {mask.shape} is not a mask; "
             "save a uint8 array of shape (height, width)"
         )
-    if mask.size and not 0 <= mask.min() <= mask.max() <= 255:
-        raise DataError(f"{path}: labels must be in 0..255; save the mask as a uint8 array")
-    return mask.astype(np.uint8)
+    return _narrow(mask, path)
+
+
+def _narrow(mask: Shaped[np.ndarray, "H W"], path: Path) -> UInt[np.ndarray, "H W"]:
+    """The same labels as uint8 if they fit, else as uint16."""
+    if mask.dtype in (np.uint8, np.uint16):
+        return mask.astype(mask.dtype.newbyteorder("="), copy=False)
+    lowest, highest = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
+    if not 0 <= lowest <= highest <= _LARGEST_LABEL:
+        raise DataError(
+            f"{path}: labels must be in 0..{_LARGEST_LABEL}, got {lowest}..{highest}; "
+            "save the mask as a uint8 or uint16 array"
+        )
+    return mask.astype(np.uint8 if highest <= 255 else np.uint16)
