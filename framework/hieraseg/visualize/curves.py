@@ -1,0 +1,38 @@
+"""Curves of a run."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+
+def draw_curves(records: Sequence[Mapping[str, Any]]) -> Image.Image:
+    """Draw the training loss and the mIoU of each level on the validation split over the epochs.
+
+    Args:
+        records: one per epoch, as in `metrics.jsonl`.
+    """
+    # Not above: takes a while. Without pyplot, which has a global state and may need a display.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [record["epoch"] for record in records]
+    figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    losses.plot(epochs, [record["loss"] for record in records], marker=".")
+    losses.set_title("training loss")
+    for index, level in enumerate(records[0]["val"]["levels"]):
+        values = [record["val"]["levels"][index]["miou"] for record in records]
+        values = [float("nan") if value is None else value for value in values]
+        scores.plot(epochs, values, marker=".", label=f"level {level['level']}")
+    scores.set_title("mIoU, validation split")
+    scores.set_ylim(0, 1)
+    scores.legend()
+    for axes in (losses, scores):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return Image.open(content)
