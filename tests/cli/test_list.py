@@ -12,10 +12,14 @@ import yaml
 
 from hieraseg import Hierarchy, registry
 from hieraseg.cli import describe, main
+from hieraseg.cli.list import SECTIONS
 from hieraseg.recipe import load
+from hieraseg.recipe.arguments import arguments_of
+from hieraseg.recipe.checking import CORE_SECTIONS
 from hieraseg.registry.kinds import find_kind
 from hieraseg.registry.registry import Registry
 from tests.support.components import VALID, OtherLoss, fakes  # noqa: F401
+from tests.support.runs import QUICKSTART
 
 Captured = pytest.CaptureFixture[str]
 
@@ -36,13 +40,11 @@ def test_all_kinds(capsys: Captured) -> None:
 def test_one_kind(kind: str, capsys: Captured) -> None:
     assert main(["list", kind]) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("fake_data"))
-    expected = [
-        "fake_data",
-        "tests.support.components:FakeData",
-        "root, size",
-        "Data that need a root.",
-    ]
-    assert re.split("  +", row) == expected
+    assert re.split("  +", row) == ["fake_data", "Data that need a root."]
+    assert main(["list", kind, "--json"]) == 0
+    (listed,) = (one for one in json.loads(capsys.readouterr().out) if one["name"] == "fake_data")
+    assert listed["origin"] == "tests.support.components:FakeData"
+    assert listed["arguments"] == ["root", "size"]
 
 
 def test_broken_plugin_is_listed_with_the_reason(
@@ -179,6 +181,41 @@ def test_class_tree_in_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert drawn.endswith("\nbody\n|-- arm   label 1\n`-- t\\xeate  label 2\n")
 
 
+@pytest.mark.parametrize("section", list(CORE_SECTIONS))
+def test_keys_of_a_section(section: str, capsys: Captured) -> None:
+    """Each key with its type, default and meaning, and a section that a recipe can have."""
+    assert main(["list", section, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    defaults = {one["name"]: one["default"] for one in listed["arguments"]}
+    assert set(defaults) == set(arguments_of(CORE_SECTIONS[section]))
+    assert all(one["type"] and one["meaning"] for one in listed["arguments"])
+    assert yaml.safe_load(listed["recipe"]) == {section: defaults}
+    assert main(["list", section]) == 0
+    assert all(f"    {key} (" in capsys.readouterr().out for key in list(defaults)[:1])
+
+
+def test_one_key_of_a_section(capsys: Captured) -> None:
+    assert main(["list", "training", "epochs"]) == 0
+    out = capsys.readouterr().out
+    assert "    epochs (positive int, default 50)\n        passes over the training split.\n" in out
+    assert "batch_size" not in out
+    assert main(["list", "training", "epoch"]) == 2
+    assert "training: unknown key 'epoch', did you mean 'epochs'?" in capsys.readouterr().err
+
+
+def test_sections_are_those_of_a_recipe() -> None:
+    """They are written out, because the settings of one import torch."""
+    assert tuple(CORE_SECTIONS) == SECTIONS
+
+
+def test_shipped_recipe(capsys: Captured) -> None:
+    """Its text with its comments, as it is in the file."""
+    assert main(["list", "recipes", "quickstart"]) == 0
+    assert capsys.readouterr().out == Path(QUICKSTART).read_text()
+    assert main(["list", "recipes", "quickstrat"]) == 2
+    assert "unknown recipe 'quickstrat', did you mean 'quickstart'?" in capsys.readouterr().err
+
+
 def test_hierarchy_with_a_required_argument_is_not_drawn(capsys: Captured) -> None:
     assert main(["list", "hierarchies", "file"]) == 0
     out = capsys.readouterr().out
@@ -209,6 +246,7 @@ def test_hierarchy_files_with_problems(tmp_path: Path, capsys: Captured) -> None
     ("arguments", "expected"),
     [
         (["losse"], "unknown kind of component 'losse', did you mean 'losses'?"),
+        (["trainin"], "unknown kind of component 'trainin', did you mean 'training'?"),
         (["losses", "fake_los"], "unknown loss 'fake_los', did you mean 'fake_loss'?"),
         (["losses", "open_loss"], "its signature has **settings: int: name each argument"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.cli import tree
-from hieraseg.errors import RecipeError, from_here
+from hieraseg.errors import RecipeError, did_you_mean, from_here
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.values import type_name
 from hieraseg.registry import Registry
@@ -42,16 +42,7 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
         "origin": origin,
         "source": _source(component),
         "docstring": _docstring(component),
-        "arguments": [
-            {
-                "name": argument.name,
-                "type": type_name(argument.type),
-                "required": argument.required,
-                "default": argument.default,
-                "meaning": argument.meaning,
-            }
-            for argument in arguments.values()
-        ],
+        "arguments": _as_list(arguments),
         "recipe": _recipe_section(registry, name, arguments),
     }
     if registry.section == "hierarchy" and not any(one.required for one in arguments.values()):
@@ -59,13 +50,39 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
     return description
 
 
+def section_as_dict(section: str, key: str | None = None) -> dict[str, Any]:
+    """Description of a section that names no component, or of one of its keys.
+
+    Raises:
+        RecipeError: the section has no such key.
+    """
+    from hieraseg.recipe.checking import CORE_SECTIONS
+
+    settings = CORE_SECTIONS[section]
+    arguments = arguments_of(settings)
+    if key is not None:
+        if key not in arguments:
+            raise RecipeError(f"{section}: unknown key {key!r}, {did_you_mean(key, arguments)}")
+        arguments = {key: arguments[key]}
+    return {
+        "section": section,
+        "docstring": _docstring(settings).partition("\n\nArgs:")[0],  # a list of them follows
+        "arguments": _as_list(arguments),
+        "recipe": "\n".join([f"{section}:", *_keys(arguments, "  ")]),
+    }
+
+
 def as_text(description: dict[str, Any]) -> str:
-    """The description of `as_dict`, formatted for people."""
-    lines = [
-        f"{description['section']}: {description['name']}",
-        f"from    {description['origin']}",
-        f"source  {description['source']}",
-        "",
+    """The description of `as_dict` or `section_as_dict`, formatted for people."""
+    lines = [description["section"], ""]
+    if "name" in description:
+        lines = [
+            f"{description['section']}: {description['name']}",
+            f"from    {description['origin']}",
+            f"source  {description['source']}",
+            "",
+        ]
+    lines += [
         description["docstring"],
         "",
         *([tree.as_text(description["hierarchy"]), ""] if "hierarchy" in description else []),
@@ -79,14 +96,32 @@ def as_text(description: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "In a recipe:", "", description["recipe"]])
 
 
+def _as_list(arguments: dict[str, Argument]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": argument.name,
+            "type": type_name(argument.type),
+            "required": argument.required,
+            "default": argument.default,
+            "meaning": argument.meaning,
+        }
+        for argument in arguments.values()
+    ]
+
+
 def _recipe_section(registry: Registry, name: str, arguments: dict[str, Argument]) -> str:
     """A section to copy into a recipe, with all defaults."""
     first, indent = ("  - ", "    ") if registry.kind.many else ("  ", "  ")
     lines = [f"{registry.section}:", f"{first}name: {inline(name)}"]
-    for key, argument in arguments.items():
-        value = f" {inline(argument.default)}" if not argument.required else "  # required"
-        lines.append(f"{indent}{key}:{value}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_keys(arguments, indent)])
+
+
+def _keys(arguments: dict[str, Argument], indent: str) -> list[str]:
+    """A line of YAML per argument, with its default."""
+    return [
+        f"{indent}{key}:" + ("  # required" if one.required else f" {inline(one.default)}")
+        for key, one in arguments.items()
+    ]
 
 
 def _docstring(component: Any) -> str:

@@ -1,6 +1,5 @@
 """`hieraseg list`: list components and recipes."""
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,14 @@ from typing import Any
 from hieraseg.cli.options import KIND_HELP, add_command, add_json, add_plugins
 from hieraseg.cli.plugins import loaded_plugins
 from hieraseg.cli.report import align_columns, print_result
-from hieraseg.registry import Registry, by_name, find_registry
+from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.paths import expanded
+from hieraseg.registry import Registry, by_name, by_section, find_registry
 from hieraseg.registry.files import broken_files
+
+RECIPES = "recipes"
+SECTIONS = ("augmentation", "training", "evaluation", "logging")
+"""Sections that name no component. Their settings are not imported here, because of torch."""
 
 
 def add_parser(commands: Any) -> None:
@@ -23,7 +28,11 @@ def add_parser(commands: Any) -> None:
             List the components that a recipe can name: of all kinds, of one kind, or a single one
             with its description, its arguments and a recipe section to copy. For a hierarchy, or
             a hierarchy file, the class tree is drawn with its labels. Broken components are
-            listed with the reason. `hieraseg list recipes` lists the installed recipes.
+            listed with the reason.
+
+            `hieraseg list training` describes the keys of a section that names no component;
+            the others are `augmentation`, `evaluation` and `logging`. `hieraseg list recipes`
+            lists the installed recipes, and with a NAME prints one of them.
         """,
         examples="""
             hieraseg list
@@ -32,37 +41,75 @@ def add_parser(commands: Any) -> None:
             hieraseg list hierarchies pascal_part
             hieraseg list hierarchies my_tree.yaml
             hieraseg list losses my_loss --plugin my_loss.py
+            hieraseg list training
             hieraseg list recipes
+            hieraseg list recipes quickstart
         """,
     )
-    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"{KIND_HELP}; or `recipes`")
     parser.add_argument(
-        "name", metavar="NAME", nargs="?", help="name of a component, or path of a hierarchy file"
+        "kind",
+        metavar="KIND",
+        nargs="?",
+        help=f"{KIND_HELP}; or `recipes`, or a section: {', '.join(SECTIONS)}",
+    )
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="name of a component or recipe, or path of a hierarchy file",
     )
     add_plugins(parser)
     add_json(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Print a table of all kinds, a table of one kind, or the description of a component."""
-    if arguments.kind == "recipes":
-        _list_recipes(arguments.json)
+    """Print a table of all kinds, a table of one kind, or the description of one component."""
+    kind, name, as_json = arguments.kind, arguments.name, arguments.json
+    if kind == RECIPES:
+        _list_recipes(name, as_json)
+        return 0
+    if kind in SECTIONS:
+        _describe_section(kind, name, as_json)
         return 0
     with loaded_plugins(arguments):
-        if arguments.kind is None:
-            _list_all(arguments.json)
-        elif arguments.name is None:
-            _list_kind(find_registry(arguments.kind), arguments.json)
+        if kind is None:
+            _list_all(as_json)
+        elif name is None:
+            _list_kind(_find_registry(kind), as_json)
         else:
-            _describe(find_registry(arguments.kind), arguments.name, arguments.json)
+            _describe(_find_registry(kind), name, as_json)
     return 0
 
 
-def _list_recipes(as_json: bool) -> None:
+def _find_registry(kind: str) -> Registry:
+    known = [*by_name(), *by_section(), *SECTIONS, RECIPES]
+    if kind not in known:
+        raise RecipeError(f"unknown kind of component {kind!r}, {did_you_mean(kind, known)}")
+    return find_registry(kind)
+
+
+def _list_recipes(name: str | None, as_json: bool) -> None:
+    """Print the names of all shipped recipes, or the text of one."""
     from hieraseg.recipe.shipped import shipped_recipes
 
-    summaries = {name: _first_comment(path) for name, path in shipped_recipes().items()}
-    print_result(as_json, summaries, align_columns([("NAME", "SUMMARY"), *summaries.items()]))
+    recipes = shipped_recipes()
+    if name is None:
+        summaries = {name: _first_comment(path) for name, path in recipes.items()}
+        print_result(as_json, summaries, align_columns([("NAME", "SUMMARY"), *summaries.items()]))
+        return
+    if name not in recipes:
+        raise RecipeError(f"unknown recipe {name!r}, {did_you_mean(name, recipes)}")
+    text = recipes[name].read_text(encoding="utf-8")
+    result = {"name": name, "path": str(recipes[name]), "text": text}
+    print_result(as_json, result, text.rstrip("\n"))
+
+
+def _describe_section(section: str, name: str | None, as_json: bool) -> None:
+    """Print the keys of a section that names no component, or one of them."""
+    from hieraseg.cli import describe
+
+    description = describe.section_as_dict(section, name)
+    print_result(as_json, description, describe.as_text(description))
 
 
 def _first_comment(recipe: Path) -> str:
@@ -94,11 +141,9 @@ def _list_kind(registry: Registry, as_json: bool) -> None:
     from hieraseg.cli.describe import summarize
 
     components = [summarize(registry, name) for name in registry.names()]
-    rows = [("NAME", "FROM", "ARGUMENTS", "SUMMARY")]
+    rows = [("NAME", "SUMMARY")]
     for one in components:
-        summary = f"broken: {one['broken']}" if "broken" in one else one["summary"]
-        arguments = ", ".join(one.get("arguments", [])) or "-"
-        rows.append((one["name"], one["origin"], arguments, summary))
+        rows.append((one["name"], one.get("summary") or f"broken: {one['broken']}"))
     print_result(as_json, components, align_columns(rows))
 
 
@@ -106,13 +151,13 @@ def _describe(registry: Registry, name: str, as_json: bool) -> None:
     from hieraseg.cli import describe, tree
 
     is_component = registry.section != "hierarchy" or name in registry.names()
-    if is_component or not _is_file_name(Path(name)):
+    if is_component or not _is_file_name(expanded(name)):
         description = describe.as_dict(registry, name)
         text = describe.as_text(description)
     else:
-        description = tree.from_file(Path(name))
+        description = tree.from_file(expanded(name))
         text = tree.as_text(description)
-    print_result(as_json, description, _printable(text))
+    print_result(as_json, description, text)
 
 
 def _is_file_name(path: Path) -> bool:
@@ -120,14 +165,3 @@ def _is_file_name(path: Path) -> bool:
     from hieraseg.hierarchy.files import EXTENSIONS
 
     return path.exists() or path.is_symlink() or path.suffix.lower() in EXTENSIONS
-
-
-def _printable(text: str) -> str:
-    """Replace characters that stdout cannot encode. Branches of a tree become ASCII."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(str.maketrans("│├└─", "||`-"))
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-    return text

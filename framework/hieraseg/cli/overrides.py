@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from hieraseg.registry import by_section
 
 Overrides = list[tuple[str, str]]
+NUMBER_LISTS = ("--seeds", "--scales")
+"""Options that take any number of numbers."""
 
 
 def split_overrides(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[str], Overrides]:
@@ -38,3 +40,31 @@ def split_overrides(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[s
         else:
             overrides.append((key, words.pop(0)))
     return others, overrides
+
+
+def numbers_last(argv: Sequence[str]) -> list[str]:
+    """Move options that take several numbers to the end, where they take nothing else.
+
+    `--seeds 0 1 RECIPE` becomes `RECIPE --seeds 0 1`, because argparse takes all words that follow
+    such an option for its values.
+    """
+    others: list[str] = []
+    moved: list[str] = []
+    words = list(argv)
+    while words and words[0] != "--":
+        option = words.pop(0)
+        if option not in NUMBER_LISTS or not (words and _is_number(words[0])):
+            others.append(option)
+            continue
+        moved.append(option)
+        while words and _is_number(words[0]):
+            moved.append(words.pop(0))
+    return [*others, *moved, *words]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

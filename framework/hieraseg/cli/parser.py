@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hieraseg import __version__
 from hieraseg.cli import check, compare, evaluate, new, predict, run, schema, show, validate
 from hieraseg.cli import list as list_
-from hieraseg.cli.overrides import Overrides, split_overrides
+from hieraseg.cli.overrides import Overrides, numbers_last, split_overrides
 from hieraseg.errors import did_you_mean
 from hieraseg.registry import by_section
 
@@ -59,7 +59,7 @@ def _parse_command(
         option = word.partition("=")[0]
         if word.startswith("--") and " " in word and option not in known:
             command.error(_unknown(word, known))
-    arguments, unknown = parser.parse_known_args(argv)
+    arguments, unknown = parser.parse_known_args(numbers_last(argv))
     if unknown:
         command.error(_unknown(unknown[0], known))
     if takes_overrides:

@@ -1,16 +1,26 @@
 """`hieraseg run`: train recipes."""
 
-import json
-import re
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hieraseg.cli.options import add_command, add_json, add_out, add_plugins, add_recipe
-from hieraseg.cli.overrides import Overrides
-from hieraseg.cli.report import format_scores
+from hieraseg.cli.failures import INTERRUPTED, Failure, failure_of, print_failure
+from hieraseg.cli.options import (
+    add_command,
+    add_json,
+    add_out,
+    add_plugins,
+    add_recipe,
+    non_negative_int,
+)
+from hieraseg.cli.report import format_scores, print_result
+from hieraseg.cli.run_name import run_name
+from hieraseg.cli.streams import write_result
+from hieraseg.console import log
+from hieraseg.errors import DivergedError, RecipeError
+from hieraseg.launch import Finished
 
-# Overrides that are not part of a run's name: they do not change what is trained.
-_UNNAMED = ("data.root", "training.seed", "training.device")
+if TYPE_CHECKING:
+    from hieraseg.recipe import Recipe
 
 
 def add_parser(commands: Any) -> None:
@@ -28,6 +38,7 @@ def add_parser(commands: Any) -> None:
         examples="""
             hieraseg run recipes/quickstart.yaml
             hieraseg run recipes/quickstart.yaml --seeds 0 1 2
+            hieraseg run --seeds 0 1 2 recipes/quickstart.yaml --json
             hieraseg run recipes/quickstart.yaml --training.epochs 3 --optimizer.lr 1e-3
             hieraseg run quickstart --plugin my_loss.py --loss my_loss
         """,
@@ -37,7 +48,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--seeds",
         metavar="SEED",
-        type=int,
+        type=non_negative_int,
         nargs="+",
         help="train once per seed (default: training.seed of the recipe)",
     )
@@ -47,34 +58,84 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Train once per seed, and print the scores and the folder of each run."""
+    """Train once per seed, and print the scores and the folder of each run.
+
+    A seed that fails does not keep the others from being run.
+    """
     from hieraseg.recipe import load
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
-    seeds = arguments.seeds or [recipe.training.seed]
-    recipes = [recipe.with_seed(seed) for seed in seeds]
+    recipes = _with_seeds(recipe, arguments)
+    name = run_name(arguments.overrides, recipe.to_dict())
+    is_only = len(recipes) == 1
+    finished: list[dict[str, Any]] = []
+    failures: list[Failure] = []
+    try:
+        while recipes:
+            outcome = _train(recipes.pop(0), arguments, name, is_only)
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            elif outcome is not None:
+                finished.append(outcome)
+    except Finished:  # the processes that this one started have run all seeds
+        recipes = []
+        raise
+    finally:
+        if recipes:
+            seeds = ", ".join(str(one.training.seed) for one in recipes)
+            log(f"hieraseg: not run: seed {seeds}")
+        if finished:
+            folders = "\n".join(one["run"] for one in finished)
+            print_result(arguments.json, finished, folders)
+    return failures[0].exit_code if failures else 0
+
+
+def _with_seeds(recipe: "Recipe", arguments: Namespace) -> list["Recipe"]:
+    """The recipe once per seed.
+
+    Raises:
+        RecipeError: a seed is out of range or duplicate, or conflicts with `training.seed`.
+    """
+    seeds: list[int] | None = arguments.seeds
+    if seeds is None:
+        return [recipe]
+    repeated = [seed for index, seed in enumerate(seeds) if seed in seeds[:index]]
+    if repeated:
+        raise RecipeError(
+            f"command line: --seeds: duplicate {repeated[0]}, whose run would be the same; "
+            "give each seed once"
+        )
+    if any(key == "training.seed" for key, _ in arguments.overrides):
+        raise RecipeError("command line: --seeds: conflicts with --training.seed; give one of them")
+    return [recipe.with_seed(seed) for seed in seeds]
+
+
+def _train(
+    recipe: "Recipe", arguments: Namespace, name: str, is_only: bool
+) -> dict[str, Any] | Failure | None:
+    """Train with one seed.
+
+    Returns:
+        The result of the run; or why it failed, if there are other seeds; or None in all
+        processes but the main one, which prints the result.
+    """
     from hieraseg.train import train
 
-    finished = []
-    for recipe in recipes:
-        folder = train(recipe, arguments.out, run_name(arguments.overrides))
-        if folder is None:  # the main process of the run prints its result
-            continue
-        result = folder.read_result()
-        finished.append({"run": str(folder.path), **result})
-        if not arguments.json:
-            print(format_scores(result["splits"]["val"], f"{folder.path}, val"))
-    if not finished:
-        return 0
-    if arguments.json:
-        print(json.dumps(finished, indent=2))
-    else:
-        print(*(run["run"] for run in finished), sep="\n")
-    return 0
-
-
-def run_name(overrides: Overrides) -> str:
-    """Name of a run: its overrides, as in `epochs=3,lr=1e-3`, or `base` if there are none."""
-    named = [f"{key.split('.')[-1]}={value}" for key, value in overrides if key not in _UNNAMED]
-    name = re.sub(r"[^\w.=,-]+", "_", ",".join(named))[:80].strip("_")
-    return name or "base"
+    try:
+        folder = train(recipe, arguments.out, name)
+    except BaseException as error:
+        failure = failure_of(error)
+        # Several processes do not outlive a failure of one of them, but they diverge together.
+        is_single = recipe.training.devices * recipe.training.num_nodes == 1
+        is_end = is_only or not (is_single or isinstance(error, DivergedError))
+        if is_end or failure is None or failure.exit_code == INTERRUPTED:
+            raise
+        failure = failure._replace(message=f"seed {recipe.training.seed}: {failure.message}")
+        print_failure(failure)
+        return failure
+    if folder is None:
+        return None
+    result = folder.read_result()
+    if not arguments.json:
+        write_result(format_scores(result["splits"]["val"], f"{folder.path}, val"))
+    return {"run": str(folder.path), **result}

@@ -6,6 +6,7 @@ from typing import Any
 
 from hieraseg.cli.options import add_command, add_plugins
 from hieraseg.cli.plugins import loaded_plugins
+from hieraseg.cli.streams import write_result
 
 
 def add_parser(commands: Any) -> None:
@@ -36,5 +37,5 @@ def run(arguments: Namespace) -> int:
         schema, broken = recipe_schema()
     for message in broken:
         print(f"hieraseg: left out: {message}", file=sys.stderr)
-    print(as_text(schema), end="")
+    write_result(as_text(schema), end="")
     return 0

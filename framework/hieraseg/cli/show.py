@@ -5,6 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from hieraseg.cli.options import add_command, add_json, add_plugins, add_recipe
+from hieraseg.cli.streams import write_result
 
 
 def add_parser(commands: Any) -> None:
@@ -39,9 +40,10 @@ def run(arguments: Namespace) -> int:
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins)
     if not arguments.json:
-        print(recipe.to_yaml(origins=arguments.origin), end="")
-    elif arguments.origin:
-        print(json.dumps({"recipe": recipe.to_dict(), "origin": dict(recipe.origin)}, indent=2))
-    else:
-        print(json.dumps(recipe.to_dict(), indent=2))
+        write_result(recipe.to_yaml(origins=arguments.origin), end="")
+        return 0
+    result = recipe.to_dict()
+    if arguments.origin:
+        result = {"recipe": result, "origin": dict(recipe.origin)}
+    write_result(json.dumps(result, indent=2))
     return 0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +31,20 @@ _TREE_COLUMNS = {
 }
 _MAIN_COLUMNS = ("mIoU", "coherence", "mistake distance")
 """Columns of the tables that people read. CSV and JSON have all columns."""
+OPTIONAL_COLUMNS = ("minutes", "parameters (M)", "mistake distance", "coherence")
+"""Columns that narrow terminals have no room for, the least important first."""
+_LATEX: dict[str, str | int | None] = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "[": "{[}",  # after a line break, `[` would start an argument of `\\\\`
+    "]": "{]}",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}
 
 
 def columns(row: Row, all_scores: bool = False) -> dict[str, list[float | None]]:
@@ -77,7 +92,7 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    header, *lines = as_table(rows)
+    header, *lines = [[escape_markdown(cell) for cell in line] for line in as_table(rows)]
     ruler = ["---", "---", *["---:"] * (len(header) - 2)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ruler, *lines))
 
@@ -93,8 +108,7 @@ def as_latex(rows: Sequence[Row]) -> str:
     """A `tabular` environment for the booktabs package."""
 
     def line(cells: Sequence[str]) -> str:
-        escaped = (cell.replace("_", r"\_").replace("±", r"$\pm$") for cell in cells)
-        return " & ".join(escaped) + r" \\"
+        return " & ".join(map(escape_latex, cells)) + r" \\"
 
     header, *lines = as_table(rows)
     return "\n".join(
@@ -108,6 +122,20 @@ def as_latex(rows: Sequence[Row]) -> str:
             r"\end{tabular}",
         ]
     )
+
+
+def escape_latex(text: str) -> str:
+    """The text as LaTeX prints it, in one line."""
+    return _one_line(text).translate(str.maketrans(_LATEX))
+
+
+def escape_markdown(text: str) -> str:
+    """The text as Markdown and the HTML in it print it, in one line."""
+    return re.sub(r"[\\`*_{}\[\]<>#|~!&$]", r"\\\g<0>", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _divide(value: float | None, unit: float) -> float | None:

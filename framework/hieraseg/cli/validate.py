@@ -5,6 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from hieraseg.cli.options import RECIPE_HELP, add_command, add_json, add_plugins
+from hieraseg.cli.streams import write_result
 from hieraseg.errors import DataError, HierasegError
 
 
@@ -48,9 +49,9 @@ def run(arguments: Namespace) -> int:
         results.append(result)
         codes.append(code)
         if not arguments.json:
-            print("\n".join(result["problems"]) or f"{recipe}: {summary}", flush=True)
+            write_result("\n".join(result["problems"]) or f"{recipe}: {summary}")
     if arguments.json:
-        print(json.dumps(results, indent=2))
+        write_result(json.dumps(results, indent=2))
     return min(filter(None, codes), default=0)
 
 

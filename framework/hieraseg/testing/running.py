@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn
 
-from hieraseg.console import console
+from hieraseg.console import progress_bar, text_column
 from hieraseg.errors import HierasegError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.registry import Kind
@@ -137,15 +137,12 @@ class _Collector:
         self.component = suite.component
         self.properties: dict[str, Property] = {}
         self.problems: list[str] = []
-        self.bar = Progress(
-            TextColumn("{task.completed}/{task.total}"),
+        self.bar = progress_bar(
+            text_column("{task.completed}/{task.total}"),
             BarColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
+            text_column("{task.description}"),
             # pytest captures output while a test runs, which would hide the bar.
             auto_refresh=False,
-            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("", total=None)
 

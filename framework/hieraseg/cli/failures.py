@@ -1,0 +1,75 @@
+"""What a command says, and its exit code, when an error or a signal ends it."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from hieraseg.errors import HierasegError
+from hieraseg.launch import speaker
+
+INTERRUPTED = 130
+_OUT_OF_MEMORY = (
+    "out of {} memory; decrease training.batch_size, evaluation.batch_size or the size of images"
+)
+# What torch's allocator of CPU memory says on Linux and macOS, and on Windows.
+_ALLOCATION_FAILED = ("can't allocate memory", "not enough memory")
+
+
+class Failure(NamedTuple):
+    """The sentence that a command prints, and its exit code."""
+
+    message: str
+    exit_code: int
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """What to say of an error, or None for a fault of the code, which needs its traceback."""
+    text, usage = str(error), HierasegError.exit_code
+    if isinstance(error, HierasegError):
+        return Failure(text, error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return Failure(text or "interrupted", INTERRUPTED)
+    if isinstance(error, SystemExit):
+        return Failure(f"a component called sys.exit({error.code!r}); fix the plugin", usage)
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported here
+        return Failure(_OUT_OF_MEMORY.format("GPU"), usage)
+    is_torch_allocator = isinstance(error, RuntimeError) and any(
+        words in text for words in _ALLOCATION_FAILED
+    )
+    if isinstance(error, MemoryError) or is_torch_allocator:
+        return Failure(_OUT_OF_MEMORY.format("main"), usage)
+    if isinstance(error, OSError):  # such as a full disk or a missing permission
+        is_clear = error.filename and error.strerror
+        return Failure(f"{error.filename}: {error.strerror}" if is_clear else text, usage)
+    return None
+
+
+def print_failure(failure: Failure) -> None:
+    """Print a failure on stderr, once, even if several processes have it."""
+    process = speaker()
+    if process is not None:
+        prefix = "hieraseg:" if failure.exit_code == INTERRUPTED else "hieraseg: error:"
+        separator = "\n" if "\n" in failure.message else " "
+        print(prefix, process + failure.message, sep=separator, file=sys.stderr)
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """Inside this context, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
+
+    A signal that is ignored, as `nohup` does with SIGHUP, stays ignored.
+    """
+    previous = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                previous[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
