@@ -49,6 +49,24 @@ def test_weights_of_another_model_are_counted_and_none_loaded(tmp_path: Path) ->
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
 
 
+def test_batch_counters_may_be_missing() -> None:
+    """As torch's own strict loading allows in a state dict that is older than they are."""
+    model, oracle = _model(), _model()
+    old = {key: one + 1 for key, one in _model().state_dict().items() if "num_batches" not in key}
+    oracle.load_state_dict(old, strict=True)
+    load_weights(model, old, "old.pth")
+    expected = oracle.state_dict()
+    assert all(torch.equal(one, expected[key]) for key, one in model.state_dict().items())
+
+
+@pytest.mark.parametrize("key", ["1.running_mean", "1.weight"])
+def test_no_other_tensor_may_be_missing(key: str) -> None:
+    weights = _model().state_dict()
+    del weights[key]
+    with pytest.raises(RecipeError, match=f"1 tensors are missing \\(first: {key}\\)"):
+        load_weights(_model(), weights, "old.pth")
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_damaged_state_dict_is_one_sentence(tmp_path: Path, zipped: bool) -> None:

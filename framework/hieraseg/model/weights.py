@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hieraseg.errors import RecipeError
 
 Weights = dict[str, Tensor]
+_BATCH_COUNTER = "num_batches_tracked"
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -40,6 +41,9 @@ def read_weights(path: str | Path) -> Weights:
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
     """Load weights into a module, all of them or none.
 
+    As in torch, the batch counters of normalization layers may be missing: state dicts that are
+    older than torch 0.4.1 have none.
+
     Args:
         module: the module.
         weights: its state dict.
@@ -49,7 +53,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
         RecipeError: tensors are missing, unexpected or have another shape.
     """
     own = module.state_dict()
-    missing = [key for key in own if key not in weights]
+    missing = [key for key in own if key not in weights and not key.endswith(_BATCH_COUNTER)]
     unexpected = [key for key in weights if key not in own]
     reshaped = [
         f"{key} is {list(weights[key].shape)} instead of {list(own[key].shape)}"
@@ -66,4 +70,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
             f"{source}: holds the weights of another model: {', '.join(filter(None, counts))}; "
             "use the recipe that made it"
         )
-    module.load_state_dict(dict(weights))
+    module.load_state_dict({**_batch_counters(own), **weights})
+
+
+def _batch_counters(own: Mapping[str, Tensor]) -> Weights:
+    return {key: one for key, one in own.items() if key.endswith(_BATCH_COUNTER)}
