@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 
@@ -36,7 +36,7 @@ def palette(hierarchy: Hierarchy) -> list[list[Color]]:
 
 
 def color_classes(
-    classes: Int[np.ndarray, "H W"], colors: Sequence[Color]
+    classes: Integer[np.ndarray, "H W"], colors: Sequence[Color]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Convert class indices to RGB. Ignored pixels become white."""
     table = np.array([*colors, VOID], np.uint8)

@@ -1,7 +1,7 @@
 """Fonts for names in any script."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,21 +21,17 @@ def default_font() -> Font:
     return ImageFont.load_default(SIZE)
 
 
-def find_fonts(texts: Sequence[str]) -> dict[str, Font]:
+@cache
+def find_fonts(texts: tuple[str, ...]) -> Mapping[str, Font]:
     """A font for each text that has all its characters; texts for which there is none are left out.
 
     Fonts are tried in this order: Pillow's, the DejaVu Sans that comes with matplotlib (European
     scripts, Arabic), all fonts that are installed.
     """
-    return dict(_find_fonts(tuple(dict.fromkeys(texts))))
-
-
-@cache
-def _find_fonts(texts: tuple[str, ...]) -> dict[str, Font]:
     found: dict[str, Font] = {}
     for font in _fonts():
         found |= {text: font for text in texts if text not in found and _has(font, text)}
-        if len(found) == len(texts):
+        if found.keys() == set(texts):
             break
     return found
 

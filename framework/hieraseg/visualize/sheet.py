@@ -75,9 +75,9 @@ def undrawable_names(hierarchy: Hierarchy) -> list[str]:
     return [name for name in names if name not in fonts]
 
 
-def _names(hierarchy: Hierarchy) -> list[str]:
+def _names(hierarchy: Hierarchy) -> tuple[str, ...]:
     """The names of all classes, each once."""
-    return list(dict.fromkeys(name for level in hierarchy.level_names for name in level))
+    return tuple(dict.fromkeys(name for level in hierarchy.level_names for name in level))
 
 
 class _Sheet:
