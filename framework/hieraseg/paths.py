@@ -22,6 +22,11 @@ def absolute(path: str | Path, folder: Path = Path()) -> Path:
     return Path(os.path.abspath(folder / expanded(path)))
 
 
+def shown(path: Path) -> str:
+    """The path in a message: in quotes if it cannot be printed."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
 def data_folder(name: str) -> Path:
     """Folder of a data set: `$HIERASEG_DATA/<name>`, or `data/<name>` in the working directory.
 

@@ -15,6 +15,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import EnumType
 from itertools import pairwise
 from numbers import Integral, Real
 from types import UnionType
@@ -218,15 +219,26 @@ def constraints_of(hint: Any) -> list[Constraint]:
 
 
 def plain_type(hint: Any) -> Any:
-    """A type without the metadata of `Annotated`, at any depth."""
+    """A type without the metadata of `Annotated`, at any depth.
+
+    Unions are sorted: literals and enumerations first, `str` last. Whoever takes the first type
+    that accepts a string then has the most specific one.
+    """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return plain_type(inner[0])
     if origin in (Union, UnionType):
-        return Union[tuple(map(plain_type, inner))]  # noqa: UP007 (built at run time)
+        kinds = sorted(map(plain_type, inner), key=_breadth)
+        return Union[tuple(kinds)]  # noqa: UP007 (built at run time)
     if origin in (list, tuple, dict, Sequence, Mapping):
         return origin[tuple(one if one is Ellipsis else plain_type(one) for one in inner)]
     return hint
+
+
+def _breadth(kind: Any) -> int:
+    if get_origin(kind) is Literal or isinstance(kind, EnumType):
+        return 0
+    return 2 if kind is str else 1
 
 
 def violation(value: Any, hint: Any) -> str:

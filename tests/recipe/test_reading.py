@@ -31,7 +31,7 @@ def test_component_names_arguments_and_defaults(recipe_file: Path) -> None:
     assert recipe.path == recipe_file
     assert recipe["hierarchy"].name == "fake_tree"
     assert recipe["data"].arguments == {"root": "some/folder", "size": (8, 8)}
-    assert recipe["backbone"].arguments == {"weights": None, "file": Path("w.pth")}
+    assert recipe["backbone"].arguments == {"weights": None, "file": Path("w.pth").absolute()}
     assert recipe["optimizer"].arguments == {"lr": 3e-4, "betas": (0.9, 0.999)}
     assert recipe["loss"].arguments["gamma"] == 0.3
     assert recipe.training.epochs == 2

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import Parameter, cleandoc, isclass, signature
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from docstring_parser import ParseError, parse
@@ -37,13 +38,18 @@ class Argument:
     meaning: str
     parser: ArgumentParser
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: Any, folder: Path = Path()) -> Any:
         """Convert a YAML value to the type of the signature.
+
+        Args:
+            value: the value.
+            folder: folder that paths are relative to, by default the working directory; they
+                become absolute.
 
         Raises:
             ValueError: the value has another type, or is out of range.
         """
-        return convert(value, self.type, self.parser)
+        return convert(value, self.type, self.parser, folder)
 
 
 @lru_cache(maxsize=256)

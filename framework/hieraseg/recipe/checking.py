@@ -6,13 +6,13 @@ from typing import Any
 
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.paths import DATA, data_folder
+from hieraseg.paths import DATA, data_folder, shown
 from hieraseg.recipe.arguments import Argument, arguments_of
-from hieraseg.recipe.paths import is_path, paths_in, unwritable, with_absolute_paths
+from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
-from hieraseg.recipe.values import registry_in
+from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets
 from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
@@ -145,10 +145,10 @@ class Checker:
             self.note(name.place, key, f"{owner} of {found.origin}: {error}")
             return None
         self.origin[f"{key}.name"] = str(name.place)
+        if registry.section == datasets.section:
+            self._set_root(settings, known_arguments, name)
         where = Entry(settings, entry.place)
         arguments = self.arguments(key, owner, where, known_arguments, supplied)
-        if registry.section == datasets.section and arguments.get("root", "") is None:
-            self._fill_root(arguments, known_arguments["root"], name)
         return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
 
     def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
@@ -211,14 +211,14 @@ class Checker:
         Raises:
             ValueError: the value has another type, or is out of range.
         """
-        value = argument.read(given.value)
+        value = argument.read(given.value, given.place.folder)
         registry = registry_in(argument.type)
         if registry is not None:
             return self._nested(key, registry, value, given)
-        value = with_absolute_paths(value, argument.type, given.place.folder)
-        must_exist = self.require_paths and given.place is not DEFAULT
-        for inner, path in paths_in(value, key):
-            self._check_path(path, inner, given.inside.get(inner, given.place), must_exist)
+        if given.place is not DEFAULT:
+            for inner, path in paths_in(value, key):
+                place = given.inside.get(inner, given.place)
+                self._require_path(path, inner, place, f"set {inner} to an existing one")
         return value
 
     def _nested(self, key: str, registry: Registry, value: Any, given: Entry) -> Any:
@@ -251,26 +251,24 @@ class Checker:
         }
         return self.component(key, registry, Entry(entries, place))
 
-    def _fill_root(self, arguments: dict[str, Any], argument: Argument, name: Entry) -> None:
-        """Set the folder of a data set that leaves it to its default (see `contracts.Dataset`)."""
-        if is_path(argument.type):
-            arguments["root"] = data_folder(name.value)
-            fix = f"set data.root, or set {DATA} to the folder that has `{name.value}` in it "
-            fix += "(default: ./data)"
-            self._check_path(arguments["root"], "data.root", name.place, self.require_paths, fix)
-
-    def _check_path(
-        self, path: Path, key: str, place: Place, must_exist: bool, fix: str = ""
+    def _set_root(
+        self, settings: dict[str, Entry], known: dict[str, Argument], name: Entry
     ) -> None:
-        """Add a problem if a path cannot be written in a recipe, or does not exist but must."""
-        shown = str(path) if str(path).isprintable() else repr(str(path))
-        problem = unwritable(path)
-        if problem:
-            self.note(place, key, f"{shown}: {problem}")
-        elif must_exist and not path.exists():
+        """Set the folder of a data set that leaves it null (see `contracts.Dataset`)."""
+        argument = known.get("root")
+        if argument is None or argument.required or not is_path(argument.type):
+            return
+        if settings.get("root", Entry(argument.default, DEFAULT)).value is None:
+            root = data_folder(name.value)
+            settings["root"] = Entry(str(root), DEFAULT)
+            fix = f"set data.root, or set {DATA} to the folder that has `{name.value}` in it"
+            self._require_path(root, "data.root", name.place, f"{fix} (default: ./data)")
+
+    def _require_path(self, path: Path, key: str, place: Place, fix: str) -> None:
+        """Add a problem if a path does not exist, but must."""
+        if self.require_paths and not path.exists():
             of_data = key.startswith(f"{datasets.section}.")
-            what = "data folder" if of_data else "file or folder"
-            text = f"{shown}: no such {what}; {fix or f'set {key} to an existing one'}"
+            text = f"{shown(path)}: no such {'data folder' if of_data else 'file or folder'}; {fix}"
             self.problems.append(Problem(place, key, text, of_data))
 
 

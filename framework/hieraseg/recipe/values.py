@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
 from enum import Enum
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
+from hieraseg.paths import absolute, shown
 from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, registry_of
@@ -83,6 +84,15 @@ def fits(value: Any, hint: Any) -> bool:
     return type(value) is (kind or NoneType)
 
 
+def is_path(hint: Any) -> bool:
+    """Whether a string of this type can be a path."""
+    kind, inner = kind_of(hint)
+    if kind is Union:
+        return any(map(is_path, inner))
+    hint = plain_type(hint)
+    return isinstance(hint, type) and issubclass(hint, PurePath)
+
+
 def parser_for(hint: Any) -> ArgumentParser:
     """The jsonargparse parser of one type."""
     parser = ArgumentParser(exit_on_error=False, add_help=False)
@@ -90,16 +100,18 @@ def parser_for(hint: Any) -> ArgumentParser:
     return parser
 
 
-def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
+def convert(value: Any, hint: Any, parser: ArgumentParser, folder: Path) -> Any:
     """Convert a YAML value to the type of a signature; sections of components stay as they are.
 
     Args:
         value: value as YAML gives it.
         hint: the type.
         parser: `parser_for(hint)`.
+        folder: folder that paths are relative to; they become absolute.
 
     Raises:
-        ValueError: the value has another type, or violates a constraint of this one.
+        ValueError: the value has another type, violates a constraint of this one, or is a path
+            that recipes cannot name.
     """
     if registry_in(hint) is not None and fits(value, hint):
         # Variables in it stay open, since their types depend on the inner arguments.
@@ -116,6 +128,7 @@ def convert(value: Any, hint: Any, parser: ArgumentParser) -> Any:
         raise ValueError(problem)
     if value is None:
         return value
+    value = _with_absolute_paths(value, hint, folder)
     try:
         parsed = parser.parse_object({"value": deepcopy(value)})["value"]
     except (ArgumentError, OverflowError) as error:
@@ -240,6 +253,41 @@ def _choices(hint: Any) -> list[str]:
 def _shown(value: Any) -> str:
     shown = repr(value) if isinstance(value, str) else inline(value)
     return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "..."
+
+
+def _with_absolute_paths(value: Any, hint: Any, folder: Path) -> Any:
+    """A YAML value of a type, with absolute paths.
+
+    In a union with a path, strings are paths, but for those that one of its literals or
+    enumerations has.
+    """
+    kind, inner = kind_of(hint)
+    if kind is Union:
+        narrowest = next(one for one in get_args(plain_type(hint)) if fits(value, one))
+        return _with_absolute_paths(value, narrowest, folder)
+    if isinstance(value, str) and is_path(hint):
+        return _writable(absolute(value, folder))
+    if kind is list or (kind is tuple and inner[-1] is Ellipsis):
+        return [_with_absolute_paths(item, inner[0], folder) for item in value]
+    if kind is tuple:
+        return [_with_absolute_paths(*pair, folder) for pair in zip(value, inner, strict=True)]
+    if kind is dict:
+        keys = [_with_absolute_paths(key, inner[0], folder) for key in value]
+        items = [_with_absolute_paths(item, inner[1], folder) for item in value.values()]
+        return dict(zip(keys, items, strict=True))
+    return value
+
+
+def _writable(path: Path) -> str:
+    """The path as a string. Raises ValueError if no recipe could name it."""
+    text, problem = str(path), ""
+    if "${" in text:
+        problem = "must not contain ${, since recipes replace variables"
+    if any("\ud800" <= one <= "\udfff" for one in text):  # bytes that are not UTF-8
+        problem = "is not UTF-8, as recipes are"
+    if problem:
+        raise ValueError(f"{shown(path)}: the path {problem}; rename it")
+    return text
 
 
 def _strings_kept(given: Any, parsed: Any) -> Any:
