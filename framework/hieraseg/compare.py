@@ -1,15 +1,14 @@
 """Job: compare finished runs, grouped by recipe."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hieraseg.errors import RecipeError
+from hieraseg.console import log
+from hieraseg.errors import RecipeError, first_few
+from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.plugins import copied_plugins
-from hieraseg.strict_yaml import InvalidYAMLError, read_plain
 
 
 @dataclass(frozen=True)
@@ -25,22 +24,12 @@ class Row:
 
     title: str
     seeds: list[int]
-    scores: list[dict[str, Any]]
-    costs: list[dict[str, Any]]
+    scores: list[Mapping[str, Any]]
+    costs: list[Mapping[str, Any]]
 
     def protocols(self) -> list[dict[str, str]]:
         """The evaluation protocol of each run. Scores are comparable if it is the same."""
-        return [
-            {
-                "data": scores["data"],
-                "classes": "; ".join(",".join(level["iou"]) for level in scores["levels"]),
-                "resolution": scores["resolution"],
-                # Older runs call it `views`, and the oldest had none.
-                "tta": scores.get("tta") or scores.get("views", "scales 1"),
-                "checkpoint": scores["checkpoint"],
-            }
-            for scores in self.scores
-        ]
+        return [_protocol(scores) for scores in self.scores]
 
 
 def compare(
@@ -48,23 +37,34 @@ def compare(
 ) -> list[Row]:
     """Collect runs into rows.
 
-    Runs share a row if their resolved recipes, and the plugin files that these use, differ only
-    in the seed.
+    Runs share a row if their resolved recipes, the copied files that these name, and their class
+    trees differ only in the seed. A rerun of a seed is no new measurement, so the newest counts.
+    Runs that are damaged or did not finish are left out, with a warning for each.
 
     Args:
         entries: run folders, folders of run folders, or recipes. A recipe stands for all of its
             finished runs.
-        split: split to compare on.
+        split: split to compare on, or key of another protocol, as in `val@flip`.
         runs: folder to search for the runs of a recipe.
 
     Raises:
-        RecipeError: an entry has no finished run, or a run has no scores on the split.
+        RecipeError: an entry has no run, or no run can be compared.
     """
-    found = [folder for entry in entries for folder in _finished_runs(Path(entry), Path(runs))]
-    groups: dict[str, list[RunFolder]] = {}
+    found = [folder for entry in entries for folder in _run_folders(Path(entry), Path(runs))]
+    groups: dict[str, list[FinishedRun]] = {}
+    problems = []
     for folder in dict.fromkeys(found):
-        groups.setdefault(_identity(folder), []).append(folder)
-    return [_row(folders, split) for folders in groups.values()]
+        try:
+            run = read_finished(folder, split)
+        except RecipeError as error:
+            problems.append(str(error))
+        else:
+            groups.setdefault(run.identity, []).append(run)
+    if not groups:
+        raise RecipeError(first_few(problems, "runs cannot be compared"))
+    for problem in problems:
+        _warn(f"left out: {problem}")
+    return [_row(group) for group in groups.values()]
 
 
 def differences(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -74,52 +74,71 @@ def differences(rows: Iterable[Row]) -> dict[str, list[str]]:
         The distinct values of each differing part, as in
         `{"tta": ["scales 1", "scales 1, flip"]}`. Empty if all scores are comparable.
     """
-    protocols = [protocol for row in rows for protocol in row.protocols()]
-    values = {key: list(dict.fromkeys(p[key] for p in protocols)) for key in protocols[0]}
-    return {key: distinct for key, distinct in values.items() if len(distinct) > 1}
+    values: dict[str, dict[str, None]] = {}
+    for protocol in (protocol for row in rows for protocol in row.protocols()):
+        for part, value in protocol.items():
+            values.setdefault(part, {})[value] = None
+    return {part: list(distinct) for part, distinct in values.items() if len(distinct) > 1}
 
 
-def _finished_runs(entry: Path, runs: Path) -> list[RunFolder]:
+def _protocol(scores: Mapping[str, Any]) -> dict[str, str]:
+    """The protocol of scores, as far as it is known: older runs recorded less of it."""
+    protocol = {
+        "data": scores["data"],
+        "classes": "; ".join(",".join(sorted(level["iou"])) for level in scores["levels"]),
+        "resolution": scores["resolution"],
+        # Older runs call it `views`, and the oldest had none.
+        "tta": scores.get("tta") or scores.get("views", "scales 1"),
+        "checkpoint": scores["checkpoint"],
+    }
+    if "tree" in scores:
+        tree = scores["tree"]
+        protocol |= {
+            "tree": tree["parents"],
+            "labels": tree["labels"],
+            "void": " ".join(map(str, tree["void"])) or "none",
+            "background": tree["background"] or "none",
+        }
+    return protocol
+
+
+def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
     """The runs that a run folder, a folder of run folders, or a recipe stands for."""
-    if (entry / "recipe.yaml").is_file():
-        return [RunFolder.open(entry)]
     root = entry if entry.is_dir() else runs / entry.stem
-    finished = sorted(result.parent for result in root.glob("**/result.json"))
-    if not finished:
+    found = find_runs(root)
+    if not found:
         problem = "no finished run in it" if entry.is_dir() else f"no finished run in {root}"
         if not entry.exists():
             problem = f"no such folder or recipe, and {problem}"
         raise RecipeError(f"{entry}: {problem}; run `hieraseg run` first")
-    return [RunFolder(folder) for folder in finished]
+    return found
 
 
-def _read_recipe(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return read_plain(folder.recipe)
-    except InvalidYAMLError as error:
-        raise RecipeError(f"{folder.recipe}:{error.line}: {error}") from error
-
-
-def _identity(folder: RunFolder) -> str:
-    """A string that runs have in common if they differ only in their seeds."""
-    recipe = _read_recipe(folder)
-    del recipe["training"]["seed"]
-    plugins = [plugin["sha256"] for plugin in copied_plugins(folder)]
-    return json.dumps([folder.path.parent.name, recipe, plugins], sort_keys=True)
-
-
-def _row(folders: Sequence[RunFolder], split: str) -> Row:
-    results = [folder.read_result() for folder in folders]
-    for folder, result in zip(folders, results, strict=True):
-        if split not in result["splits"]:
-            raise RecipeError(
-                f"{folder.path}: no scores on split {split!r}; "
-                f"run `hieraseg evaluate {folder.path} --split {split}` first"
-            )
-    path = folders[0].path
+def _row(runs: Sequence[FinishedRun]) -> Row:
+    first = min((run.path for run in runs), key=lambda path: len(path.name))  # no rerun
+    compared = list(_newest(runs))
     return Row(
-        title=f"{path.parent.name}/{path.name.rsplit('-seed', 1)[0]}",
-        seeds=[_read_recipe(folder)["training"]["seed"] for folder in folders],
-        scores=[result["splits"][split] for result in results],
-        costs=[result["cost"] for result in results],
+        title=f"{first.parent.name}/{first.name.rsplit('-seed', 1)[0]}",
+        seeds=[run.seed for run in compared],
+        scores=[run.scores for run in compared],
+        costs=[run.cost for run in compared],
     )
+
+
+def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
+    """The newest run of each seed."""
+    by_seed: dict[int, list[FinishedRun]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+    for seed, same in by_seed.items():
+        newest = max(same, key=lambda run: run.started)
+        if len(same) > 1:
+            _warn(
+                f"seed {seed} was run {len(same)} times, of which {newest.path} is the newest, "
+                "and the only one that is compared"
+            )
+        yield newest
+
+
+def _warn(problem: str) -> None:
+    log(f"hieraseg: warning: {problem}")

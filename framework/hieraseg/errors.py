@@ -7,6 +7,7 @@ a traceback.
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 class HierasegError(Exception):
@@ -26,9 +27,36 @@ class DataError(HierasegError):
 
 
 class DivergedError(HierasegError):
-    """The loss is not finite (exit code 4)."""
+    """The loss, the weights or the scores are not finite (exit code 4)."""
 
     exit_code = 4
+
+
+class WriteError(HierasegError):
+    """A file of a run or of a job's output cannot be written (exit code 2)."""
+
+
+class UnwrittenScoresError(WriteError):
+    """Scores that could not be written, so that they can still be printed.
+
+    Args:
+        message: why.
+        scores: the scores of a split.
+    """
+
+    def __init__(self, message: str, scores: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.scores = scores
+
+
+def exhausted_memory(error: BaseException) -> str | None:
+    """Which memory an error says is full: `GPU`, `main`, or None for any other error."""
+    if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported here
+        return "GPU"
+    # What torch's allocator of main memory says on Linux and macOS, and on Windows.
+    refused = ("can't allocate memory", "not enough memory")
+    is_refused = isinstance(error, RuntimeError) and any(text in str(error) for text in refused)
+    return "main" if isinstance(error, MemoryError) or is_refused else None
 
 
 def from_here(path: str | Path) -> str:

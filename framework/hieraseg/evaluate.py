@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hieraseg.console import log
 from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import summarize
-from hieraseg.metrics.scoring import protocol, score_split
-from hieraseg.recipe.build import build
-from hieraseg.runs.figures import draw_rows, spread_rows
+from hieraseg.metrics.scoring import protocol, score_key, score_split
+from hieraseg.recipe.dataset import build_dataset
+from hieraseg.runs.figures import save_split_figures
+from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.loading import load_run
 
 
@@ -21,8 +23,12 @@ def evaluate(
     device: str = "auto",
     figures: tuple[Path, int] | None = None,
     tta: Mapping[str, Any] | None = None,
+    run_plugins: bool = True,
 ) -> dict[str, Any]:
     """Score a split with a run's checkpoint, and add the scores to the run folder.
+
+    Scores of another protocol than the run's own are kept beside those (see
+    `metrics.scoring.score_key`).
 
     Args:
         run: the run folder.
@@ -31,6 +37,7 @@ def evaluate(
         device: `auto`, `cpu` or `cuda`.
         figures: folder and number of figures to draw, or None.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
+        run_plugins: whether plugin files of the run folder may be run.
 
     Returns:
         The scores of the split, as in `result.json`.
@@ -38,27 +45,47 @@ def evaluate(
     Raises:
         RecipeError: there is no such run, split or checkpoint, or CUDA is not available.
         DataError: the data cannot be used.
+        UnwrittenScoresError: the scores cannot be written; the error has them.
     """
-    loaded = load_run(run, checkpoint, device, tta)
+    loaded = load_run(run, checkpoint, device, tta, run_plugins)
     recipe, segmenter, fabric = loaded.recipe, loaded.segmenter, loaded.fabric
-    dataset = build(recipe["data"], hierarchy=segmenter.hierarchy)
+    dataset = build_dataset(recipe, segmenter.hierarchy)
     if split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
     if figures is not None:
-        figures[0].mkdir(parents=True, exist_ok=True)
-    code = recipe["data"].code
+        loaded.folder.make_folder(figures[0])
+    code = recipe["data"].digest
     store = open_store(dataset, split, segmenter.hierarchy, code)
     native = recipe.evaluation.resolution == "native"
     targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None
     counts = score_split(fabric, segmenter, targets, store, recipe.evaluation)
+    epoch = loaded.metadata["epoch"]
     scores = {
         **summarize(counts, segmenter.hierarchy),
-        **protocol(store, recipe.evaluation, checkpoint, loaded.metadata["epoch"]),
+        **protocol(store, segmenter.hierarchy, recipe.evaluation, checkpoint, epoch),
     }
-    loaded.folder.write_scores(split, scores, counts, store.ids)
+    key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
+    replaced = loaded.folder.write_scores(key, scores, counts, store.ids)
+    _log_changes(loaded.folder, key, scores, replaced or {})
     if figures is not None:
-        rows = spread_rows(len(store), figures[1])
-        drawn = draw_rows(fabric, segmenter, store, rows)
-        for row, figure in zip(rows, drawn, strict=True):
-            figure.save(figures[0] / f"{store.ids[row]}.png")
+        save_split_figures(figures[0], fabric, segmenter, store, figures[1])
     return scores
+
+
+def _log_changes(
+    folder: RunFolder, key: str, scores: Mapping[str, Any], replaced: Mapping[str, Any]
+) -> None:
+    """Say where the scores are, and what is not as it was when the run was trained or scored."""
+    log(f"scores are kept as {key!r} in {folder.result}")
+    parts = ("data", "tree", "resolution", "tta", "epoch")
+    changed = [part for part in parts if part in replaced and replaced[part] != scores[part]]
+    if changed:
+        log(f"warning: they replace scores with another {', '.join(changed)}")
+    try:
+        trained = folder.read_provenance().get("data", {})
+    except RecipeError as error:
+        log(f"warning: {error}")
+        return
+    split = key.partition("@")[0]
+    if trained.get(split, scores["data"]) != scores["data"]:
+        log(f"warning: the data of split {split!r} has changed since the run was trained")

@@ -1,4 +1,4 @@
-"""Strict YAML: safe loading without aliases, with a depth limit, and errors that know their line.
+"""Strict YAML: safe loading without aliases, limits of depth and size, errors with their line.
 
 Recipes and class trees are read through this module. YAML 1.1 reads `3e-4` as a string, `1:30` as
 90, `010` as 8 and `2020-01-01` as a date. Here, scalars that look like a number are numbers, and
@@ -28,6 +28,10 @@ _FLOAT = re.compile(
 )
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
 _REPLACED = {_TAG + kind for kind in ("int", "float", "timestamp", "value")}
+
+
+LARGEST = 4 * 2**20
+"""Bytes of the largest file that is read: a hundred times the largest class trees."""
 
 
 class InvalidYAMLError(ValueError):
@@ -192,17 +196,33 @@ def _plain_mapping(node: MappingNode, read_scalar: Callable[[ScalarNode], Any]) 
     return mapping
 
 
+def read_text(path: Path) -> str:
+    """Read a text file that is not larger than any sensible one.
+
+    Raises:
+        InvalidYAMLError: the file is too large, or not UTF-8.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise InvalidYAMLError(f"larger than {LARGEST >> 20} MiB; name another file", 1)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidYAMLError(f"not a UTF-8 text file ({error.reason})", 1) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_plain(path: Path) -> Any:
     """Read a file into mappings, lists and scalars.
 
     Raises:
-        InvalidYAMLError: the file is not UTF-8 or not valid YAML (see `compose` and `plain`).
+        InvalidYAMLError: the file is too large, not UTF-8 or not valid YAML (see `compose` and
+            `plain`).
         OSError: the file cannot be opened.
     """
-    try:
-        return plain(compose(path.read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise InvalidYAMLError(f"not a UTF-8 text file ({error.reason})", 1) from error
+    return plain(compose(read_text(path)))
 
 
 def line_of(node: Node) -> int:

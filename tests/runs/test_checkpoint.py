@@ -1,5 +1,8 @@
 """Checkpoints: whole or absent, and of one epoch."""
 
+import math
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -10,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.runs.checkpoint import (
     load_checkpoint,
     read_metadata,
@@ -18,7 +21,14 @@ from hieraseg.runs.checkpoint import (
     save_checkpoint,
 )
 
-METADATA = {"epoch": 3, "val": [{"level": 1, "miou": 0.5}]}
+METADATA: dict[str, Any] = {
+    "epoch": 3,
+    "num_classes": [2, 3],
+    "embedding_channels": 0,
+    "activation": "softmax",
+    "size": [32, 48],
+    "classes": [["background", "body"], ["background", "arm", "leg"]],
+}
 
 
 def _model(width: int = 4) -> nn.Sequential:
@@ -42,12 +52,13 @@ def test_round_trip(tmp_path: Path) -> None:
     read = read_state(tmp_path / "last")
     assert read["step"] == 7
     assert read["model"].keys() == model.state_dict().keys()
-    assert {p.name for p in (tmp_path / "last").iterdir()} == {"model.safetensors", "state.pt"}
+    names = {p.name for p in (tmp_path / "last").iterdir()}
+    assert names == {"model.safetensors", "state.pt", "checksums.json"}
 
 
 def test_a_checkpoint_without_state(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "best", _model().state_dict(), METADATA)
-    assert [p.name for p in (tmp_path / "best").iterdir()] == ["model.safetensors"]
+    assert not (tmp_path / "best" / "state.pt").exists()
     with pytest.raises(RecipeError, match=r"best/state\.pt: no such training state"):
         read_state(tmp_path / "best")
 
@@ -56,8 +67,106 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
     path = tmp_path / "last" / "state.pt"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RecipeError, match=r"state\.pt: cannot be read") as caught:
+    with pytest.raises(RecipeError, match=r"state\.pt: is not the file that checksums") as caught:
         read_state(tmp_path / "last")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "last" / "checksums.json").unlink()  # as older checkpoints
+    with pytest.raises(RecipeError, match=r"state\.pt: is damaged") as caught:
+        read_state(tmp_path / "last")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1], 3, "text", {1: 2}])
+def test_a_state_of_another_type_is_one_sentence(tmp_path: Path, content: Any) -> None:
+    save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
+    torch.save(content, tmp_path / "last" / "state.pt")
+    (tmp_path / "last" / "checksums.json").unlink()
+    with pytest.raises(RecipeError, match=r"state\.pt: is damaged, or was not written by hieraseg"):
+        read_state(tmp_path / "last")
+
+
+def _change_bit(path: Path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_changed_bit_is_seen(tmp_path: Path) -> None:
+    """Formats alone do not tell: safetensors has no checksum, and a weight is any number."""
+    folder = tmp_path / "last"
+    save_checkpoint(folder, _model().state_dict(), METADATA, {"step": torch.ones(100)})
+    _change_bit(folder / "model.safetensors", -9)
+    for read in (read_state, lambda folder: load_checkpoint(folder, _model())):
+        with pytest.raises(RecipeError, match=r"model\.safetensors: is not the file that"):
+            read(folder)
+    _change_bit(folder / "model.safetensors", -9)
+    load_checkpoint(folder, _model())
+    _change_bit(folder / "state.pt", 900)
+    with pytest.raises(RecipeError, match=r"state\.pt: is not the file that"):
+        read_state(folder)
+
+
+def test_weights_of_another_epoch_are_seen(tmp_path: Path) -> None:
+    """A checkpoint is of one epoch, also when its files are copied one by one."""
+    for epoch in (1, 2):
+        metadata = {**METADATA, "epoch": epoch}
+        save_checkpoint(tmp_path / str(epoch), _model().state_dict(), metadata, {"step": epoch})
+    shutil.copy(tmp_path / "2/model.safetensors", tmp_path / "1/model.safetensors")
+    with pytest.raises(RecipeError, match=r"1/model\.safetensors: is not the file that"):
+        read_state(tmp_path / "1")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, value: float) -> None:
+    """The checkpoint of an earlier epoch stays as it is."""
+    model = _model()
+    save_checkpoint(tmp_path / "best", model.state_dict(), METADATA)
+    weights = {**model.state_dict(), "0.bias": torch.tensor([0.0, value, 0.0, 0.0])}
+    with pytest.raises(DivergedError, match=r"best: not written, because the weights 0\.bias"):
+        save_checkpoint(tmp_path / "best", weights, METADATA)
+    load_checkpoint(tmp_path / "best", model)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_files_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    """safetensors writes files that only their owner can read."""
+    before = os.umask(0o027)
+    try:
+        save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "last").iterdir()}
+    assert set(modes.values()) == {0o640}, modes
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_classes", [2, 3, {}]),
+        ("num_classes", [2, 3, 4]),
+        ("num_classes", []),
+        ("size", [[32], 32]),
+        ("size", None),
+        ("size", [32]),
+        ("size", [0, 32]),
+        ("size", [10**9, 32]),
+        ("epoch", "3"),
+        ("epoch", True),
+        ("activation", "gelu"),
+        ("activation", 3),
+        ("classes", [["a"], 3]),
+        ("classes", []),
+        ("embedding_channels", -1),
+        ("embedding_channels", 1.5),
+        ("void", ["255"]),
+        ("parents", {"a": "b"}),
+    ],
+)
+def test_metadata_of_wrong_types_is_one_sentence(tmp_path: Path, key: str, value: Any) -> None:
+    save_checkpoint(tmp_path / "best", _model().state_dict(), {**METADATA, key: value})
+    with pytest.raises(RecipeError, match="is damaged, or was not written by hieraseg") as caught:
+        read_metadata(tmp_path / "best")
+    assert key in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -124,6 +233,7 @@ def killed_at(number: int, operation: Callable[..., Any], after: bool) -> Callab
     return called
 
 
+@pytest.mark.parametrize("cleans", [False, True], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("target", "number"),
@@ -132,25 +242,31 @@ def killed_at(number: int, operation: Callable[..., Any], after: bool) -> Callab
         ("torch.save", 1),
         ("pathlib.Path.rename", 1),
         ("pathlib.Path.rename", 2),
-        ("shutil.rmtree", 1),
-        ("shutil.rmtree", 2),
     ],
 )
-def test_a_killed_save_leaves_a_checkpoint_of_one_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, number: int, after: bool
+def test_an_ended_save_leaves_a_checkpoint_of_one_epoch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    number: int,
+    after: bool,
+    cleans: bool,
 ) -> None:
     folder, read = tmp_path / "last", _model()
     models = {epoch: _model() for epoch in (1, 2, 3)}
-    save_checkpoint(folder, models[1].state_dict(), {"epoch": 1}, {"epoch": 1})
+    weights = {epoch: model.state_dict() for epoch, model in models.items()}
+    save_checkpoint(folder, weights[1], {**METADATA, "epoch": 1}, {"epoch": 1})
     monkeypatch.setattr(target, killed_at(number, resolve_name(target), after))
+    if not cleans:  # a process that is killed does not come to it
+        monkeypatch.setattr("hieraseg.runs.files._remove", lambda path: None)
     with pytest.raises(Killed):
-        save_checkpoint(folder, models[2].state_dict(), {"epoch": 2}, {"epoch": 2})
+        save_checkpoint(folder, weights[2], {**METADATA, "epoch": 2}, {"epoch": 2})
     monkeypatch.undo()
     epoch = read_metadata(folder)["epoch"]
     assert epoch in (1, 2)
     assert read_state(folder)["epoch"] == epoch
     load_checkpoint(folder, read)
     assert _same(read, models[epoch])
-    save_checkpoint(folder, models[3].state_dict(), {"epoch": 3}, {"epoch": 3})
+    save_checkpoint(folder, weights[3], {**METADATA, "epoch": 3}, {"epoch": 3})
     assert read_metadata(folder)["epoch"] == read_state(folder)["epoch"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["last"], "nothing is left over"

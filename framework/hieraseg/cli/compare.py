@@ -8,6 +8,8 @@ from typing import Any
 
 from hieraseg.cli.options import add_command, add_split
 from hieraseg.cli.report import format_table
+from hieraseg.cli.streams import write_result
+from hieraseg.paths import expanded
 
 _FORMATS = {"md": "Markdown", "csv": "CSV", "latex": "LaTeX", "json": "JSON"}
 
@@ -22,17 +24,19 @@ def add_parser(commands: Any) -> None:
         description="""
             Compare the scores of runs in one table. A recipe stands for all of its finished runs.
             Runs that differ only in their seeds share a row, which shows the mean and the
-            standard deviation.
+            standard deviation. Runs that did not finish or are damaged are left out, and so are
+            all but the newest run of a seed.
         """,
         examples="""
             hieraseg compare runs/quickstart/base-seed0 runs/quickstart/base-seed1
             hieraseg compare recipes/quickstart.yaml recipes/other.yaml --md
+            hieraseg compare runs/quickstart --split val@flip
         """,
     )
     parser.add_argument(
         "entries",
         metavar="RUN_OR_RECIPE",
-        type=Path,
+        type=expanded,
         nargs="+",
         help="run folder, folder of run folders, or recipe",
     )
@@ -40,7 +44,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--runs",
         metavar="DIR",
-        type=Path,
+        type=expanded,
         default=Path("runs"),
         help="folder to search for the runs of a recipe (default: runs)",
     )
@@ -60,12 +64,12 @@ def run(arguments: Namespace) -> int:
     if arguments.format is None:
         header, *lines = tables.as_table(rows)
         title = f"split {arguments.split}, mean ± standard deviation over seeds"
-        print(format_table(header, lines, title))
+        write_result(format_table(header, lines, title, tables.OPTIONAL_COLUMNS))
     elif arguments.format == "json":
-        print(json.dumps(tables.as_json(rows), indent=2))
+        write_result(json.dumps(tables.as_json(rows), indent=2))
     else:
         formats = {"md": tables.as_markdown, "csv": tables.as_csv, "latex": tables.as_latex}
-        print(formats[arguments.format](rows))
+        write_result(formats[arguments.format](rows))
     different = differences(rows)
     if different:
         print(_warning(different), file=sys.stderr)
@@ -73,9 +77,9 @@ def run(arguments: Namespace) -> int:
 
 
 def _warning(different: dict[str, list[str]]) -> str:
-    # Hashes of data and lists of classes are too long to read.
+    # Hashes and lists of classes are too long to read.
     parts = [
-        key if key in ("data", "classes") else f"{key} ({' | '.join(values)})"
+        key if key in ("data", "classes", "tree", "labels") else f"{key} ({' | '.join(values)})"
         for key, values in different.items()
     ]
     return (

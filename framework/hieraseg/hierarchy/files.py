@@ -12,6 +12,7 @@ from typing import Any
 
 from hieraseg.hierarchy.rules import Name, PlainTree, TreeError
 from hieraseg.hierarchy.yaml_file import read_yaml
+from hieraseg.strict_yaml import read_text
 
 EXTENSIONS = (".yaml", ".yml", ".txt", ".csv", ".tsv")
 """Suffixes of hierarchy files."""
@@ -30,9 +31,7 @@ def read_file(path: Path) -> tuple[PlainTree, dict[str, Any]]:
         known = f"{', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}"
         raise ValueError(f"unknown type of hierarchy file; expected {known}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not a UTF-8 text file ({error.reason})") from error
+        text = read_text(path)
     except FileNotFoundError as error:
         raise ValueError("no such hierarchy file") from error
     except OSError as error:

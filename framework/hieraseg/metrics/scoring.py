@@ -1,15 +1,20 @@
-"""Counting the predictions of a split."""
+"""Counting the predictions of a split, and what its scores are known by."""
+
+from typing import Any
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Integer
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.console import progress
 from hieraseg.contracts import Prediction
-from hieraseg.data.batches import load
+from hieraseg.data.batches import label_tensor, load
 from hieraseg.data.store import Store
 from hieraseg.data.targets import TargetStore
+from hieraseg.errors import DivergedError
+from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy.identity import record
 from hieraseg.inference.segmenter import Segmenter, predict_batch
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts
 from hieraseg.processes import own_share, sum_over_ranks
@@ -40,19 +45,34 @@ def score_split(
     segmenter.model.eval()
     counts = kind(segmenter.hierarchy, len(store), fabric.device)
     rows = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size)
-    steps = list(rows.split(settings.batch_size))
+    # None, where there are fewer images than processes.
+    steps = [step for step in rows.split(settings.batch_size) if len(step)]
+    not_finite = torch.zeros((), dtype=torch.int64, device=fabric.device)
     for batch in progress(load(store, steps, False), "scoring", len(steps)):
         on_device = batch.to(fabric.device)
         predictions = predict_batch(fabric, segmenter, on_device.images)
         if targets is None:
-            _count(counts, segmenter, predictions, on_device.rows, on_device.masks)
+            rows, masks = on_device.rows, on_device.masks
+            not_finite += _count(counts, segmenter, predictions, rows, masks)
             continue
         # Targets differ in size, so each image is counted by itself.
         for index, row in enumerate(batch.rows.tolist()):
             own = [select_image(prediction, index) for prediction in predictions]
-            mask = torch.from_numpy(targets.mask(row))[None].to(fabric.device)
-            _count(counts, segmenter, own, on_device.rows[index : index + 1], mask)
-    return sum_counts(fabric, counts)
+            mask = label_tensor(targets.mask(row))[None].to(fabric.device)
+            rows = on_device.rows[index : index + 1]
+            not_finite += _count(counts, segmenter, own, rows, mask)
+    _check_finite(not_finite, len(store))
+    return sum_counts(counts)
+
+
+def _check_finite(not_finite: Int[Tensor, ""], images: int) -> None:
+    """Raise DivergedError, in all processes alike, if there are images without finite scores."""
+    number = int(sum_over_ranks({"images": not_finite})["images"])
+    if number:
+        raise DivergedError(
+            f"the scores that the model predicts are not finite in {number} of {images} images; "
+            "lower optimizer.lr, or train and predict in precision 32-true"
+        )
 
 
 def _count(
@@ -60,16 +80,20 @@ def _count(
     segmenter: Segmenter,
     predictions: list[Prediction],
     rows: Int[Tensor, " B"],
-    masks: UInt8[Tensor, "B H W"],
-) -> None:
-    """Count images at the resolution of their masks."""
+    masks: Integer[Tensor, "B H W"],
+) -> Int[Tensor, ""]:
+    """Count images at the resolution of their masks; return how many have scores with NaN."""
     scores = segmenter.scores(predictions, masks.shape[1:])
-    counts.add(rows, segmenter.rule(scores), segmenter.hierarchy.encode(masks), scores)
+    targets = segmenter.hierarchy.encode(masks, check=False)  # checked when they were stored
+    counts.add(rows, segmenter.rule(scores), targets, scores)
+    # Scores lie in 0..1, so their sum is finite if all of them are.
+    sums = torch.stack([level.sum((1, 2, 3), dtype=torch.float32) for level in scores])
+    return (~sums.isfinite().all(0)).sum()
 
 
-def sum_counts(fabric: Fabric, counts: PixelCounts | SplitCounts) -> Counts:
+def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:
     """Sum counts over all processes."""
-    counts.counts = sum_over_ranks(fabric, counts.counts)
+    counts.counts = sum_over_ranks(counts.counts)
     return counts.arrays()
 
 
@@ -79,13 +103,37 @@ def select_image(prediction: Prediction, index: int) -> Prediction:
 
 
 def protocol(
-    store: Store, settings: Evaluation, checkpoint: str, epoch: int
-) -> dict[str, str | int]:
+    store: Store, hierarchy: Hierarchy, settings: Evaluation, checkpoint: str, epoch: int
+) -> dict[str, Any]:
     """How a split was scored: written into `result.json` beside the scores."""
     return {
         "resolution": settings.resolution,
         "tta": settings.tta,
         "data": store.fingerprint,
+        "tree": record(hierarchy),
         "checkpoint": checkpoint,
         "epoch": epoch,
     }
+
+
+def score_key(split: str, checkpoint: str, settings: Evaluation, own: Evaluation) -> str:
+    """Key of the scores of a split in `result.json`.
+
+    It is the split, and what differs from the run's own protocol: `val`, `holdout`, `val@last`,
+    `val@flip,scales=0.5+1`.
+
+    Args:
+        split: the split.
+        checkpoint: `best` or `last`; a run's own scores are those of `best`.
+        settings: the protocol.
+        own: the protocol of the run's recipe.
+    """
+    words = [checkpoint] if checkpoint != "best" else []
+    if settings.flip != own.flip:
+        words.append("flip" if settings.flip else "no-flip")
+    if sorted(settings.scales) != sorted(own.scales):
+        words.append("scales=" + "+".join(f"{scale:.15g}" for scale in sorted(settings.scales)))
+    if settings.window != own.window:
+        window = settings.window
+        words.append(f"window={window[0]}x{window[1]}" if window else "no-window")
+    return f"{split}@{','.join(words)}" if words else split

@@ -70,9 +70,9 @@ def read_file(path: Path) -> tuple[Layer, list[Problem]]:
         RecipeError: the file cannot be read, is not valid YAML, or is no mapping of sections.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}:1: is not a UTF-8 text file ({error.reason})") from error
+        text = strict_yaml.read_text(path)
+    except InvalidYAMLError as error:
+        raise RecipeError(f"{path}:{error.line}: is {error}") from error
     except FileNotFoundError as error:
         raise RecipeError(f"{path}: no such recipe file") from error
     except (OSError, ValueError) as error:

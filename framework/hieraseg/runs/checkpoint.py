@@ -1,21 +1,56 @@
 """Checkpoints: a folder with weights, metadata and the state of training, of one epoch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hieraseg.errors import RecipeError
+from hieraseg.contracts import Activation
+from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.model.weights import load_weights, read_weights
-from hieraseg.runs.files import existing_folder, write_folder
+from hieraseg.runs.files import existing_folder, write_folder, write_json
+from hieraseg.runs.records import problem_in, read_record, sha256
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
+CHECKSUMS = "checksums.json"
+
+_FIX = "use the other checkpoint of the run, or run it again"
+_LARGEST_SIDE = 2**16
+
+
+class Metadata(TypedDict):
+    """How to use the weights of a checkpoint.
+
+    The class tree is that of `hierarchy.identity.describe`, of which older checkpoints have only
+    `classes`.
+
+    Attributes:
+        epoch: epoch of the weights.
+        num_classes: number of classes of each level that has logits.
+        embedding_channels: channels of the embedding; 0 for none.
+        activation: how logits become scores (see `contracts.Activation`).
+        size: height and width of images in pixels.
+        recipe: SHA-256 of the run's `recipe.yaml`.
+    """
+
+    epoch: int
+    num_classes: list[int]
+    embedding_channels: NotRequired[int]
+    activation: Activation
+    size: list[int]
+    recipe: NotRequired[str]
+    classes: list[list[str]]
+    parents: NotRequired[list[list[int]]]
+    labels: NotRequired[list[list[int | str]]]
+    void: NotRequired[list[int]]
+    background: NotRequired[str | None]
+    pairs: NotRequired[list[list[str]]]
 
 
 def save_checkpoint(
@@ -29,25 +64,33 @@ def save_checkpoint(
     Args:
         folder: folder of the checkpoint, which is replaced if it exists.
         weights: state dict of the model.
-        metadata: its epoch and how to use it, kept in the header of the weights file as JSON.
+        metadata: its epoch and how to use it (see `Metadata`), kept in the header of the weights
+            file as JSON.
         state: everything else that training needs to continue, as `torch.load` reads it with
             `weights_only=True`.
+
+    Raises:
+        DivergedError: a weight is not finite.
+        WriteError: the checkpoint cannot be written.
     """
     # Copies, because safetensors refuses tensors that share memory, such as tied weights.
     copies = {
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, tensor in weights.items()
     }
+    _check_finite(folder, copies)
 
     def write(unfinished: Path) -> None:
-        save_file(copies, unfinished / WEIGHTS, {"hieraseg": json.dumps(metadata)})
+        _save_weights(copies, unfinished / WEIGHTS, metadata)
         if state is not None:
-            torch.save(dict(state), unfinished / STATE)
+            _save_state(state, unfinished / STATE)
+        digests = {file.name: sha256(file) for file in sorted(unfinished.iterdir())}
+        write_json(unfinished / CHECKSUMS, digests)
 
     write_folder(folder, write)
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: Path) -> Metadata:
     """The metadata of a checkpoint.
 
     Raises:
@@ -61,12 +104,15 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         )
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["hieraseg"])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise RecipeError(
-            f"{path}: is damaged, or was not written by hieraseg ({error}); "
-            "use the other checkpoint of the run, or run it again"
-        ) from error
+            metadata: Metadata = json.loads((file.metadata() or {})["hieraseg"])
+        problem = problem_in(metadata, Metadata, "metadata") or _problem_in_values(metadata)
+    except KeyError:
+        problem = "it has no metadata"
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        problem = str(error)
+    if problem:
+        raise _damaged(path, problem)
+    return metadata
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -79,13 +125,13 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = found / STATE
     if not path.is_file():
         raise RecipeError(f"{path}: no such training state; only the checkpoint `last` has one")
+    _check_sums(found, (WEIGHTS, STATE))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything for a damaged file
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RecipeError(
-            f"{path}: cannot be read as training state ({reason}); run it again"
-        ) from error
+        raise _damaged(path, next(iter(str(error).splitlines()), type(error).__name__)) from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise _damaged(path, "it holds no dict of states by name")
     return {**state, "model": read_weights(found / WEIGHTS)}
 
 
@@ -95,5 +141,63 @@ def load_checkpoint(folder: Path, module: nn.Module) -> None:
     Raises:
         RecipeError: the checkpoint is damaged, or belongs to another model.
     """
-    path = existing_folder(folder) / WEIGHTS
-    load_weights(module, read_weights(path), path)
+    found = existing_folder(folder)
+    _check_sums(found, (WEIGHTS,))
+    load_weights(module, read_weights(found / WEIGHTS), found / WEIGHTS)
+
+
+def _check_finite(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise DivergedError(
+                f"{folder}: not written, because the weights {name} are not finite; lower "
+                "optimizer.lr, or train in precision 32-true (a buffer that is infinite on "
+                "purpose needs persistent=False)"
+            )
+
+
+def _save_weights(weights: dict[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:
+    try:
+        save_file(weights, path, {"hieraseg": json.dumps(metadata)})
+    except SafetensorError as error:  # such as a full disk
+        raise OSError(str(error)) from error
+
+
+def _save_state(state: Mapping[str, Any], path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            torch.save(dict(state), file)
+    except RuntimeError as error:  # torch raises its own while it handles that of the file
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
+
+
+def _check_sums(folder: Path, names: Iterable[str]) -> None:
+    """Raise RecipeError if a file is not the one that was written; older ones are not known."""
+    path = folder / CHECKSUMS
+    try:
+        digests = read_record(path, dict[str, str], _FIX)
+    except FileNotFoundError:
+        return
+    for name in names:
+        file = folder / name
+        if file.is_file() and sha256(file) != digests.get(name):
+            raise RecipeError(f"{file}: is not the file that {path.name} was written for; {_FIX}")
+
+
+def _problem_in_values(metadata: Metadata) -> str:
+    """What is wrong with metadata of the right types; empty if nothing is."""
+    sizes, classes = metadata["size"], metadata["num_classes"]
+    if len(sizes) != 2 or not all(0 < side <= _LARGEST_SIDE for side in sizes):
+        return f"metadata.size: expected height and width in pixels, got {sizes}"
+    levels = [len(names) for names in metadata["classes"]]
+    if not levels or classes not in (levels, levels[-1:]):
+        return f"metadata.num_classes: is {classes}, but there are {levels} classes"
+    if not 0 <= metadata.get("embedding_channels", 0) <= _LARGEST_SIDE:
+        return f"metadata.embedding_channels: got {metadata['embedding_channels']}"
+    return ""
+
+
+def _damaged(path: Path, problem: str) -> RecipeError:
+    return RecipeError(f"{path}: is damaged, or was not written by hieraseg ({problem}); {_FIX}")

@@ -1,11 +1,67 @@
-"""Writing files and folders whole: a reader sees the old one or the new one, never a part."""
+"""Writing files and folders whole: a reader sees the old one or the new one, never a part.
 
+Content is written beside its place under a unique name, forced to the disk, and renamed. No writer
+follows a symbolic link: run folders are passed around, and a link in one could name any file.
+"""
+
+import errno
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
+
+from hieraseg.errors import DivergedError, WriteError
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_FIXES = {
+    errno.ENOSPC: "free space on its disk",
+    errno.EDQUOT: "free space in your quota",
+    errno.EROFS: "choose a disk that is writable",
+    errno.EACCES: "make its folder writable",
+    errno.EPERM: "make its folder writable",
+    errno.ENOENT: "its folder was removed meanwhile, so start again",
+    errno.ENOTDIR: "its folder was replaced by a file, so move that away",
+    errno.ELOOP: "it is a symbolic link, so remove that",
+    errno.EISDIR: "a folder is in its place, so move that away",
+}
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Raise an OSError of writing a file as a `WriteError`: one sentence with the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+        fix = _FIXES.get(error.errno or 0, "check its folder and disk")
+        raise WriteError(f"{path}: cannot be written ({reason}); {fix}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replace a file in one step. The value is an empty file beside it for the new content.
+
+    If the block raises, the file stays as it is, and the new content is removed.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    unfinished = path.with_name(f"{secrets.token_hex(8)}.unfinished")
+    with write_errors(path):
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666))
+        try:
+            yield unfinished
+            _sync(unfinished)
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
@@ -14,20 +70,65 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     Args:
         path: the file.
         write: function that writes the content to another path in the same folder.
+
+    Raises:
+        WriteError: the file cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    write(unfinished)
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        write(unfinished)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file in one step."""
-    text = json.dumps(content, indent=2) + "\n"
+def write_text(path: Path, text: str) -> None:
+    """Replace a UTF-8 text file in one step."""
     write_file(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Replace a JSON file in one step.
+
+    Raises:
+        WriteError: the file cannot be written.
+        DivergedError: a number is not finite.
+    """
+    write_text(path, to_json(path, content, indent=2) + "\n")
+
+
+def to_json(path: Path, content: Any, indent: int | None = None) -> str:
+    """Content of a file as JSON, which has no NaN and no infinity.
+
+    Raises:
+        DivergedError: a number is not finite.
+    """
+    try:
+        return json.dumps(content, indent=indent, allow_nan=False)
+    except ValueError as error:
+        raise DivergedError(
+            f"{path}: not written, because a score in it is not finite; "
+            "lower optimizer.lr, or train in precision 32-true"
+        ) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a UTF-8 text file: all of it or, if that fails, nothing.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    with write_errors(path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_FOLLOW
+        with open(os.open(path, flags, 0o666), "ab", buffering=0) as file:
+            size, rest = os.fstat(file.fileno()).st_size, f"{line}\n".encode()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+
+
 def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Replace a folder, after its new content is complete.
+    """Replace a folder, after its new content is complete. One process at a time may do so.
 
     No system call swaps two folders, so the old one is moved aside first. If the process ends at
     that moment, `existing_folder` finds it there.
@@ -35,20 +136,28 @@ def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
     Args:
         folder: the folder.
         write: function that writes the files to another, empty folder beside it.
+
+    Raises:
+        WriteError: the folder cannot be written.
     """
-    unfinished, previous = _beside(folder, "unfinished"), _beside(folder, "previous")
-    if previous.exists():
-        if folder.exists():
-            shutil.rmtree(previous)
-        else:
-            previous.rename(folder)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write(unfinished)
-    if folder.exists():
-        folder.rename(previous)
-    unfinished.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    with write_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        previous = _restore_or_remove_previous(folder)
+        for leftover in folder.parent.glob(f"{escape(folder.name)}.*unfinished"):
+            _remove(leftover)  # of a process that was killed
+        unfinished = _beside(folder, f"{secrets.token_hex(4)}.unfinished")
+        unfinished.mkdir()
+        try:
+            write(unfinished)
+            _finish(unfinished)
+            if os.path.lexists(folder):
+                folder.rename(previous)
+            unfinished.rename(folder)
+        except BaseException:
+            _remove(unfinished)
+            raise
+        _sync_folder(folder.parent)
+        _remove(previous)
 
 
 def existing_folder(folder: Path) -> Path:
@@ -57,5 +166,67 @@ def existing_folder(folder: Path) -> Path:
     return previous if previous.is_dir() and not folder.exists() else folder
 
 
+def find_leftovers(folder: Path) -> list[Path]:
+    """Find what killed processes left below a folder, and locks that nobody needs any more.
+
+    These are unfinished files and folders, previous versions of folders that are whole, and
+    `result.lock`. A process that is running now may still use some of them.
+    """
+    found: list[Path] = []
+    for root, folders, files in os.walk(folder):
+        here = [Path(root, name) for name in sorted((*folders, *files)) if _is_leftover(root, name)]
+        found += here
+        folders[:] = sorted(set(folders) - {path.name for path in here})
+    return found
+
+
+def _is_leftover(root: str, name: str) -> bool:
+    stem, _, suffix = name.rpartition(".")
+    is_replaced = suffix == "previous" and os.path.isdir(os.path.join(root, stem))
+    return suffix == "unfinished" or is_replaced or name == "result.lock"
+
+
 def _beside(folder: Path, what: str) -> Path:
     return folder.with_name(f"{folder.name}.{what}")
+
+
+def _restore_or_remove_previous(folder: Path) -> Path:
+    """Clear the place that the old version of a folder is moved to, and return it."""
+    previous = _beside(folder, "previous")
+    if previous.is_dir() and not folder.exists():
+        previous.rename(folder)
+    else:
+        _remove(previous)
+    return previous
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _finish(folder: Path) -> None:
+    """Force the files of a new folder to the disk, with the permissions that the umask gives."""
+    mode = folder.stat().st_mode & 0o666  # libraries that write to temporary files use 0o600
+    for file in folder.iterdir():
+        file.chmod(mode)
+        _sync(file)
+    _sync_folder(folder)
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, where the system can do so."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,8 +1,8 @@
 """The folder of a run."""
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, UnwrittenScoresError, WriteError
 from hieraseg.metrics import Counts
-from hieraseg.runs.files import write_file, write_json
+from hieraseg.runs.files import append_line, replacing, to_json, write_errors
+from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RunFolder:
         """
         attempt = 1
         while True:
-            numbered = name if attempt == 1 else f"{name}.{attempt}"
+            numbered = name if attempt == 1 else f"{name}-run{attempt}"
             path = root / recipe / f"{numbered}-seed{seed}"
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,11 @@ class RunFolder:
         return self.path / "plugins"
 
     @property
+    def files(self) -> Path:
+        """Copies of the files that the recipe's arguments name."""
+        return self.path / "files"
+
+    @property
     def figures(self) -> Path:
         """Figures of predictions."""
         return self.path / "figures"
@@ -104,55 +110,126 @@ class RunFolder:
         """Folder of the `best` or the `last` checkpoint."""
         return self.path / "checkpoints" / which
 
-    def append_metrics(self, record: dict[str, Any]) -> None:
-        """Append an epoch's record to `metrics.jsonl`."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+    def make_folder(self, path: Path) -> None:
+        """Create a folder, in the run folder or elsewhere, unless it exists.
 
-    def read_result(self) -> dict[str, Any]:
+        Raises:
+            WriteError: it cannot be created, or a folder of the run that it is in is a symbolic
+                link, which could lead anywhere.
+        """
+        for folder in (path, *path.parents):
+            if folder.is_symlink() and self.path in folder.parents:
+                raise WriteError(f"{folder}: is a symbolic link, which a run never has; remove it")
+        with write_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Append an epoch's record to `metrics.jsonl`.
+
+        Raises:
+            WriteError: the file cannot be written.
+            DivergedError: a number is not finite.
+        """
+        append_line(self.metrics, to_json(self.metrics, record))
+
+    def read_provenance(self) -> Provenance:
+        """Read `provenance.json`.
+
+        Raises:
+            RecipeError: there is none, or it is damaged.
+        """
+        try:
+            provenance: Provenance = read_record(self.provenance, Provenance)
+        except FileNotFoundError:
+            raise RecipeError(
+                f"{self.provenance}: no such file; restore it from a copy, or run the recipe again"
+            ) from None
+        return provenance
+
+    def read_result(self) -> Result:
         """Read `result.json`.
 
         Raises:
             RecipeError: the run is not finished, or the file is damaged.
         """
         try:
-            return json.loads(self.result.read_text(encoding="utf-8"))
+            return read_result(self.result)
         except FileNotFoundError:
             raise RecipeError(
                 f"{self.path}: has no result.json, so its run did not finish; run it again"
             ) from None
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"{self.result}: is damaged ({error}); evaluate it again") from error
 
     def write_scores(
-        self, split: str, scores: dict[str, Any], counts: Counts, ids: list[str]
-    ) -> None:
+        self,
+        key: str,
+        scores: dict[str, Any],
+        counts: Counts,
+        ids: list[str],
+        cost: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any] | None:
         """Add the scores of a split to `result.json`, and write their counts as `.npz`.
 
+        Changes by several processes at once are all kept.
+
         Args:
-            split: the split.
-            scores: as `metrics.summarize` gives them.
+            key: split and protocol (see `metrics.scoring.score_key`).
+            scores: as `metrics.summarize` gives them, with their protocol.
             counts: counts of each image, by name.
             ids: ids of the images, in the order of the counts' rows.
+            cost: cost of training, which makes the run a finished one.
+
+        Returns:
+            The scores that were replaced, if there were any.
+
+        Raises:
+            UnwrittenScoresError: they cannot be written.
+            DivergedError: a score is not finite.
         """
-        counts_file = self.path / "evaluation" / f"{split}.npz"
-        counts_file.parent.mkdir(exist_ok=True)
-        arrays: dict[str, Any] = {"ids": np.array(ids), **counts}
+        try:
+            return self._write_scores(key, scores, {"ids": np.array(ids), **counts}, cost)
+        except (WriteError, RecipeError) as error:
+            raise UnwrittenScoresError(str(error), scores) from error
 
-        def write(unfinished: Path) -> None:
-            with unfinished.open("wb") as file:
-                np.savez_compressed(file, **arrays)
+    def _write_scores(
+        self,
+        key: str,
+        scores: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        cost: Mapping[str, Any] | None,
+    ) -> Mapping[str, Any] | None:
+        counts_file = self.path / "evaluation" / f"{_file_name(key)}.npz"
+        self.make_folder(counts_file.parent)
+        with self._lock():
+            result: dict[str, Any] = {"splits": {}, "cost": {}}
+            if self.result.exists():
+                result = {**self.read_result()}
+            replaced = result["splits"].get(key)
+            result["splits"] |= {key: scores}
+            if cost is not None:
+                result["cost"] = cost
+            text = to_json(self.result, {**result, "checksum": checksum(result)}, indent=2)
+            # Both are complete before either is replaced.
+            with replacing(self.result) as new_result:
+                new_result.write_text(f"{text}\n", encoding="utf-8")
+                with replacing(counts_file) as new_counts, new_counts.open("wb") as file:
+                    np.savez_compressed(file, **arrays)
+        return replaced
 
-        write_file(counts_file, write)
-        self._change_result(lambda result: result["splits"].update({split: scores}))
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let one process at a time change the result."""
+        path = self.result.with_suffix(".lock")
+        with write_errors(path):
+            if path.is_symlink():
+                path.unlink()
+            lock = FileLock(path)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def write_cost(self, cost: dict[str, Any]) -> None:
-        """Put the cost of training into `result.json`."""
-        self._change_result(lambda result: result.update(cost=cost))
 
-    def _change_result(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change `result.json`; changes by several processes at once are all kept."""
-        with FileLock(self.result.with_suffix(".lock")):
-            result = self.read_result() if self.result.exists() else {"splits": {}, "cost": {}}
-            change(result)
-            write_json(self.result, result)
+def _file_name(key: str) -> str:
+    """A key as the name of a file in one folder."""
+    return key.replace("%", "%25").replace("/", "%2F")

@@ -8,16 +8,22 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from hieraseg.console import log
+from hieraseg.devices import start_predicting
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy.identity import differing_parts
+from hieraseg.hierarchy.sides import sides_notice
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.build import build_backbone, build_model
-from hieraseg.processes import start_fabric
 from hieraseg.recipe import Recipe, load
 from hieraseg.recipe.build import build
-from hieraseg.runs.checkpoint import load_checkpoint, read_metadata
+from hieraseg.runs.argument_files import check_argument_files
+from hieraseg.runs.checkpoint import Metadata, load_checkpoint, read_metadata
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import check_plugins
+from hieraseg.runs.records import sha256
+from hieraseg.settings import Evaluation
 from hieraseg.types import ArgumentError
 
 
@@ -28,6 +34,7 @@ class LoadedRun:
     Attributes:
         folder: the run folder.
         recipe: its recipe, with the requested test-time augmentation.
+        own_protocol: the evaluation settings of its recipe.
         fabric: device and precision.
         segmenter: the model on the device, in evaluation mode, with its inference rule.
         metadata: metadata of the checkpoint.
@@ -35,9 +42,10 @@ class LoadedRun:
 
     folder: RunFolder
     recipe: Recipe
+    own_protocol: Evaluation
     fabric: Fabric
     segmenter: Segmenter
-    metadata: dict[str, Any]
+    metadata: Metadata
 
 
 def load_run(
@@ -45,6 +53,7 @@ def load_run(
     checkpoint: str = "best",
     device: str = "auto",
     tta: Mapping[str, Any] | None = None,
+    run_plugins: bool = True,
 ) -> LoadedRun:
     """Load the model of a run.
 
@@ -53,18 +62,22 @@ def load_run(
         checkpoint: `best` or `last`.
         device: `auto`, `cpu` or `cuda`.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
+        run_plugins: whether plugin files of the run folder may be run.
 
     Raises:
         RecipeError: there is no such run or checkpoint, a setting is out of range, the hierarchy
             is not the one of the checkpoint, or CUDA is requested but not available.
     """
     folder = RunFolder.open(run)
-    recipe = with_tta(load_recipe(folder), tta or {})
-    fabric = start_fabric(device, recipe.training.precision)
+    own = load_recipe(folder, run_plugins)
+    recipe = with_tta(own, tta or {})
+    fabric = start_predicting(device, recipe.training.precision)
     path = folder.checkpoint(checkpoint)
     metadata = read_metadata(path)
     hierarchy = build(recipe["hierarchy"])
-    _check_classes(recipe, hierarchy, metadata, path)
+    _check_tree(recipe, hierarchy, metadata, path)
+    if metadata.get("recipe", sha256(folder.recipe)) != sha256(folder.recipe):
+        log(f"{folder.recipe} is not the one that {path} was trained with")
     model = build_model(
         recipe,
         build_backbone(recipe, pretrained=False),
@@ -74,18 +87,22 @@ def load_run(
     )
     load_checkpoint(path, model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
+    sides = sides_notice(hierarchy)
+    if sides and recipe.evaluation.flip:
+        log(sides)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     segmenter = Segmenter(model, metadata["activation"], rule, hierarchy, recipe.evaluation)
-    return LoadedRun(folder, recipe, fabric, segmenter, metadata)
+    return LoadedRun(folder, recipe, own.evaluation, fabric, segmenter, metadata)
 
 
-def load_recipe(folder: RunFolder) -> Recipe:
-    """The recipe of a run, which uses the run's own copies of plugin files.
+def load_recipe(folder: RunFolder, run_plugins: bool = True) -> Recipe:
+    """The recipe of a run, which uses the run's own copies of plugins and other files.
 
     Raises:
         RecipeError: the recipe has problems, or a copy was changed after the run.
     """
-    check_plugins(folder)
+    check_plugins(folder, run_plugins)
+    check_argument_files(folder)
     return load(folder.recipe)
 
 
@@ -101,12 +118,11 @@ def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:
         raise RecipeError(f"evaluation.{error.argument}: {error.problem}") from error
 
 
-def _check_classes(
-    recipe: Recipe, hierarchy: Hierarchy, metadata: Mapping[str, Any], path: Path
-) -> None:
-    """Raise RecipeError if the hierarchy has other classes than when the run was trained."""
-    if metadata.get("classes", hierarchy.level_names) != hierarchy.level_names:
+def _check_tree(recipe: Recipe, hierarchy: Hierarchy, metadata: Metadata, path: Path) -> None:
+    """Raise RecipeError if the class tree is not the one that the run was trained with."""
+    parts = differing_parts(hierarchy, metadata)
+    if parts:
         raise RecipeError(
-            f"hierarchy: {recipe['hierarchy'].name} no longer has the classes that {path} was "
-            "trained with; restore the class tree, or run the recipe again"
+            f"hierarchy: {recipe['hierarchy'].name} no longer has the {' and '.join(parts)} that "
+            f"{path} was trained with; restore the class tree, or run the recipe again"
         )

@@ -1,13 +1,15 @@
 """The copies of plugin files that a run folder keeps."""
 
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
+from hieraseg.recipe.composing import compose
 from hieraseg.registry.files import PluginFile
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.records import CopiedFile
 
 
 def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[dict[str, str]]:
@@ -31,32 +33,62 @@ def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[dict[st
     return copies
 
 
-def copied_plugins(folder: RunFolder) -> list[dict[str, str]]:
-    """What `copy_plugins` returned, as the provenance recorded it; empty if there is none."""
-    try:
-        provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return provenance.get("plugin_files", [])
-
-
-def check_plugins(folder: RunFolder) -> None:
-    """Check the copies, and log which originals differ from them by now.
+def copied_plugins(folder: RunFolder) -> list[CopiedFile]:
+    """What `copy_plugins` returned, as the provenance recorded it.
 
     Raises:
-        RecipeError: a copy was changed after the run.
+        RecipeError: the provenance is missing or damaged.
     """
-    for plugin in copied_plugins(folder):
-        copy, original = folder.path / plugin["file"], Path(plugin["original"])
-        if copy.is_file() and PluginFile.read(copy).sha256 != plugin["sha256"]:
+    return folder.read_provenance().get("plugin_files", [])
+
+
+def check_plugins(folder: RunFolder, run_plugins: bool = True) -> None:
+    """Check the plugin files of a run before they are run, and say that they will be.
+
+    Also log which originals differ from the run's copies by now.
+
+    Args:
+        folder: the run folder.
+        run_plugins: whether they may be run.
+
+    Raises:
+        RecipeError: they may not; or a file is not the one that the provenance recorded.
+    """
+    files = [plugin.path for plugin in compose(folder.recipe, ()).plugins]
+    if not files:
+        return
+    names = ", ".join(map(str, files))
+    if not run_plugins:
+        raise RecipeError(
+            f"{folder.path}: needs its plugin files {names}, which --no-plugins refuses to run; "
+            "read them, and leave the option out if you trust them"
+        )
+    copies = {_normal(folder.path / copy["file"]): copy for copy in copied_plugins(folder)}
+    for file in files:
+        if file not in copies:
             raise RecipeError(
-                f"{copy}: was changed after the run, so it no longer explains the scores; "
-                "restore it, or run the recipe again"
+                f"{folder.recipe}: plugins: {file} is not a plugin file that the run recorded in "
+                f"{folder.provenance.name}; remove it, or run the recipe again"
             )
-        try:
-            changed = PluginFile.read(original).sha256 != plugin["sha256"]
-            difference = "has changed since this run" if changed else ""
-        except RecipeError:
-            difference = "is missing, or cannot be read"
-        if difference:
-            log(f"{original} {difference}; using the run's copy {copy}")
+        _check_plugin(file, copies[file])
+    log(f"running plugin files of the run folder: {names}")
+
+
+def _check_plugin(file: Path, copy: CopiedFile) -> None:
+    if PluginFile.read(file).sha256 != copy["sha256"]:
+        raise RecipeError(
+            f"{file}: was changed after the run, so it no longer explains the scores; "
+            "restore it, or run the recipe again"
+        )
+    original = Path(copy["original"])
+    try:
+        changed = PluginFile.read(original).sha256 != copy["sha256"]
+        difference = "has changed since this run" if changed else ""
+    except RecipeError:
+        difference = "is missing, or cannot be read"
+    if difference:
+        log(f"{original} {difference}; using the run's copy {file}")
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path))

@@ -1,6 +1,5 @@
 """Provenance of a run: the code, packages, hardware and data that it used."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -14,7 +13,9 @@ import torch
 
 import hieraseg
 from hieraseg.recipe import ComponentSpec, Recipe
+from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.spec import components_in
+from hieraseg.runs.records import sha256
 from hieraseg.tracebacks import source_file
 
 _PACKAGES = (
@@ -31,14 +32,18 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
         data: fingerprint of each split that was read.
     """
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": sys.argv,
         "seed": recipe.training.seed,
         "code": {"version": hieraseg.__version__, **_revision()},
         "packages": {"python": platform.python_version(), **_versions()},
+        "precision": recipe.training.precision,
         "hardware": {
             "platform": platform.platform(),
             "cpu_cores": os.cpu_count(),
+            # With another number of threads, sums are rounded in another order.
+            "threads": torch.get_num_threads(),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
             "gpus": [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())],
         },
         "data": data,
@@ -55,19 +60,14 @@ def _component(component: ComponentSpec) -> dict[str, Any]:
     digest: str | None = component.code
     if not digest:
         file = source_file(factory)
-        digest = _digest(file) if file else None
-    named = [str(value) for value in component.arguments.values() if isinstance(value, str | Path)]
+        digest = sha256(file) if file else None
+    named = [path for key, value in component.arguments.items() for _, path in paths_in(value, key)]
     return {
         "name": component.name,
         "object": f"{factory.__module__}:{factory.__qualname__}",
         "sha256": digest,
-        "files": {name: _digest(Path(name)) for name in named if os.path.isfile(name)},
+        "files": {str(path): sha256(path) for path in named if path.is_file()},
     }
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

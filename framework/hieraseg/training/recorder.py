@@ -8,16 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from hieraseg.console import log
+from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
 from hieraseg.metrics.scoring import protocol
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, on_all_ranks
+from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.runs.figures import draw_rows, spread_rows
-from hieraseg.runs.files import write_json
+from hieraseg.runs.files import write_json, write_text
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
+from hieraseg.runs.records import sha256
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 from hieraseg.training.trackers import TensorBoard
@@ -39,7 +42,7 @@ class Recorder:
         self.parts = parts
         self.is_main = parts.fabric.is_global_zero
         created = on_all_ranks(
-            parts.fabric, lambda: _create_folder(parts, out, name) if self.is_main else None
+            lambda: _create_folder(parts, out, name) if self.is_main else None
         )
         self.folder = cast(RunFolder, parts.fabric.broadcast(created))
         writes_events = self.is_main and parts.recipe.logging.tensorboard
@@ -58,7 +61,7 @@ class Recorder:
             return
         self.folder.append_metrics(record)
         self.tensorboard.add_epoch(record)
-        if self.parts.recipe.logging.tensorboard:
+        if self.tensorboard.is_open:
             self._draw(state.epoch)
         self._save_weights(state, improved)
         log(
@@ -81,7 +84,7 @@ class Recorder:
                 load_weights(model, self._best_weights, "best epoch")
             else:
                 load_checkpoint(self.folder.checkpoint("best"), model)
-        broadcast(self.parts.fabric, (*model.parameters(), *model.buffers()))
+        broadcast((*model.parameters(), *model.buffers()))
 
     def save_result(self, state: State, counts: Counts, seconds: float) -> None:
         """Write the scores of the best epoch, and the cost of the run.
@@ -90,27 +93,35 @@ class Recorder:
             state: state at the end of the run.
             counts: counts of `val` with the best weights.
             seconds: duration of the run.
+
+        Raises:
+            UnwrittenScoresError: they cannot be written.
         """
         if not self.is_main:
             return
         store, device = self.parts.stores["val"], self.parts.fabric.device
         scores = {
             **summarize(counts, self.parts.hierarchy),
-            **protocol(store, self.parts.recipe.evaluation, "best", state.best_epoch),
+            **protocol(
+                store,
+                self.parts.hierarchy,
+                self.parts.recipe.evaluation,
+                "best",
+                state.best_epoch,
+            ),
         }
-        self.folder.write_scores("val", scores, counts, store.ids)
         on_cuda = device.type == "cuda"
-        self.folder.write_cost(
-            {
-                "parameters": sum(p.numel() for p in state.model.parameters()),
-                "epochs": state.epoch,
-                "steps": state.step,
-                "seconds": seconds,
-                "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-                "processes": self.parts.fabric.world_size,
-                "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
-            }
-        )
+        cost = {
+            "parameters": sum(p.numel() for p in state.model.parameters()),
+            "epochs": state.epoch,
+            "steps": state.step,
+            "seconds": seconds,
+            "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+            "processes": self.parts.fabric.world_size,
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
+        }
+        # In one change, so that a run with a cost is a finished one.
+        self.folder.write_scores("val", scores, counts, store.ids, cost)
         self.tensorboard.close(self.parts.recipe, scores)
 
     def _draw(self, epoch: int) -> None:
@@ -130,34 +141,37 @@ class Recorder:
             return
         saved = state.state_dict()
         weights = saved.pop("model")
-        metadata = _metadata(self.parts, state)
+        metadata = _metadata(self.parts, state, self.folder)
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, saved)
         if improved:
             save_checkpoint(self.folder.checkpoint("best"), weights, metadata)
 
 
 def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
-    """A new run folder with plugin copies, resolved recipe and provenance."""
+    """A new run folder with resolved recipe, provenance, and copies of the files they name."""
     recipe = parts.recipe
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
     copies = copy_plugins(folder, recipe.plugins)
-    text = recipe.to_yaml(plugins=[copy["file"] for copy in copies])
-    folder.recipe.write_text(text, encoding="utf-8")
+    standalone, files = copy_argument_files(folder, recipe)
+    text = standalone.to_yaml(plugins=[copy["file"] for copy in copies])
+    write_text(folder.recipe, text)
     fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
-    write_json(folder.provenance, {**provenance(recipe, fingerprints), "plugin_files": copies})
+    copied = {"plugin_files": copies, "argument_files": files}
+    write_json(folder.provenance, {**provenance(recipe, fingerprints), **copied})
     log(f"run folder {folder.path}, on {parts.fabric.device}")
     return folder
 
 
-def _metadata(parts: Parts, state: State) -> dict[str, Any]:
-    """What loading a checkpoint needs to know beside the recipe."""
+def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
+    """What loading a checkpoint needs to know beside the recipe (see `checkpoint.Metadata`)."""
     return {
         "epoch": state.epoch,
         "num_classes": parts.num_classes,
         "embedding_channels": parts.loss.embedding_channels,
         "activation": parts.loss.activation,
-        "classes": parts.hierarchy.level_names,
-        "size": parts.dataset.size,
+        "size": list(parts.dataset.size),
+        "recipe": sha256(folder.recipe),
+        **describe(parts.hierarchy),
     }
 
 

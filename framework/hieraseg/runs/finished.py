@@ -1,0 +1,134 @@
+"""Finished runs, read to be compared: without running their code, and damaged ones refused."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from hieraseg.errors import RecipeError
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
+from hieraseg.strict_yaml import InvalidYAMLError, read_plain
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        path: the run folder.
+        identity: a string that runs have in common if they differ only in their seeds.
+        seed: the seed.
+        started: when it started, as a string that sorts by time; empty if that is not known.
+        scores: scores of one split.
+        cost: cost of training.
+    """
+
+    path: Path
+    identity: str
+    seed: int
+    started: str
+    scores: SplitScores
+    cost: Cost
+
+
+class _Training(TypedDict):
+    seed: int
+    epochs: int
+
+
+class _RecipeOfRun(TypedDict):
+    training: _Training
+
+
+def find_runs(root: Path) -> list[RunFolder]:
+    """The run folders in a folder, or the folder itself if it is one."""
+    names = ("recipe.yaml", "result.json")
+    if any((root / name).is_file() for name in names):
+        return [RunFolder(root)]
+    found = {file.parent for name in names for file in root.glob(f"**/{name}")}
+    return [RunFolder(folder) for folder in sorted(found) if not found & set(folder.parents)]
+
+
+def read_finished(folder: RunFolder, key: str) -> FinishedRun:
+    """Read a finished run.
+
+    Args:
+        folder: the run folder.
+        key: key of the scores (see `metrics.scoring.score_key`).
+
+    Raises:
+        RecipeError: a file is damaged, the run did not finish, or it has no such scores.
+    """
+    recipe = _read_recipe(folder)
+    training: _Training = recipe["training"]
+    result = folder.read_result() if folder.result.is_file() else None
+    if result is None or not result["cost"]:
+        raise RecipeError(
+            f"{folder.path}: did not finish training (epoch {_epochs(folder)} of "
+            f"{training['epochs']}); wait for its end, or run its recipe again"
+        )
+    if key not in result["splits"]:
+        split, _, protocol = key.partition("@")
+        options = f" with the options for {protocol}" if protocol else ""
+        raise RecipeError(
+            f"{folder.path}: no scores on split {key!r}; "
+            f"run `hieraseg evaluate {folder.path} --split {split}`{options} first"
+        )
+    scores = scores_in(result, key, folder.result)
+    provenance = _read_provenance(folder, recipe)
+    return FinishedRun(
+        path=folder.path,
+        identity=_identity(folder, recipe, provenance, scores),
+        seed=training["seed"],
+        started=provenance.get("started", ""),
+        scores=scores,
+        cost=result["cost"],
+    )
+
+
+def _read_recipe(folder: RunFolder) -> dict[str, Any]:
+    fix = "restore it from a copy, or run the recipe again"
+    try:
+        recipe = read_plain(folder.recipe)
+        problem, line = problem_in(recipe, _RecipeOfRun), 1
+    except InvalidYAMLError as error:
+        problem, line = str(error), error.line
+    except OSError as error:
+        raise RecipeError(f"{folder.recipe}: cannot be read ({error.strerror}); {fix}") from error
+    if problem:
+        raise RecipeError(f"{folder.recipe}:{line}: is damaged ({problem}); {fix}")
+    return recipe
+
+
+def _read_provenance(folder: RunFolder, recipe: Mapping[str, Any]) -> Provenance:
+    """The provenance; older runs without it can be compared if they used no plugin files."""
+    if "plugins" not in recipe and not folder.provenance.exists():
+        return {}
+    return folder.read_provenance()
+
+
+def _identity(
+    folder: RunFolder, recipe: Mapping[str, Any], provenance: Provenance, scores: SplitScores
+) -> str:
+    training = {key: value for key, value in recipe["training"].items() if key != "seed"}
+    copies = [*provenance.get("plugin_files", []), *provenance.get("argument_files", [])]
+    parts = [
+        folder.path.parent.name,
+        {**recipe, "training": training},
+        [copy["sha256"] for copy in copies],
+        # Not all of a tree is in the recipe.
+        [list(level["iou"]) for level in scores["levels"]],
+        scores.get("tree"),
+    ]
+    # Twice, because keys can only be sorted when all of them are strings.
+    return json.dumps(json.loads(json.dumps(parts)), sort_keys=True)
+
+
+def _epochs(folder: RunFolder) -> int:
+    """Number of finished epochs: complete lines of `metrics.jsonl`."""
+    if not folder.metrics.is_file():
+        return 0
+    with folder.metrics.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)

@@ -1,0 +1,261 @@
+"""The JSON files of a run folder: the types of their content, and reading with all types checked.
+
+Run folders are copied, edited and cut off, so no reader relies on what a file should hold.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    Literal,
+    NoReturn,
+    NotRequired,
+    TypedDict,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from hieraseg.errors import RecipeError
+
+Score = float | None
+"""None where a score is undefined."""
+
+_FIX = "restore it from a copy, or run the recipe again"
+_LARGEST = 128 * 2**20
+"""Bytes of the largest file that is read."""
+
+
+class LevelScores(TypedDict):
+    """Scores of a level; all values are scores, or scores by class (see `metrics.summarize`)."""
+
+    level: int
+    miou: Score
+    iou: dict[str, Score]
+
+
+class TreeRecord(TypedDict):
+    """What scores depend on in a class tree (see `hierarchy.identity.record`)."""
+
+    parents: str
+    labels: str
+    pairs: str
+    void: list[int]
+    background: str | None
+
+
+class SplitScores(TypedDict):
+    """Scores of a split and their protocol (see `metrics.scoring.protocol`)."""
+
+    levels: list[LevelScores]
+    coherence: Score
+    mistake_distance: NotRequired[Score]
+    hierarchical_precision: NotRequired[Score]
+    hierarchical_recall: NotRequired[Score]
+    hierarchical_f1: NotRequired[Score]
+    resolution: str
+    data: str
+    checkpoint: str
+    epoch: NotRequired[int]
+    tta: NotRequired[str]
+    views: NotRequired[str]  # as older runs call `tta`
+    tree: NotRequired[TreeRecord]
+
+
+class Cost(TypedDict, total=False):
+    """Cost of training; empty while a run is not finished."""
+
+    parameters: float
+    epochs: int
+    steps: int
+    seconds: float
+
+
+class Result(TypedDict):
+    """`result.json`: scores by split and protocol (see `metrics.scoring.score_key`), and cost.
+
+    Each entry of `splits` is a `SplitScores` (see `scores_in`).
+    """
+
+    splits: dict[str, dict]
+    cost: Cost
+    checksum: NotRequired[str]  # of all else; older runs have none
+
+
+class CopiedFile(TypedDict):
+    """A file that the run folder keeps a copy of."""
+
+    file: str
+    original: str
+    sha256: str
+
+
+class ComponentRecord(TypedDict):
+    """A component that a run used."""
+
+    files: NotRequired[dict[str, str]]
+
+
+class Provenance(TypedDict):
+    """`provenance.json`, as far as it is read again."""
+
+    started: NotRequired[str]
+    data: NotRequired[dict[str, str]]
+    plugins: NotRequired[dict[str, list[ComponentRecord]]]
+    plugin_files: NotRequired[list[CopiedFile]]
+    argument_files: NotRequired[list[CopiedFile]]
+
+
+def read_record(path: Path, expected: Any, fix: str = _FIX) -> Any:
+    """Read a JSON file whose content has a type.
+
+    Args:
+        path: the file.
+        expected: the type (see `problem_in`).
+        fix: last part of the error message.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecipeError: it cannot be read, or its content is of another type.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+        value = json.loads(content.decode(), parse_constant=_refuse)
+        problem = problem_in(value, expected)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    if problem:
+        raise RecipeError(f"{path}: is damaged ({problem}); {fix}")
+    return value
+
+
+def read_result(path: Path) -> Result:
+    """Read `result.json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecipeError: it is damaged, or was changed after it was written.
+    """
+    result: Result = read_record(path, Result)
+    stored = result.pop("checksum", None)
+    if stored is not None and stored != checksum(result):
+        raise RecipeError(
+            f"{path}: was changed after it was written, so its checksum is wrong; restore it from "
+            "a copy, or remove the key `checksum` if the change is intended"
+        )
+    return result
+
+
+def scores_in(result: Result, key: str, path: Path) -> SplitScores:
+    """The scores of a split and protocol in a result.
+
+    Args:
+        result: the result.
+        key: a key of its splits.
+        path: its file, for the error message.
+
+    Raises:
+        RecipeError: they are of other types.
+    """
+    scores, place = result["splits"][key], f"splits.{key}"
+    problem = problem_in(scores, SplitScores, place)
+    if not problem:
+        levels, of_level = scores["levels"], dict[str, Score | dict[str, Score]]
+        problem = problem_in(levels, list[of_level], f"{place}.levels") if levels else "no levels"
+    if problem:
+        raise RecipeError(f"{path}: is damaged ({problem}); {_FIX}")
+    return cast(SplitScores, scores)
+
+
+def checksum(content: Any) -> str:
+    """SHA-256 of JSON content, whatever its formatting."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sha256(file: Path) -> str:
+    """SHA-256 of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def problem_in(value: Any, expected: Any, place: str = "") -> str:
+    """What is wrong with the type of a JSON value; empty if nothing is.
+
+    Args:
+        value: the value.
+        expected: a `TypedDict`, which allows other keys; `dict[str, T]`, `list[T]`, a union, a
+            `Literal`, int, float, str or None. A float is finite, and may be written as an integer.
+        place: where the value is, as in `splits.val.levels[0]`.
+    """
+    if isinstance(expected, UnionType):
+        problems = [problem_in(value, one, place) for one in get_args(expected)]
+        return problems[0] if all(problems) else ""
+    if is_typeddict(expected):
+        if not isinstance(value, dict):
+            return _unexpected("an object", value, place)
+        missing = sorted(expected.__required_keys__ - value.keys())
+        if missing:
+            return f"{place}.{missing[0]}".strip(".") + ": is missing"
+        hints = get_type_hints(expected)
+        inner = [(value[key], hints[key], f"{place}.{key}") for key in hints if key in value]
+    elif get_origin(expected) is dict:
+        if not isinstance(value, dict) or not all(map(_is_text, value)):
+            return _unexpected("an object", value, place)
+        inner = [(one, get_args(expected)[1], f"{place}.{key}") for key, one in value.items()]
+    elif get_origin(expected) is list:
+        if not isinstance(value, list):
+            return _unexpected("a list", value, place)
+        inner = [(v, *get_args(expected), f"{place}[{i}]") for i, v in enumerate(value)]
+    elif get_origin(expected) is Literal:
+        known = get_args(expected)
+        return "" if value in known else _unexpected(f"one of {', '.join(known)}", value, place)
+    else:
+        name, accepts = _SCALARS[expected]
+        return "" if accepts(value) else _unexpected(name, value, place)
+    found = (problem_in(one, kind, where.strip(".")) for one, kind, where in inner)
+    return next(filter(None, found), "")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that can be printed: JSON can escape half a character."""
+    return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_float(value: Any) -> bool:
+    return (_is_int(value) and abs(value) < 2**1000) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
+
+
+_SCALARS: dict[Any, tuple[str, Any]] = {
+    dict: ("an object", lambda value: isinstance(value, dict)),
+    str: ("a string", _is_text),
+    int: ("an integer", _is_int),
+    float: ("a number", _is_float),
+    NoneType: ("null", lambda value: value is None),
+}
+
+
+def _unexpected(expected: str, value: Any, place: str) -> str:
+    got = type(value).__name__ if isinstance(value, dict | list) else ascii(value)[:40]
+    return f"{place or 'content'}: expected {expected}, got {got}"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")

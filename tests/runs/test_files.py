@@ -1,0 +1,139 @@
+"""Writing files whole: not through links, with nothing left over, and errors as sentences."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hieraseg.errors import WriteError
+from hieraseg.runs.files import (
+    append_line,
+    find_leftovers,
+    write_file,
+    write_folder,
+    write_json,
+    write_text,
+)
+from hieraseg.runs.folder import RunFolder
+
+COUNTS = {"pixels": np.ones(1, int)}
+WRITERS: list[Callable[[Path], Any]] = [
+    lambda path: write_json(path, {"new": 1}),
+    lambda path: write_text(path, "new"),
+    lambda path: write_folder(path, lambda folder: write_text(folder / "new", "new")),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("target", ["file", "folder", "missing"])
+def test_a_link_is_replaced_and_not_followed(
+    tmp_path: Path, write: Callable[[Path], Any], target: str
+) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "file").write_text("precious")
+    inside.mkdir()
+    (inside / "link").symlink_to(outside / target)
+    write(inside / "link")
+    assert not (inside / "link").is_symlink()
+    assert (outside / "file").read_text() == "precious"
+    assert {path.name for path in outside.rglob("*")} == {"file", "folder"}
+    assert [path.name for path in inside.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize("name", ["result.unfinished", "result.json.unfinished", "result.lock"])
+def test_evaluation_writes_inside_the_run_folder_alone(tmp_path: Path, name: str) -> None:
+    victim, folder = tmp_path / "victim", RunFolder.create(tmp_path, "recipe", "run", 0)
+    victim.write_text("precious")
+    evaluation = folder.path / "evaluation"
+    evaluation.mkdir()
+    links = [folder.path / name, evaluation / "val.npz", evaluation / "val.npz.unfinished"]
+    for link in links:
+        link.symlink_to(victim)
+    folder.write_scores("val", {"images": 1}, COUNTS, ["a"])
+    assert victim.read_text() == "precious"
+    assert np.load(evaluation / "val.npz")["pixels"] == 1
+
+
+def test_a_folder_of_a_run_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    folder = RunFolder.create(tmp_path, "recipe", "run", 0)
+    (folder.path / "evaluation").symlink_to(tmp_path / "outside")
+    with pytest.raises(WriteError, match=r"evaluation: is a symbolic link"):
+        folder.write_scores("val", {"images": 1}, COUNTS, ["a"])
+    folder.metrics.symlink_to(tmp_path / "outside" / "metrics")
+    with pytest.raises(WriteError, match=r"metrics\.jsonl: .*symbolic link"):
+        folder.append_metrics({"epoch": 1})
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def _fail(path: Path) -> None:
+    """Write a part, and find the disk full."""
+    (path / "part" if path.is_dir() else path).write_text("part")
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_content(
+    tmp_path: Path, write: Callable[[Path, Callable[[Path], Any]], None]
+) -> None:
+    path = tmp_path / "content"
+    WRITERS[1 if write is write_file else 2](path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(WriteError) as caught:
+        write(path, _fail)
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device); free space on its disk"
+    )
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_a_line_is_appended_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    append_line(path, "first")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(WriteError, match="lines: cannot be written"):
+        append_line(path, "second")
+    assert path.read_text() == "first\n"
+
+
+def test_a_folder_that_vanished_is_one_sentence(tmp_path: Path) -> None:
+    for write in WRITERS[:2]:
+        with pytest.raises(WriteError, match=r"content: cannot be written \(No such file"):
+            write(tmp_path / "missing" / "content")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"cannot be written \(Not a directory\)"):
+        write_text(tmp_path / "file" / "content", "")
+
+
+def test_long_names_are_written(tmp_path: Path) -> None:
+    write_text(tmp_path / ("x" * 255), "text")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+def test_leftovers_are_found(tmp_path: Path) -> None:
+    """Only those that the writers leave, and a previous version only beside a whole one."""
+    leftovers = [
+        "run/0123456789abcdef.unfinished",
+        "run/result.lock",
+        "run/checkpoints/last.89abcdef.unfinished",
+        "run/checkpoints/last.previous",
+    ]
+    kept = ["run/result.json", "run/checkpoints/last", "run/checkpoints/best.previous"]
+    for name in (*leftovers, *kept):
+        if "checkpoints" in name:
+            (tmp_path / name).mkdir(parents=True)
+            (tmp_path / name / "model.safetensors").touch()
+        else:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+    assert sorted(find_leftovers(tmp_path)) == sorted(tmp_path / name for name in leftovers)
