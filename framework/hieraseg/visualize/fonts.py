@@ -9,7 +9,6 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 SIZE = 13  # in pixels
-_NONCHARACTER = "\U0010ffff"  # no font has it, so it is drawn as the box of missing characters
 _NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control characters, ends of lines
 _INVISIBLE = {"Zs", "Cf"}  # spaces, and joiners of letters
 _STYLES = ("bold", "black", "heavy", "light", "thin", "italic", "oblique", "mono")
@@ -17,7 +16,7 @@ _STYLES = ("bold", "black", "heavy", "light", "thin", "italic", "oblique", "mono
 
 @cache
 def default_font() -> Font:
-    """Pillow's font, which has the characters of English only."""
+    """Pillow's font, which has few characters beside those of ASCII."""
     return ImageFont.load_default(SIZE)
 
 
@@ -25,43 +24,54 @@ def default_font() -> Font:
 def find_fonts(texts: tuple[str, ...]) -> Mapping[str, Font]:
     """A font for each text that has all its characters; texts for which there is none are left out.
 
-    Fonts are tried in this order: Pillow's, the DejaVu Sans that comes with matplotlib (European
-    scripts, Arabic), all fonts that are installed.
+    ASCII is drawn in the default font. For other texts, the DejaVu Sans that comes with matplotlib
+    (European scripts, Arabic) and then all installed fonts are tried.
     """
-    found: dict[str, Font] = {}
-    for font in _fonts():
-        found |= {text: font for text in texts if text not in found and _has(font, text)}
-        if found.keys() == set(texts):
-            break
+    found = {text: default_font() for text in texts if text.isascii() and text.isprintable()}
+    missing = set(texts) - found.keys()
+    files = _font_files() if missing else iter(())
+    while missing and (file := next(files, None)):
+        characters = _characters(file)
+        covered = {text for text in missing if _needed(text) <= characters}
+        if covered:
+            try:
+                font = ImageFont.truetype(file, SIZE)
+            except OSError:  # of bitmaps of another size
+                continue
+            found |= dict.fromkeys(covered, font)
+            missing -= covered
     return found
 
 
-def _fonts() -> Iterator[Font]:
-    """All fonts, opened one by one: there can be more than a process may open at a time."""
-    yield default_font()
-    import matplotlib  # not above: takes a while, and English names do not need it
+def _font_files() -> Iterator[Path]:
+    """All font files, upright ones of normal weight first."""
+    import matplotlib  # not above: takes a while, and ASCII does not need it
     from matplotlib.font_manager import findSystemFonts
 
-    yield ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), SIZE)
-    for path in sorted(map(Path, findSystemFonts()), key=_preference):
-        if "lastresort" in path.name.lower():  # has a box for every character
-            continue
-        try:
-            yield ImageFont.truetype(path, SIZE)
-        except OSError:  # damaged, or of bitmaps of another size
-            continue
+    yield Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+    files = [Path(file) for file in findSystemFonts()]
+    # The one called "last resort" has a box for every character.
+    files = [file for file in files if "lastresort" not in file.name.lower()]
+    yield from sorted(
+        files, key=lambda file: (any(style in file.name.lower() for style in _STYLES), file)
+    )
 
 
-def _preference(path: Path) -> tuple[bool, str]:
-    """Sorting key: upright fonts of normal weight first."""
-    return any(style in path.name.lower() for style in _STYLES), str(path)
+def _characters(file: Path) -> set[int]:
+    """The code points that a font file has; none if it cannot be read."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return set(FT2Font(str(file)).get_charmap())
+    except (OSError, RuntimeError, ValueError):
+        return set()
 
 
-def _has(font: Font, text: str) -> bool:
-    """Whether a font has all characters of a line of text."""
+def _needed(text: str) -> set[int]:
+    """The code points that a font needs to draw a line of text; -1 if none can."""
     kinds = {char: unicodedata.category(char) for char in text}
-    if not _NOT_TEXT.isdisjoint(kinds.values()):
-        return False
-    box = bytes(font.getmask(_NONCHARACTER))
-    masks = [font.getmask(char) for char, kind in kinds.items() if kind not in _INVISIBLE]
-    return all(mask.getbbox() and bytes(mask) != box for mask in masks)
+    return {
+        -1 if kind in _NOT_TEXT else ord(char)
+        for char, kind in kinds.items()
+        if kind not in _INVISIBLE
+    }
