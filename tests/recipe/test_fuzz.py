@@ -28,6 +28,7 @@ import pytest
 
 from hieraseg import registry
 from hieraseg.cli import main
+from hieraseg.cli.streams import write_result
 from hieraseg.recipe import arguments, reading
 from tests.support import shapes as shape_checks
 from tests.support.fuzz_cases import Case, block, case_of, seed
@@ -158,10 +159,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FUZZ_FOLDER", str(tmp_path))
-    monkeypatch.delenv("FUZZ_MISSING", raising=False)
+    for name in ("FUZZ_MISSING", "HIERASEG_DATA"):
+        monkeypatch.delenv(name, raising=False)
 
     def train(recipe: Any, *_: Any) -> None:
-        print(json.dumps(recipe.to_dict(), indent=2))
+        write_result(json.dumps(recipe.to_dict(), indent=2))
 
     monkeypatch.setattr(hieraseg.train, "train", train)
 
@@ -172,10 +174,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     unkept = arguments.Argument.read
     kept: dict[Any, Any] = {}
 
-    def kept_read(self: arguments.Argument, value: Any) -> Any:
-        key = (id(self), _exactly(value))
+    def kept_read(self: arguments.Argument, value: Any, folder: Path) -> Any:
+        key = (id(self), _exactly(value), folder)
         if key not in kept:
-            kept[key] = (self, unkept(self, value))
+            kept[key] = (self, unkept(self, value, folder))
         return kept[key][1]
 
     monkeypatch.setattr(arguments.Argument, "read", kept_read)

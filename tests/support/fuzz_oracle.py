@@ -183,7 +183,7 @@ def said_by(path: Path, overrides: list[tuple[str, str]]) -> Said:
             if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
                 raise RefusalDueError("plugins that are no list of texts")
             plugins |= {str((file.parent / one).resolve()) for one in named}
-        layers.insert(0, layer)
+        layers.insert(0, placed(layer, file.parent))
     typed: dict[str, Any] = {}
     for key, text in sorted(overrides, key=lambda one: "." in one[0]):
         value = read(text)
@@ -198,7 +198,7 @@ def said_by(path: Path, overrides: list[tuple[str, str]]) -> Said:
                 raise RefusalDueError(f"{section} is no section")
             typed[section] = {**typed[section], argument: value}
     sections: dict[str, Any] = {}
-    for layer in (*layers, typed):
+    for layer in (*layers, placed(typed, Path.cwd())):
         for section, value in layer.items():
             if section in COMPONENTS and isinstance(value, str):
                 value = {"name": value}
@@ -210,11 +210,20 @@ def said_by(path: Path, overrides: list[tuple[str, str]]) -> Said:
     return Said(sections, plugins)
 
 
+def placed(value: Any, folder: Path, key: str = "") -> Any:
+    """What a layer in a folder says, with absolute paths."""
+    if isinstance(value, dict):
+        return {name: placed(one, folder, str(name)) for name, one in value.items()}
+    if isinstance(value, list):
+        return [placed(one, folder, key) for one in value]
+    if not isinstance(value, str) or key not in PATHS or value == "imagenet":
+        return value
+    return type(value)(os.path.normpath(folder / os.path.expanduser(value)))
+
+
 def as_json(value: Any) -> Any:
     """A default of a signature as JSON would have it."""
-    if isinstance(value, tuple | list):
-        return [as_json(one) for one in value]
-    return str(value) if isinstance(value, PurePath) else value
+    return [as_json(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 @functools.cache
@@ -264,6 +273,8 @@ def _of_section(key: str, section: str, said: dict[str, Any], shown: dict[str, A
             found.append(f"{key}.name: {said.get('name')!r} was printed as {name!r}")
             return found
     defaults = defaults_of(section, name)
+    if (section, name) == ("data", "pascal_part") and said.get("root") is None:
+        said = {**said, "root": str(Path("data/pascal_part").absolute())}
     for argument in {*said, *rest} - ({"name"} if section in COMPONENTS else set()):
         inner = f"{key}.{argument}"
         if argument not in rest:

@@ -1,0 +1,79 @@
+"""The copies that a run folder keeps of files which its recipe names, such as a class tree."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from hieraseg.console import log
+from hieraseg.errors import RecipeError
+from hieraseg.recipe import Recipe
+from hieraseg.recipe.paths import map_paths, paths_in
+from hieraseg.recipe.spec import components_in
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.records import CopiedFile, sha256
+
+LARGEST = 64 * 2**20
+"""Bytes of the largest file that is copied. Larger ones, such as archives of images, are data."""
+
+
+def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list[CopiedFile]]:
+    """Copy the files that arguments name into a run folder.
+
+    A backbone's `weights` stay where they are, as loading a run does not need them (see
+    `contracts.Backbone`), and so do files of more than 64 MiB.
+
+    Returns:
+        The recipe with the copies' paths, relative to the run folder; and for each copy this path
+        as `file`, `original`, the absolute path it had, and its `sha256`.
+    """
+    copies: dict[Path, PurePosixPath] = {}
+    records: list[CopiedFile] = []
+    for path in dict.fromkeys(_files_of(recipe)):
+        if path.stat().st_size > LARGEST:
+            log(f"{path}: larger than {LARGEST >> 20} MiB, so the run folder keeps no copy of it")
+            continue
+        folder.files.mkdir(exist_ok=True)
+        copy = _unused(folder.files, path)
+        shutil.copyfile(path, copy)
+        copies[path] = PurePosixPath(copy.relative_to(folder.path))
+        records.append({"file": str(copies[path]), "original": str(path), "sha256": sha256(copy)})
+    components = map_paths(recipe.components, lambda path: copies.get(path, path))
+    return replace(recipe, components=components), records
+
+
+def check_argument_files(folder: RunFolder) -> None:
+    """Check the copies against the hashes that the provenance recorded.
+
+    Raises:
+        RecipeError: a copy is missing or was changed after the run, or the provenance is damaged.
+    """
+    if not folder.files.exists():
+        return
+    for record in folder.read_provenance().get("argument_files", []):
+        copy = folder.path / record["file"]
+        if not copy.is_file():
+            raise RecipeError(f"{copy}: is missing; restore it, or run the recipe again")
+        if sha256(copy) != record["sha256"]:
+            raise RecipeError(
+                f"{copy}: was changed after the run, so it no longer explains the scores; "
+                "restore it, or run the recipe again"
+            )
+
+
+def _files_of(recipe: Recipe) -> Iterator[Path]:
+    """Files that arguments name, without pretrained weights."""
+    for section, component in recipe.components.items():
+        for spec in components_in(component):
+            for name, value in spec.arguments.items():
+                if (section, name) != ("backbone", "weights"):
+                    yield from (path for _, path in paths_in(value, name) if path.is_file())
+
+
+def _unused(folder: Path, original: Path) -> Path:
+    """A path in a folder, with the name of the original or, if that exists, a number added."""
+    copy, number = folder / original.name, 2
+    while copy.exists():
+        copy = folder / f"{original.stem}_{number}{original.suffix}"
+        number += 1
+    return copy
