@@ -150,10 +150,44 @@ class DiffersCompiled(Backbone):
         return [first, second * (2 if torch.compiler.is_compiling() else 1)]
 
 
+class ZeroResidual(Backbone):
+    """Ends in a nested residual branch that is zero until it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch, self.inner = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
+        self.outer_scale = nn.Parameter(torch.zeros(6, 1, 1))
+        self.inner_scale = nn.Parameter(torch.zeros(6, 1, 1))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        first, second = super().forward(image)
+        inside = self.branch(second)
+        inside = inside + self.inner_scale * self.inner(inside)
+        return [first, second + self.outer_scale * inside]
+
+
+class StuckAtZero(Backbone):
+    """Multiplies two weights that are both zero, so that neither gets a gradient, ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = nn.Parameter(torch.zeros(2, 6, 1, 1))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        first, second = super().forward(image)
+        return [first, second * (1 + self.scales[0] * self.scales[1])]
+
+
 def test_a_correct_backbone_has_all_properties() -> None:
     report = check("backbones", Backbone, compiled=True)
     assert failed(report) == set(), reasons(report)
     assert report.count("passed") >= 14
+
+
+def test_a_residual_branch_may_start_at_zero() -> None:
+    """What is behind it gets a gradient as soon as it is trained."""
+    report = check("backbones", ZeroResidual)
+    assert failed(report) == set(), reasons(report)
 
 
 FEATURES = "features_match_channels_and_strides"
@@ -169,6 +203,7 @@ ATTRIBUTES = "attributes_are_valid"
         (CoarsestFirst, {ATTRIBUTES}, "strides must be ascending"),
         (NeedsWeights, {"weights_may_be_none"}, "annotate it as `... | None`"),
         (Unused, {"gradients_reach_every_parameter"}, "classifier.weight gets no gradient"),
+        (StuckAtZero, {"gradients_reach_every_parameter"}, "the gradient of scales is zero"),
         (Detached, {"gradients_reach_every_parameter"}, "first.0.weight gets no gradient"),
         (NormalizesInPlace, {"inputs_are_not_modified"}, "inplace=True"),
         (AlwaysDropout, {"evaluation_is_deterministic", "images_in_a_batch_are_independent",
@@ -266,6 +301,39 @@ class InPlace(Decoder):
 
     def fused(self, pyramid: list[Tensor]) -> Tensor:
         return super().fused([F.relu(one, inplace=True) for one in pyramid])
+
+
+class FourStages(Decoder):
+    """Refuses feature pyramids that do not have the strides 4, 8, 16 and 32."""
+
+    def __init__(self, channels: list[int], strides: list[int], num_classes: list[int]) -> None:
+        if strides != [4, 8, 16, 32]:
+            raise ValueError(f"needs strides 4, 8, 16, 32, got {strides}")
+        super().__init__(channels, num_classes)
+
+
+class Refuses(Decoder):
+    """Refuses every feature pyramid."""
+
+    def __init__(self, channels: list[int], num_classes: list[int]) -> None:
+        raise ValueError(f"needs 7 channels, got {channels[0]}")
+
+
+def test_a_decoder_may_refuse_some_pyramids() -> None:
+    """These cases are skipped with its reason, and it is checked on the others."""
+    report = check("decoders", FourStages)
+    assert failed(report) == set(), reasons(report)
+    (logits,) = (one for one in report.properties if one.name == "test_logits_match_num_classes")
+    outcomes = {case.name.rsplit("-", 1)[-1]: case.outcome for case in logits.cases}
+    assert [name for name, outcome in outcomes.items() if outcome == "passed"] == ["four stages"]
+    assert "needs strides 4, 8, 16, 32, got [16]" in reasons(report)
+
+
+def test_a_decoder_must_not_refuse_all_pyramids() -> None:
+    report = check("decoders", Refuses)
+    assert "inputs_are_not_modified" in failed(report)
+    assert "it refuses every feature pyramid (three stages: " in reasons(report)
+    assert "needs 7 channels, got 8" in reasons(report)
 
 
 @pytest.mark.parametrize("settings", [({},)])

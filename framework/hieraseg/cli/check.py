@@ -7,7 +7,7 @@ from hieraseg.cli.options import add_command, add_component, add_json, add_plugi
 from hieraseg.cli.overrides import Overrides
 from hieraseg.cli.plugins import loaded_plugins
 from hieraseg.cli.report import print_result
-from hieraseg.errors import HierasegError, RecipeError, from_here
+from hieraseg.errors import DataError, HierasegError, RecipeError, from_here
 from hieraseg.registry import Registry, find_registry
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hieraseg.testing import DatasetContract
     from hieraseg.testing.running import Case, Property, Report
 
-HIERARCHY = "hierarchy"
+HIERARCHY, BACKBONE = "hierarchy", "backbone"
 _OUTCOMES = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
@@ -33,7 +33,8 @@ def add_parser(commands: Any) -> None:
             it. The same checks are in `hieraseg.testing`, for a plugin's own tests.
 
             Set arguments of the component as in a recipe. --hierarchy NAME selects the class tree
-            to check on; for a data set, choose the one of its labels.
+            to check on; for a data set, choose the one of its labels. --backbone NAME selects the
+            backbone whose feature maps a decoder is checked on.
 
             Exit code 0 if all properties hold, 2 if one fails or the component cannot be
             imported.
@@ -41,6 +42,7 @@ def add_parser(commands: Any) -> None:
         examples="""
             hieraseg check losses my_loss
             hieraseg check loss my_loss --plugin my_loss.py --loss.gamma 2
+            hieraseg check decoder my_decoder --backbone resnet50
             hieraseg check data my_data --hierarchy my_tree --data.size "[64, 64]" --json
         """,
         takes_overrides=True,
@@ -58,16 +60,16 @@ def run(arguments: Namespace) -> int:
 
 def _run(arguments: Namespace) -> int:
     registry = find_registry(arguments.kind)
-    component, settings, tree = _read(registry, arguments.name, arguments.overrides)
+    component, settings, others = _read(registry, arguments.name, arguments.overrides)
     # These import torch, which a usage error does not have to wait for.
     from hieraseg.recipe.build import build
     from hieraseg.testing import DatasetContract
     from hieraseg.testing.running import run_suite, suite_of
 
-    hierarchy = None if tree is None else build(tree)
-    suite = suite_of(registry.kind, component.factory, settings, hierarchy)
+    built = {section: build(other) for section, other in others.items()}
+    suite = suite_of(registry.kind, component.factory, settings, **built)
     if issubclass(suite, DatasetContract):
-        _require_data(suite, settings, has_hierarchy=hierarchy is not None)
+        _require_data(suite, settings, has_hierarchy=HIERARCHY in built)
     report = run_suite(suite)
     origin = registry.find(component.name).origin
     text = f"{component.section} {component.name}, from {origin}\n\n{_as_text(report)}"
@@ -88,14 +90,16 @@ def _require_data(
 
 def _read(
     registry: Registry, name: str, overrides: Overrides
-) -> tuple["ComponentSpec", dict[str, Any], "ComponentSpec | None"]:
+) -> tuple["ComponentSpec", dict[str, Any], dict[str, "ComponentSpec"]]:
     """Check the overrides like a recipe.
 
     Returns:
-        The component; its given arguments as YAML values; and the hierarchy, if one is given.
+        The component; its given arguments as YAML values; and by section, the components that are
+        given to check it on.
 
     Raises:
-        RecipeError: all problems of the component, its arguments and the hierarchy.
+        RecipeError: all problems of the component, its arguments and the others.
+        DataError: the only problem is that the data set's files do not exist.
     """
     from hieraseg.recipe.checking import Checker
     from hieraseg.recipe.composing import override_layer
@@ -111,19 +115,29 @@ def _read(
         own = Entry({}, COMMAND_LINE)
     named = Entry({**own.value, "name": Entry(name, COMMAND_LINE)}, COMMAND_LINE)
     component = checker.component(registry.section, registry, named)
-    tree_entry, tree = layer.pop(HIERARCHY, None), None
-    if tree_entry is not None and "hierarchy" not in registry.kind.supplied:
-        text = f"{registry.kind.name} take no hierarchy; remove --hierarchy"
-        checker.note(tree_entry.place, HIERARCHY, text)
-    elif tree_entry is not None:
-        tree = checker.component(HIERARCHY, find_registry(HIERARCHY), tree_entry)
-    for section in layer:
-        text = f"not part of this check; only set arguments of {registry.section}"
-        checker.note(COMMAND_LINE, section, text)
+    others: dict[str, ComponentSpec] = {}
+    for section, entry in layer.items():
+        if section in _checked_on(registry):
+            other = checker.component(section, find_registry(section), entry)
+            others |= {} if other is None else {section: other}
+        elif section == HIERARCHY:
+            text = f"{registry.kind.name} take no hierarchy; remove --hierarchy"
+            checker.note(entry.place, section, text)
+        else:
+            text = f"not part of this check; only set arguments of {registry.section}"
+            checker.note(COMMAND_LINE, section, text)
     problems += checker.problems
     if component is None or problems:
-        raise RecipeError("\n".join(f"{one.key}: {one.text}" for one in problems))
-    return component, {key: plain(component.arguments[key]) for key in own.value}, tree
+        is_data = all(one.of_data for one in problems)
+        message = "\n".join(f"{one.key}: {one.text}" for one in problems)
+        raise (DataError if is_data else RecipeError)(message)
+    return component, {key: plain(component.arguments[key]) for key in own.value}, others
+
+
+def _checked_on(registry: Registry) -> list[str]:
+    """Sections of other components that one of this kind can be checked on."""
+    sections = {HIERARCHY: "hierarchy", BACKBONE: "channels"}
+    return [section for section, given in sections.items() if given in registry.kind.supplied]
 
 
 def _as_dict(component: "ComponentSpec", origin: str, report: "Report") -> dict[str, Any]:
@@ -156,6 +170,7 @@ def _as_text(report: "Report") -> str:
         names = dict.fromkeys(case.name for case in cases if case.name)
         if len(names) > 1 or any(len(one.cases) > 1 for one, _ in failures):
             lines.append(f"    with {', '.join(names)}")
+    lines += _skipped_cases(report)
     counts = [f"{report.count('passed')} of {len(report.properties)} properties passed"]
     counts += [f"{report.count(key)} {key}" for key in ("failed", "skipped") if report.count(key)]
     return "\n".join([*lines, "", f"{', '.join(counts)}, in {report.seconds:.1f} s"])
@@ -166,6 +181,21 @@ def _line(one: "Property") -> str:
     if one.outcome == "skipped":
         return f"{line} ({one.cases[0].reason})"
     return line
+
+
+def _skipped_cases(report: "Report") -> list[str]:
+    """A line for each reason why a case of a property that other cases have was skipped."""
+    cases = [
+        case
+        for one in report.properties
+        for case in one.cases
+        if case.outcome == "skipped" and one.outcome != "skipped"
+    ]
+    lines = []
+    for reason in dict.fromkeys(case.reason for case in cases):
+        names = dict.fromkeys(case.name for case in cases if case.reason == reason)
+        lines += ["", f"skipped with {', '.join(names)}", f"    {reason}"]
+    return lines
 
 
 def _failures_by_reason(report: "Report") -> dict[str, list[tuple["Property", "Case"]]]:

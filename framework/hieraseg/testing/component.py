@@ -105,8 +105,9 @@ class ComponentContract:
         excluded = {name: value for name, value in excluded.items() if value is not None}
         if not excluded:
             pytest.skip("no argument has a restricted type")
+        supplied = self.supplied()
         self._build = keyword_arguments  # of this test's own instance
-        valid = self.build(self.settings[0], **self.supplied())
+        valid = self.build(self.settings[0], **supplied)
         for name, value in excluded.items():
             error = self._error({**valid, name: value})
             is_clear = isinstance(error, ValueError) and name in str(error)

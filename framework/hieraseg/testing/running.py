@@ -18,6 +18,7 @@ from hieraseg.errors import HierasegError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.registry import Kind
 from hieraseg.testing.component import ComponentContract, TreeContract
+from hieraseg.testing.decoders import Pyramid
 from hieraseg.tracebacks import describe, place_in
 
 OUTCOMES = ("failed", "passed", "skipped")
@@ -73,6 +74,7 @@ def suite_of(
     component: Callable[..., Any],
     settings: Mapping[str, Any],
     hierarchy: Hierarchy | None = None,
+    backbone: Any = None,
 ) -> type[ComponentContract]:
     """Make the suite of a component with one set of arguments.
 
@@ -81,6 +83,7 @@ def suite_of(
         component: the class or function.
         settings: its arguments, as in a recipe.
         hierarchy: the only class tree to check it on. None for the trees of the suite.
+        backbone: the only backbone to check a decoder on. None for the pyramids of the suite.
     """
     suite = kind.load_suite()
     given: dict[str, Any] = {"component": component, "settings": (settings,)}
@@ -88,6 +91,10 @@ def suite_of(
         given["hierarchy"] = hierarchy
         if issubclass(suite, TreeContract):
             given["trees"] = {}
+    if backbone is not None:
+        pyramid = Pyramid(tuple(backbone.channels), tuple(backbone.strides))
+        # Recipes choose an image size that fits their backbone and decoder.
+        given["pyramids"] = {"this backbone": pyramid.aligned()}
     return type("TestComponent", (suite,), given)
 
 
@@ -124,6 +131,8 @@ def _pytest(collector: "_Collector") -> int | pytest.ExitCode:
         module.touch()
         options = ["-c", str(settings), "--rootdir", folder, "--noconftest"]
         options += ["-p", "no:cacheprovider", "-p", "no:terminal"]
+        # It collects garbage five times, which takes longer than most suites.
+        options += ["-p", "no:unraisableexception"]
         options += ["--basetemp", os.path.join(folder, "files")]
         return pytest.main([*options, str(module)], plugins=[collector])
 
