@@ -106,7 +106,8 @@ def test_a_changed_or_missing_copy_is_refused(run: Path, capsys: Captured) -> No
 
 def test_where_a_file_lies_does_not_make_another_recipe(tmp_path: Path) -> None:
     for place, seed in (("a", 0), ("b", 1)):
-        recipe = write_recipe(tmp_path / place)
+        recipe = write_recipe(tmp_path / place, WITH_TREE.replace("tree.yaml", f"{place}.yaml"))
+        (tmp_path / place / "trees/tree.yaml").rename(tmp_path / place / f"trees/{place}.yaml")
         words = ["--training.seed", str(seed), "--out", str(tmp_path / "runs")]
         assert main(["run", recipe, *words]) == 0
     changed = write_recipe(tmp_path / "c")

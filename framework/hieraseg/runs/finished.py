@@ -114,16 +114,28 @@ def _identity(
 ) -> str:
     training = {key: value for key, value in recipe["training"].items() if key != "seed"}
     copies = [*provenance.get("plugin_files", []), *provenance.get("argument_files", [])]
+    hashes = {copy["file"]: copy["sha256"] for copy in copies}
+    for components in provenance.get("plugins", {}).values():
+        for component in components:
+            hashes |= component.get("files", {})  # without copies, such as pretrained weights
     parts = [
         folder.path.parent.name,
-        {**recipe, "training": training},
-        [copy["sha256"] for copy in copies],
+        _with_hashes({**recipe, "training": training}, hashes),
         # Not all of a tree is in the recipe.
         [list(level["iou"]) for level in scores["levels"]],
         scores.get("tree"),
     ]
     # Twice, because keys can only be sorted when all of them are strings.
     return json.dumps(json.loads(json.dumps(parts)), sort_keys=True)
+
+
+def _with_hashes(value: Any, hashes: Mapping[str, str]) -> Any:
+    """A value of a recipe with the hashes of files in place of their paths."""
+    if isinstance(value, dict):
+        return {key: _with_hashes(item, hashes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_hashes(item, hashes) for item in value]
+    return hashes.get(value, value) if isinstance(value, str) else value
 
 
 def _epochs(folder: RunFolder) -> int:
