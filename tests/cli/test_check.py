@@ -1,7 +1,6 @@
 """`hieraseg check`: the report, the exit codes, and arguments that cannot be used."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
