@@ -8,6 +8,7 @@ from hieraseg.console import log
 from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.errors import RecipeError
+from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import protocol, score_key, score_split
 from hieraseg.recipe.dataset import build_dataset
@@ -52,6 +53,9 @@ def evaluate(
     dataset = build_dataset(recipe, segmenter.hierarchy)
     if split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
+    unused = unused_window(recipe.evaluation, dataset.size)
+    if unused is not None:
+        log(f"warning: {unused}")
     if figures is not None:
         loaded.folder.make_folder(figures[0])
     code = recipe["data"].digest

@@ -1,20 +1,25 @@
 """Job: predict images of the user with a run's model."""
 
-from collections.abc import Mapping, Sequence
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Integer, UInt8
 from PIL import Image
+from torch import Tensor
 
-from hieraseg.console import progress
+from hieraseg.console import log, progress
+from hieraseg.data.finding import ImageFile, find_images
 from hieraseg.data.images import read_image, resize
-from hieraseg.errors import DataError, RecipeError, first_few
+from hieraseg.errors import DataError, RecipeError, WriteError, exhausted_memory, first_few
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.segmenter import predict_batch
-from hieraseg.runs.files import write_json
+from hieraseg.inference.tta import Rescale, rescale, scaled_size, unused_window
+from hieraseg.runs.figures import output_path, save_png, write_class_names
 from hieraseg.runs.loading import LoadedRun, load_run
 from hieraseg.visualize import draw, palette
 
@@ -26,108 +31,174 @@ def predict(
     checkpoint: str = "best",
     device: str = "auto",
     tta: Mapping[str, Any] | None = None,
+    run_plugins: bool = True,
+    on_written: Callable[[Path], Any] = lambda figure: None,
 ) -> list[Path]:
     """Predict images at their own size.
 
     For each image: `<stem>_level<l>.png`, the class indices of level l as a palette PNG, and
-    `<stem>.png`, a figure with a legend. `classes.json` lists the classes of each level.
+    `<stem>.png`, a figure with a legend. Sub-folders of a folder are kept: `<folder>/a/b.jpg`
+    becomes `<out>/a/b.png`. `classes.json` lists the classes of each level.
 
     Args:
         run: the run folder.
-        images: image files, or folders of which all images are taken.
-        out: folder to write to.
+        images: image files, or folders of which all images are taken (see `find_images`).
+        out: folder to write to. It is not searched for images.
         checkpoint: `best` or `last`.
         device: `auto`, `cpu` or `cuda`.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
+        run_plugins: whether plugin files of the run folder may be run.
+        on_written: called with each figure when it is written.
 
     Returns:
         The figures.
 
     Raises:
-        RecipeError: there is no such run or checkpoint, or two images have the same name.
-        DataError: images cannot be read; all others are predicted before it is raised.
+        RecipeError: there is no such run or checkpoint, or an output would replace an image or
+            another output.
+        DataError: images cannot be read, or need more memory than there is; all others are
+            predicted before it is raised.
+        WriteError: an output cannot be written.
     """
-    files = _image_files(images)
-    loaded = load_run(run, checkpoint, device, tta)
-    hierarchy = loaded.segmenter.hierarchy
     out = Path(out)
+    files, problems = find_images(images, excluded=out)
+    loaded = load_run(run, checkpoint, device, tta, run_plugins)
+    hierarchy = loaded.segmenter.hierarchy
     _check_outputs(files, out, hierarchy.num_levels)
-    out.mkdir(parents=True, exist_ok=True)
-    levels = enumerate(hierarchy.level_names, 1)
-    write_json(out / "classes.json", {f"level{level}": names for level, names in levels})
-    written, problems = [], []
+    write_class_names(out, hierarchy)
+    written: list[Path] = []
     for file in progress(files, "predicting", len(files)):
         try:
-            image = read_image(file, apply_exif_orientation=True)
-        except DataError as error:
-            problems.append(str(error))
+            image = read_image(file.path)
+            if not written:
+                _log_window(loaded, image)
+            classes = _classes(loaded, image)
+            figure = _write(out, file, image, classes, hierarchy)
+        except Exception as error:
+            problems.append(_problem(error, file.path))
             continue
-        written.append(_write(out, file, image, _classes(loaded, image), hierarchy))
+        written.append(figure)
+        on_written(figure)
     if problems:
-        raise DataError(first_few(problems, f"of {len(files)} images cannot be read"))
+        total = len(written) + len(problems)
+        raise DataError(first_few(problems, f"of {total} images cannot be predicted"))
     return written
 
 
-def _classes(loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]) -> Int[np.ndarray, "levels H W"]:
+def _problem(error: Exception, file: Path) -> str:
+    """What keeps an image from being predicted; any other error is raised again."""
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, WriteError) and _errno(error) == errno.ENAMETOOLONG:
+        return f"{error}; shorten the name of {file}"
+    memory = exhausted_memory(error)
+    if memory is None:
+        raise error
+    with Image.open(file) as image:  # reads the size, not the pixels
+        size = f"{image.width} x {image.height}"
+    other = ", or predict it with --device cpu" if memory == "GPU" else ""
+    return f"{file}: {size} pixels need more {memory} memory than there is; reduce it{other}"
+
+
+def _errno(error: WriteError) -> int | None:
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+
+
+def _classes(
+    loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]
+) -> Integer[np.ndarray, "levels H W"]:
     """One class per level and pixel, at the size of the image."""
+    device, segmenter = loaded.fabric.device, loaded.segmenter
     height, width = loaded.metadata["size"]
-    pixels = resize(image, (height, width), Image.Resampling.BILINEAR)
-    batch = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(loaded.fabric.device)
-    predictions = predict_batch(loaded.fabric, loaded.segmenter, batch)
-    scores = loaded.segmenter.scores(predictions, image.shape[:2])
-    return loaded.segmenter.rule(scores)[0].cpu().numpy()
+    segmenter = replace(segmenter, rescale=_rescale_from(image))
+    predictions = predict_batch(loaded.fabric, segmenter, _batch(image, (height, width)).to(device))
+    classes = segmenter.rule(segmenter.scores(predictions, image.shape[:2]))[0]
+    # Not int64, which would take 8 bytes per level and pixel until the figure is drawn.
+    small = max(segmenter.hierarchy.num_classes) <= 256
+    return classes.to(torch.uint8 if small else torch.int32).cpu().numpy()
 
 
-def _image_files(given: Sequence[str | Path]) -> list[Path]:
-    known = set(Image.registered_extensions())
-    files: list[Path] = []
-    for path in map(Path, given):
-        if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
-            if not found:
-                raise DataError(f"{path}: has no images; name image files or a folder of them")
-            files += found
-        else:
-            files.append(path)
-    return files
+def _batch(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[Tensor, "1 3 h w"]:
+    """An image in another size, as a batch."""
+    pixels = resize(image, size, Image.Resampling.BILINEAR)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
 
 
-def _check_outputs(files: Sequence[Path], out: Path, levels: int) -> None:
-    """Raise RecipeError if an output would be written twice, or overwrite an image."""
+def _rescale_from(image: UInt8[np.ndarray, "H W 3"]) -> Rescale:
+    """A function that enlarges an image that was reduced to the input size of the model.
+
+    It enlarges from the pixels of the image itself, which hold more than those that it gets.
+    """
+
+    def rescale_own(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
+        if scale <= 1:
+            return rescale(images, scale)
+        pixels = _batch(image, scaled_size(images.shape[-2:], scale))
+        return pixels.to(images.device).float() / 255
+
+    return rescale_own
+
+
+def _log_window(loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Warn that a window has no effect, or that it does not see an image's own resolution."""
+    settings, size = loaded.recipe.evaluation, loaded.metadata["size"]
+    if settings.window is None:
+        return
+    largest = max(settings.scales)
+    own = min(max(side / seen for side, seen in zip(image.shape, size, strict=False)), 16)
+    warning = unused_window(settings, size)
+    if warning is None and own > largest:
+        height, width = scaled_size(size, largest)
+        warning = f"windows see images at {height} x {width} (data.size times scales)"
+    if warning is not None:
+        hint = f"; add --scales {own:.3g} for the resolution of the images" if own > largest else ""
+        log(f"warning: {warning}{hint}")
+
+
+def _check_outputs(files: Sequence[ImageFile], out: Path, levels: int) -> None:
+    """Raise RecipeError if an output would be written twice, or replace a file of the user."""
     sources: dict[Path, Path] = {}
-    given = {file.resolve() for file in files}
+    given = {file.path.resolve() for file in files}
+    folders = {path.parent for path in given}
     for file in files:
         for target in (_figure(out, file), *_class_maps(out, file, levels)):
-            twin = sources.setdefault(target, file)
-            if twin is not file:
+            twin = sources.setdefault(target, file.path)
+            if twin is not file.path:
                 raise RecipeError(
-                    f"{file} and {twin} would both write {target}; predict into two folders"
+                    f"{file.path} and {twin} would both write {target}; predict into two folders"
                 )
             if target.resolve() in given:
                 raise RecipeError(f"{target} is an image to predict; choose another --out")
+            if target.parent.resolve() in folders and target.exists():
+                raise RecipeError(f"{target} exists beside the images; choose another --out")
 
 
-def _figure(out: Path, file: Path) -> Path:
-    return out / f"{file.stem}.png"
+def _figure(out: Path, file: ImageFile) -> Path:
+    return output_path(out, file.id, ".png")
 
 
-def _class_maps(out: Path, file: Path, levels: int) -> list[Path]:
-    return [out / f"{file.stem}_level{level + 1}.png" for level in range(levels)]
+def _class_maps(out: Path, file: ImageFile, levels: int) -> list[Path]:
+    return [output_path(out, file.id, f"_level{level + 1}.png") for level in range(levels)]
 
 
 def _write(
-    out: Path, file: Path, image: np.ndarray, classes: np.ndarray, hierarchy: Hierarchy
+    out: Path,
+    file: ImageFile,
+    image: UInt8[np.ndarray, "H W 3"],
+    classes: Integer[np.ndarray, "levels H W"],
+    hierarchy: Hierarchy,
 ) -> Path:
     """Write the class map of each level and the figure of an image; returns the figure."""
+    figure = _figure(out, file)
+    drawn = draw(image, classes, hierarchy)
     targets = _class_maps(out, file, hierarchy.num_levels)
-    for level, colors in enumerate(palette(hierarchy)):
+    for target, indices, colors in zip(targets, classes, palette(hierarchy), strict=True):
         # A palette PNG holds 256 classes; 16 bits hold more, without colors.
         if len(colors) <= 256:
-            mask = Image.fromarray(classes[level].astype(np.uint8))
+            mask = Image.fromarray(indices.astype(np.uint8, copy=False))
             mask.putpalette(np.array(colors, np.uint8).tobytes())
         else:
-            mask = Image.fromarray(classes[level].astype(np.uint16))
-        mask.save(targets[level])
-    figure = _figure(out, file)
-    draw(image, classes, hierarchy).save(figure)
+            mask = Image.fromarray(indices.astype(np.uint16))
+        save_png(target, mask)
+    save_png(figure, drawn)
     return figure

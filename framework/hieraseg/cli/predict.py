@@ -8,6 +8,7 @@ from hieraseg.cli.options import (
     add_command,
     add_device,
     add_json,
+    add_no_plugins,
     add_out,
     add_run_folder,
 )
@@ -26,11 +27,13 @@ def add_parser(commands: Any) -> None:
         description="""
             Segment images with the model of a run. For each image, write a picture of the
             predicted classes with a legend, and one class map per level as PNG. classes.json maps
-            class indices to names.
+            class indices to names. Folders are searched with their sub-folders, which the output
+            has, too. Images that cannot be predicted are named at the end (exit code 3).
         """,
         examples="""
             hieraseg predict runs/quickstart/base-seed0 photo.jpg --out predictions
-            hieraseg predict runs/quickstart/base-seed0 photos/*.jpg --out predictions
+            hieraseg predict runs/quickstart/base-seed0 photos --out predictions
+            hieraseg predict RUN photo.jpg --out predictions --scales 4 --window 512 512
         """,
     )
     add_run_folder(parser)
@@ -45,6 +48,7 @@ def add_parser(commands: Any) -> None:
     add_checkpoint(parser)
     add_tta(parser)
     add_device(parser)
+    add_no_plugins(parser)
     add_json(parser)
 
 
@@ -52,14 +56,19 @@ def run(arguments: Namespace) -> int:
     """Segment the images, and print the paths of the pictures."""
     from hieraseg.predict import predict
 
-    pictures = predict(
-        arguments.run_folder,
-        arguments.images,
-        arguments.out,
-        checkpoint=arguments.checkpoint,
-        device=arguments.device,
-        tta=tta_settings(arguments),
-    )
-    paths = [str(picture) for picture in pictures]
-    print_result(arguments.json, paths, "\n".join(paths))
+    written: list[str] = []
+    try:
+        predict(
+            arguments.run_folder,
+            arguments.images,
+            arguments.out,
+            checkpoint=arguments.checkpoint,
+            device=arguments.device,
+            tta=tta_settings(arguments),
+            run_plugins=arguments.run_plugins,
+            on_written=lambda figure: written.append(str(figure)),
+        )
+    finally:  # what is written is listed even if others fail
+        if written:
+            print_result(arguments.json, written, "\n".join(written))
     return 0

@@ -1,6 +1,8 @@
 """`hieraseg run`: train recipes."""
 
 from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.failures import INTERRUPTED, Failure, failure_of, print_failure
@@ -16,7 +18,7 @@ from hieraseg.cli.report import format_scores, print_result
 from hieraseg.cli.run_name import run_name
 from hieraseg.cli.streams import write_result
 from hieraseg.console import log
-from hieraseg.errors import DivergedError, RecipeError
+from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
 from hieraseg.launch import Finished
 
 if TYPE_CHECKING:
@@ -67,27 +69,31 @@ def run(arguments: Namespace) -> int:
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
     recipes = _with_seeds(recipe, arguments)
     name = run_name(arguments.overrides, recipe.to_dict())
-    is_only = len(recipes) == 1
     finished: list[dict[str, Any]] = []
     failures: list[Failure] = []
     try:
         while recipes:
-            outcome = _train(recipes.pop(0), arguments, name, is_only)
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            elif outcome is not None:
-                finished.append(outcome)
+            result, failure = _train(recipes.pop(0), arguments, name)
+            finished += [] if result is None else [result]
+            failures += [] if failure is None else [failure]
+            if failure is not None and not _can_go_on(recipe, failure):
+                break
     except Finished:  # the processes that this one started have run all seeds
         recipes = []
         raise
     finally:
         if recipes:
-            seeds = ", ".join(str(one.training.seed) for one in recipes)
-            log(f"hieraseg: not run: seed {seeds}")
+            log(f"hieraseg: not run: seed {', '.join(str(one.training.seed) for one in recipes)}")
         if finished:
-            folders = "\n".join(one["run"] for one in finished)
+            folders = "\n".join(one["run"] for one in finished if one["run"])
             print_result(arguments.json, finished, folders)
     return failures[0].exit_code if failures else 0
+
+
+def _can_go_on(recipe: "Recipe", failure: Failure) -> bool:
+    # Several processes do not outlive a failure of one of them, but they diverge together.
+    is_single = recipe.training.devices * recipe.training.num_nodes == 1
+    return is_single or failure.exit_code == DivergedError.exit_code
 
 
 def _with_seeds(recipe: "Recipe", arguments: Namespace) -> list["Recipe"]:
@@ -111,31 +117,31 @@ def _with_seeds(recipe: "Recipe", arguments: Namespace) -> list["Recipe"]:
 
 
 def _train(
-    recipe: "Recipe", arguments: Namespace, name: str, is_only: bool
-) -> dict[str, Any] | Failure | None:
+    recipe: "Recipe", arguments: Namespace, name: str
+) -> tuple[dict[str, Any] | None, Failure | None]:
     """Train with one seed.
 
     Returns:
-        The result of the run; or why it failed, if there are other seeds; or None in all
-        processes but the main one, which prints the result.
+        The result of the run, in the main process, and why it failed, if it did.
     """
     from hieraseg.train import train
 
+    result, failure, title = None, None, "val"
     try:
         folder = train(recipe, arguments.out, name)
+        if folder is not None:
+            result, title = {"run": str(folder.path), **folder.read_result()}, f"{folder.path}, val"
+    except Finished:
+        raise
     except BaseException as error:
         failure = failure_of(error)
-        # Several processes do not outlive a failure of one of them, but they diverge together.
-        is_single = recipe.training.devices * recipe.training.num_nodes == 1
-        is_end = is_only or not (is_single or isinstance(error, DivergedError))
-        if is_end or failure is None or failure.exit_code == INTERRUPTED:
+        if failure is None or failure.exit_code == INTERRUPTED:
             raise
-        failure = failure._replace(message=f"seed {recipe.training.seed}: {failure.message}")
+        if arguments.seeds is not None:
+            failure = failure._replace(message=f"seed {recipe.training.seed}: {failure.message}")
         print_failure(failure)
-        return failure
-    if folder is None:
-        return None
-    result = folder.read_result()
-    if not arguments.json:
-        write_result(format_scores(result["splits"]["val"], f"{folder.path}, val"))
-    return {"run": str(folder.path), **result}
+        if isinstance(error, UnwrittenScoresError):
+            result = {"run": None, "splits": {"val": error.scores}, "cost": {}}
+    if result is not None and not arguments.json:
+        write_result(format_scores(result["splits"]["val"], title))
+    return result, failure

@@ -19,14 +19,16 @@ def add_tta(parser: ArgumentParser) -> None:
         metavar="FACTOR",
         type=_scale,
         nargs="+",
-        help="average predictions over the image resized by each factor",
+        help="average predictions over the image resized by each factor; 1 is the run's input "
+        "size. Above 1, `predict` resizes the image itself, `evaluate` its copy of the input size",
     )
     group.add_argument(
         "--window",
         metavar=("HEIGHT", "WIDTH"),
         type=_pixels,
         nargs=2,
-        help="slide a window of this size in pixels over the image",
+        help="slide a window of this size in pixels over the resized image. It has an effect if "
+        "the run's input size times a scale is larger",
     )
 
 
@@ -45,9 +47,7 @@ def _scale(value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        # `--scales 1 RUN`: the option consumes all words that follow it.
-        message = f"expected a number, got {value!r}; put positional arguments before --scales"
-        raise ArgumentTypeError(message) from None
+        raise ArgumentTypeError(f"expected a number, got {value!r}") from None
 
 
 def _pixels(value: str) -> int:

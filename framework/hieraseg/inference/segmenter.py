@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hieraseg.contracts import Activation, InferenceRule, Prediction
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.scores import level_scores
-from hieraseg.inference.tta import predict_augmented
+from hieraseg.inference.tta import Rescale, predict_augmented, rescale
 from hieraseg.model.segmentation import resize_logits
 from hieraseg.settings import Evaluation
 
@@ -26,6 +26,7 @@ class Segmenter:
         rule: scores per level -> one class per level.
         hierarchy: the class tree.
         settings: test-time augmentation. The default is none.
+        rescale: how images are resized to the scales of test-time augmentation.
     """
 
     model: nn.Module
@@ -33,10 +34,11 @@ class Segmenter:
     rule: InferenceRule
     hierarchy: Hierarchy
     settings: Evaluation = field(default_factory=Evaluation)
+    rescale: Rescale = rescale
 
     def predict(self, images: Float[Tensor, "B 3 H W"]) -> list[Prediction]:
         """Predict images in 0..1, once per test-time augmentation (see `tta`)."""
-        return predict_augmented(self.model, images, self.hierarchy, self.settings)
+        return predict_augmented(self.model, images, self.hierarchy, self.settings, self.rescale)
 
     def scores(
         self, predictions: Sequence[Prediction], size: tuple[int, ...]

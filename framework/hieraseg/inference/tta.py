@@ -1,6 +1,6 @@
 """Test-time augmentation: several scales, horizontal flips and sliding windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -13,10 +13,35 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Evaluation
 
 Model = Callable[[Float[Tensor, "B 3 H W"]], Prediction]
+Rescale = Callable[[Float[Tensor, "B 3 H W"], float], Float[Tensor, "B 3 h w"]]
+
+
+def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
+    """Resize images by a factor."""
+    if scale == 1:
+        return images
+    # Antialiased, like the images of a store.
+    return F.interpolate(
+        images,
+        scaled_size(images.shape[-2:], scale),
+        mode="bilinear",
+        align_corners=False,
+        antialias=True,
+    )
+
+
+def scaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Height and width times a factor, rounded to whole pixels, at least 1."""
+    height, width = (max(round(side * scale), 1) for side in size)
+    return height, width
 
 
 def predict_augmented(
-    model: Model, images: Float[Tensor, "B 3 H W"], hierarchy: Hierarchy, settings: Evaluation
+    model: Model,
+    images: Float[Tensor, "B 3 H W"],
+    hierarchy: Hierarchy,
+    settings: Evaluation,
+    rescale: Rescale = rescale,
 ) -> list[Prediction]:
     """Predict images at each scale and, with `settings.flip`, also flipped.
 
@@ -25,6 +50,7 @@ def predict_augmented(
         images: RGB in 0..1.
         hierarchy: the class tree; defines left and right classes.
         settings: scales, flip and window.
+        rescale: images, factor -> resized images.
 
     Returns:
         One prediction per augmented version, at the size of the resized image. Those of flipped
@@ -38,17 +64,6 @@ def predict_augmented(
             flipped = slide(model, resized.flip(-1), settings.window, settings.window_overlap)
             predictions.append(flip_back(flipped, hierarchy))
     return predictions
-
-
-def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
-    """Resize images by a factor. Sides are rounded to whole pixels, at least 1."""
-    if scale == 1:
-        return images
-    height, width = (max(round(side * scale), 1) for side in images.shape[-2:])
-    # Antialiased, like the images of a store.
-    return F.interpolate(
-        images, (height, width), mode="bilinear", align_corners=False, antialias=True
-    )
 
 
 def flip_back(prediction: Prediction, hierarchy: Hierarchy) -> Prediction:
@@ -73,7 +88,7 @@ def slide(
         overlap: overlap of neighboring windows, relative to the window size, in [0, 1).
     """
     height, width = images.shape[-2:]
-    if window is None or (height <= window[0] and width <= window[1]):
+    if window is None or _is_covered((height, width), window):
         return model(images)
     totals: list[Tensor] = []
     windows = torch.zeros(height, width, device=images.device)  # number of windows per pixel
@@ -86,6 +101,25 @@ def slide(
             total[..., row, column] += level
         windows[row, column] += 1
     return Prediction(tuple(total.div_(windows) for total in totals))
+
+
+def unused_window(settings: Evaluation, size: Sequence[int]) -> str | None:
+    """What to say of a window that has no effect, because images are not larger at any scale.
+
+    Args:
+        settings: window and scales.
+        size: height and width of the images at scale 1.
+    """
+    sizes = [scaled_size(size, scale) for scale in settings.scales]
+    if settings.window is None or not all(_is_covered(one, settings.window) for one in sizes):
+        return None
+    window, largest = (f"{height} x {width}" for height, width in (settings.window, max(sizes)))
+    return f"window {window} has no effect: images are seen at {largest} (data.size times scales)"
+
+
+def _is_covered(size: tuple[int, int], window: tuple[int, int]) -> bool:
+    """Whether one window covers an image."""
+    return size[0] <= window[0] and size[1] <= window[1]
 
 
 def window_slices(side: int, window: int, overlap: float) -> list[slice]:

@@ -1,14 +1,23 @@
-"""Figures of the images of a store."""
+"""Figures of the images of a store, and of a run."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
+from hieraseg.console import log
 from hieraseg.data.batches import load
 from hieraseg.data.store import Store
+from hieraseg.errors import DataError
+from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.segmenter import Segmenter, predict_batch
-from hieraseg.visualize import draw
+from hieraseg.runs.files import write_errors, write_file, write_text
+from hieraseg.runs.folder import RunFolder
+from hieraseg.visualize import draw, undrawable_names
+from hieraseg.visualize.curves import draw_curves
 
 
 def draw_rows(
@@ -31,3 +40,91 @@ def draw_rows(
 def spread_rows(images: int, wanted: int) -> list[int]:
     """Select rows that are spread evenly over a split, the same each time."""
     return np.linspace(0, images - 1, min(wanted, images)).round().astype(int).tolist()
+
+
+def save_split_figures(
+    folder: Path, fabric: Fabric, segmenter: Segmenter, store: Store, count: int
+) -> None:
+    """Write figures of some images of a split as `<id>.png`.
+
+    Args:
+        folder: folder to write to, and to sub-folders of it for ids such as `aachen/0001`.
+        fabric: the device.
+        segmenter: the model.
+        store: the images of the split.
+        count: number of images, spread evenly over the split.
+
+    Raises:
+        DataError: an id would leave the folder.
+        WriteError: a figure cannot be written.
+    """
+    rows = spread_rows(len(store), count)
+    paths = [output_path(folder, store.ids[row], ".png") for row in rows]
+    for path, figure in zip(paths, draw_rows(fabric, segmenter, store, rows), strict=True):
+        save_png(path, figure)
+    if undrawable_names(segmenter.hierarchy):
+        write_class_names(folder, segmenter.hierarchy)
+
+
+def save_run_figures(
+    folder: RunFolder, fabric: Fabric, segmenter: Segmenter, store: Store, count: int
+) -> None:
+    """Write the figures of a run that is finished: curves, and images of its validation split.
+
+    A run has its result by then, so that a failure is no more than a warning.
+    """
+    try:
+        lines = folder.metrics.read_text(encoding="utf-8").splitlines()
+        save_png(folder.figures / "curves.png", draw_curves([json.loads(line) for line in lines]))
+        save_split_figures(folder.figures / "val", fabric, segmenter, store, count)
+    except Exception as error:
+        log(f"warning: {folder.figures}: figures cannot be drawn ({error}); the run is complete")
+
+
+def output_path(folder: Path, id: str, suffix: str) -> Path:
+    """Path of an output that belongs to an image. Ids such as `aachen/0001` make sub-folders.
+
+    Args:
+        folder: folder of all outputs.
+        id: id of the image. An ending such as `.png` is part of it, and stays.
+        suffix: rest of the file's name.
+
+    Raises:
+        DataError: the path is not in the folder.
+    """
+    path = folder / f"{id}{suffix}"
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{id}: outputs of this image would not be in {folder}; rename it")
+    return path
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Write a PNG file and the folders that it is in.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, lambda unfinished: image.save(unfinished, "PNG"))
+
+
+def write_class_names(folder: Path, hierarchy: Hierarchy) -> None:
+    """Write the names of the classes of each level to `classes.json`, in the order of their index.
+
+    A warning says for which classes figures have an index instead of a name.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    path = folder / "classes.json"
+    names = {f"level{level}": names for level, names in enumerate(hierarchy.level_names, 1)}
+    with write_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
+    missing = undrawable_names(hierarchy)
+    if missing:
+        log(
+            f"warning: no installed font has the characters of {len(missing)} class names, such "
+            f"as {missing[0]!r}; figures show their indices, which {path} explains"
+        )

@@ -15,7 +15,7 @@ from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
-from hieraseg.runs.figures import draw_rows, spread_rows
+from hieraseg.runs.figures import draw_rows, save_run_figures, spread_rows
 from hieraseg.runs.files import write_json, write_text
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
@@ -41,13 +41,12 @@ class Recorder:
     def __init__(self, parts: Parts, out: Path, name: str) -> None:
         self.parts = parts
         self.is_main = parts.fabric.is_global_zero
-        created = on_all_ranks(
-            lambda: _create_folder(parts, out, name) if self.is_main else None
-        )
+        created = on_all_ranks(lambda: _create_folder(parts, out, name) if self.is_main else None)
         self.folder = cast(RunFolder, parts.fabric.broadcast(created))
         writes_events = self.is_main and parts.recipe.logging.tensorboard
         self.tensorboard = TensorBoard(self.folder.tensorboard if writes_events else None)
         self._best_weights: dict[str, Tensor] = {}
+        self._saved_epochs: dict[str, int] = {}
 
     def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
         """Write an epoch's record, curves, figures and checkpoints.
@@ -71,11 +70,24 @@ class Recorder:
             f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
         )
 
-    def kept(self, state: State) -> str:
-        """Where the best checkpoint of a failed run is, to be appended to an error message."""
-        if not state.best_epoch or not self.parts.recipe.logging.checkpoints:
-            return ""
-        return f"; the best checkpoint, of epoch {state.best_epoch}, is kept in {self.folder.path}"
+    def kept(self) -> str:
+        """What a run that ends early leaves behind, to be appended to a message."""
+        best, last = (self._saved_epochs.get(which) for which in ("best", "last"))
+        if last is None:
+            return f"; {self.folder.path} has no checkpoint"
+        which = f"checkpoint of epoch {last} is"
+        if best not in (None, last):
+            which = f"checkpoints of epoch {last} and of the best one, {best}, are"
+        return f"; the {which} kept in {self.folder.path}"
+
+    def interrupted(self, state: State) -> str:
+        """How far an interrupted run came, and what it leaves behind."""
+        epochs = self.parts.recipe.training.epochs
+        when = "in" if state.epoch else "before"
+        is_trained = state.step >= self.parts.total_steps
+        if is_trained and self._saved_epochs.get("last", state.epoch) == state.epoch:
+            when = "after"
+        return f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the weights of the best epoch into the model, in all processes."""
@@ -87,7 +99,7 @@ class Recorder:
         broadcast((*model.parameters(), *model.buffers()))
 
     def save_result(self, state: State, counts: Counts, seconds: float) -> None:
-        """Write the scores of the best epoch, and the cost of the run.
+        """Write the scores of the best epoch, the cost of the run, and its figures.
 
         Args:
             state: state at the end of the run.
@@ -123,6 +135,8 @@ class Recorder:
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
         self.tensorboard.close(self.parts.recipe, scores)
+        images = self.parts.recipe.logging.images
+        save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
 
     def _draw(self, epoch: int) -> None:
         """Add figures of some validation images, always the same ones."""
@@ -143,8 +157,10 @@ class Recorder:
         weights = saved.pop("model")
         metadata = _metadata(self.parts, state, self.folder)
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, saved)
+        self._saved_epochs["last"] = state.epoch
         if improved:
             save_checkpoint(self.folder.checkpoint("best"), weights, metadata)
+            self._saved_epochs["best"] = state.epoch
 
 
 def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
