@@ -1,7 +1,10 @@
 """`hieraseg compare`: formats, protocols that differ, and runs that cannot be compared."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,41 @@ from hieraseg.cli import main
 from tests.support.runs import read_json
 
 Captured = pytest.CaptureFixture[str]
+Result = dict[str, Any]
+
+
+def add_run(trained_run: Path, name: str, seed: int = 0, started: str = "2026-01-01") -> Path:
+    """A copy of a run, with another seed, as `name` is relative to the working directory."""
+    run = Path(name)
+    run.mkdir(parents=True)
+    for file in ("recipe.yaml", "result.json", "metrics.jsonl", "provenance.json"):
+        shutil.copy(trained_run / file, run)
+    above, training = (run / "recipe.yaml").read_text().split("training:")
+    training = training.replace("  seed: 0\n", f"  seed: {seed}\n")
+    (run / "recipe.yaml").write_text(f"{above}training:{training}")
+    provenance = {**read_json(run / "provenance.json"), "started": started}
+    (run / "provenance.json").write_text(json.dumps(provenance))
+    return run
+
+
+def change_result(run: Path, change: Callable[[Result], Any]) -> None:
+    """Change `result.json` of a run, which has no checksum from then on."""
+    result = read_json(run / "result.json")
+    result.pop("checksum", None)
+    change(result)
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def set_leaf_score(run: Path, score: float) -> None:
+    change_result(run, lambda result: result["splits"]["val"]["levels"][2].update(miou=score))
+
+
+def compared(capsys: Captured, *words: str) -> tuple[Result, list[str]]:
+    """The JSON of `hieraseg compare`, and the lines on stderr."""
+    capsys.readouterr()
+    assert main(["compare", *words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err.splitlines()
 
 
 @pytest.mark.parametrize("output_format", ["md", "csv", "latex", "json"])
@@ -21,43 +59,249 @@ def test_formats(trained_run: Path, output_format: str, capsys: Captured) -> Non
     assert (str(score) if output_format == "json" else f"{score:.3f}") in output
 
 
-def test_interrupted_run(run_copy: Path, capsys: Captured) -> None:
-    """A run that was interrupted and then evaluated has scores but no cost."""
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_seeds_share_a_row(trained_run: Path, here: None, capsys: Captured) -> None:
+    for seed in (0, 1):
+        set_leaf_score(add_run(trained_run, f"runs/q/base-seed{seed}", seed), 0.25 * (seed + 1))
+    table, warnings = compared(capsys, "runs")
+    (row,) = table["rows"]
+    assert (row["recipe"], row["seeds"], row["mIoU L3"]) == ("q/base", [0, 1], [0.25, 0.5])
+    assert not warnings
+
+
+def test_a_rerun_of_a_seed_is_no_measurement(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    """The newest counts, whatever the order of the names."""
+    names = {"base": "2026-01-01", "base-run2": "2026-01-03", "base-run3": "2026-01-02"}
+    for score, (name, started) in enumerate(names.items()):
+        set_leaf_score(add_run(trained_run, f"runs/q/{name}-seed0", 0, started), score / 4)
+    set_leaf_score(add_run(trained_run, "runs/q/base-seed1", 1), 0.75)
+    table, (warning,) = compared(capsys, "runs")
+    (row,) = table["rows"]
+    assert (row["recipe"], row["seeds"], row["mIoU L3"]) == ("q/base", [0, 1], [0.25, 0.75])
+    assert "seed 0 was run 3 times, of which runs/q/base-run2-seed0 is the newest" in warning
+
+
+def test_a_run_that_did_not_finish_is_left_out(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    """Whether it was evaluated or not: it has no cost."""
+    evaluated, running, _ = (add_run(trained_run, f"runs/q/base-seed{s}", s) for s in range(3))
+    change_result(evaluated, lambda result: result.update(cost={}))
+    (running / "result.json").unlink()
+    for run in (evaluated, running):
+        first = (run / "metrics.jsonl").read_text().splitlines()[0]
+        (run / "metrics.jsonl").write_text(f'{first}\n{{"epoch": 2, "lo')  # cut off
+    table, warnings = compared(capsys, "runs")
+    assert table["rows"][0]["seeds"] == [2]
+    assert len(warnings) == 2
+    for run, warning in zip((evaluated, running), warnings, strict=True):
+        assert f"left out: {run}: did not finish training (epoch 1 of 2)" in warning
+    assert main(["compare", str(evaluated), str(running)]) == 2
+    assert "2 runs cannot be compared:\n" in capsys.readouterr().err
+
+
+def test_evaluation_does_not_finish_a_run(run_copy: Path, capsys: Captured) -> None:
     (run_copy / "result.json").unlink()
     assert main(["evaluate", str(run_copy), "--checkpoint", "last"]) == 0
+    assert main(["evaluate", str(run_copy)]) == 0
     capsys.readouterr()
-    assert main(["compare", str(run_copy), "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert row["minutes"] == [None]
-    assert len(row["mIoU L3"]) == 1
+    assert main(["compare", str(run_copy)]) == 2
+    assert f"{run_copy}: did not finish training (epoch 2 of 2)" in capsys.readouterr().err
 
 
-def test_different_protocols(trained_run: Path, run_copy: Path, capsys: Captured) -> None:
-    """Scores of different protocols are in one table, with a warning of the difference."""
-    assert main(["evaluate", str(run_copy), "--flip"]) == 0
-    assert "5 images at native resolution, scales 1, flip\n" in capsys.readouterr().out
-    assert main(["compare", str(trained_run), str(run_copy)]) == 0
-    assert "with different tta (scales 1 | scales 1, flip); their" in capsys.readouterr().err
-    result = read_json(run_copy / "result.json")
-    result["splits"]["val"].update(resolution="input", data="other")
-    (run_copy / "result.json").write_text(json.dumps(result))
-    assert main(["compare", str(trained_run), str(run_copy), "--json"]) == 0
-    output, warning = capsys.readouterr()
-    assert not json.loads(output)["comparable"]
-    assert "with different data, resolution (native | input), tta" in warning
+_ALIASES = "a: &a [x]\nb: &b [*a, *a]\n" + "".join(f"c{i}: [*b, *b]\n" for i in range(9))
+DAMAGED: list[tuple[str, bytes]] = [
+    ("recipe.yaml", b""),
+    ("recipe.yaml", b"a: ["),
+    ("recipe.yaml", b"\xff"),
+    ("recipe.yaml", b"[1, 2]"),
+    ("recipe.yaml", b"training: 3"),
+    ("recipe.yaml", b"training: {epochs: 2}"),
+    ("recipe.yaml", b"training: {epochs: 2, seed: one}"),
+    ("recipe.yaml", b"training: {epochs: 2, seed: 0}\na: &a 1\nb: *a"),
+    ("recipe.yaml", _ALIASES.encode()),
+    ("recipe.yaml", b"a: " + b"[" * 10_000),
+    ("recipe.yaml", b"# " + b"x" * 2**23),
+    ("recipe.yaml", b"!!python/object/apply:os.system [touch owned]"),
+    ("result.json", b""),
+    ("result.json", b"[]"),
+    ("result.json", b"null"),
+    ("result.json", b'{"splits": 3}'),
+    ("result.json", b'{"splits": {"val": {}}, "cost": {}}'),
+    ("result.json", b'{"splits": {"val": {}}, "cost": {"seconds": 1}}'),
+    ("result.json", b'{"splits": {"val": []}, "cost": {"seconds": 1}}'),
+    ("result.json", b'{"splits": {}, "cost": {"seconds": "1"}}'),
+    ("result.json", b"\xff\xfe"),
+    ("result.json", b"[" * 100_000),
+    ("provenance.json", b"[]"),
+    ("provenance.json", b'{"plugin_files": [3]}'),
+    ("provenance.json", b'{"plugin_files": 3}'),
+    ("provenance.json", b'{"started": 3}'),
+    ("provenance.json", b"\x00"),
+]
 
 
-def test_augmentation_of_older_runs_is_not_overlooked(
-    trained_run: Path, run_copy: Path, capsys: Captured
+@pytest.mark.parametrize(("file", "content"), DAMAGED)
+def test_a_damaged_run_does_not_break_the_others(
+    trained_run: Path, here: None, file: str, content: bytes, capsys: Captured
 ) -> None:
-    """They recorded it under another key."""
-    assert main(["evaluate", str(run_copy), "--flip"]) == 0
-    result = read_json(run_copy / "result.json")
-    result["splits"]["val"]["views"] = result["splits"]["val"].pop("tta")
-    (run_copy / "result.json").write_text(json.dumps(result))
-    capsys.readouterr()
-    assert main(["compare", str(trained_run), str(run_copy)]) == 0
-    assert "with different tta (scales 1 | scales 1, flip); their" in capsys.readouterr().err
+    good, bad = (add_run(trained_run, f"runs/q/base-seed{seed}", seed) for seed in (0, 1))
+    (bad / file).write_bytes(content)
+    table, warnings = compared(capsys, "runs")
+    assert [row["seeds"] for row in table["rows"]] == [[0]]
+    (warning,) = warnings
+    assert str(bad) in warning
+    assert "; " in warning, "it says what to do"
+    assert main(["compare", str(bad)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert str(bad) in error
+    assert main(["compare", str(good)]) == 0
+    assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("levels",), []),
+        (("levels",), {}),
+        (("levels", 0, "iou"), None),
+        (("levels", 0, "miou"), "0.5"),
+        (("levels", 0, "miou"), 1e999),
+        (("levels", 0, "mean_dice"), [0.5]),
+        (("levels", 0, "level"), None),
+        (("levels", 0), 3),
+        (("coherence",), True),
+        (("mistake_distance",), {}),
+        (("resolution",), None),
+        (("tta",), ["flip"]),
+        (("data",), 3),
+        (("tree",), "oak"),
+        (("tree", "void"), [None]),
+        (("checkpoint",), {}),
+    ],
+)
+def test_scores_of_wrong_types_are_one_sentence(
+    trained_run: Path, here: None, path: tuple[str | int, ...], value: Any, capsys: Captured
+) -> None:
+    run = add_run(trained_run, "runs/q/base-seed0")
+
+    def change(result: Result) -> None:
+        place: Any = result["splits"]["val"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    change_result(run, change)
+    assert main(["compare", "runs"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert f"{run}/result.json: is damaged" in error
+
+
+def test_other_numbers_of_levels_are_other_rows(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    """A tree that was changed between two seeds: their scores are no replicates."""
+    add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "runs/q/base-seed1", 1)
+    change_result(other, lambda result: result["splits"]["val"]["levels"].pop())
+    table, (warning,) = compared(capsys, "runs")
+    assert [row["seeds"] for row in table["rows"]] == [[0], [1]]
+    assert not table["comparable"]
+    assert "with different classes; their scores are not comparable" in warning
+
+
+def test_a_changed_result_is_left_out(trained_run: Path, here: None, capsys: Captured) -> None:
+    good, changed = (add_run(trained_run, f"runs/q/base-seed{seed}", seed) for seed in (0, 1))
+    result = (good / "result.json").read_text()
+    (changed / "result.json").write_text(result.replace('"seconds": ', '"seconds": 1'))
+    table, (warning,) = compared(capsys, "runs")
+    assert table["rows"][0]["seeds"] == [0]
+    assert f"{changed}/result.json: was changed after it was written" in warning
+
+
+def test_compare_runs_no_code_of_a_run(trained_run: Path, here: None, capsys: Captured) -> None:
+    run = add_run(trained_run, "runs/q/base-seed0")
+    (run / "plugins").mkdir()
+    (run / "plugins/own.py").write_text("open('owned', 'w')\n")
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(f"plugins: [plugins/own.py]\n{recipe}")
+    compared(capsys, "runs")
+    compared(capsys, str(run))
+    assert main(["list"]) == 0
+    assert not Path("owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"void": [9]}, "void (none | 9)"),
+        ({"background": None}, "background (background | none)"),
+        ({"labels": "other"}, "labels"),
+        ({"parents": "other"}, "tree"),
+    ],
+)
+def test_trees_that_differ_are_not_comparable(
+    trained_run: Path, here: None, change: Result, part: str, capsys: Captured
+) -> None:
+    """Even if the names of the classes are the same."""
+    add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "runs/other/base-seed0")
+    change_result(other, lambda result: result["splits"]["val"]["tree"].update(change))
+    table, (warning,) = compared(capsys, "runs/q", "runs/other")
+    assert not table["comparable"]
+    assert f"with different {part}; their scores are not comparable" in warning
+
+
+def test_older_runs_are_compared_by_what_they_recorded(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    add_run(trained_run, "runs/q/base-seed0")
+    older = add_run(trained_run, "runs/older/base-seed0")
+
+    def forget(result: Result) -> None:
+        scores = result["splits"]["val"]
+        del scores["tree"], scores["tta"], scores["epoch"]
+
+    change_result(older, forget)
+    (older / "provenance.json").unlink()
+    table, warnings = compared(capsys, "runs/q", "runs/older")
+    assert table["comparable"]
+    assert not warnings
+    change_result(older, lambda result: result["splits"]["val"].update(views="scales 1, flip"))
+    _, (warning,) = compared(capsys, "runs/q", "runs/older")
+    assert "with different tta (scales 1 | scales 1, flip); their" in warning
+
+
+def test_different_protocols(trained_run: Path, here: None, capsys: Captured) -> None:
+    """Scores of different protocols are in one table, with a warning of the difference."""
+    add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "runs/other/base-seed0")
+    changes = {"resolution": "input", "data": "other"}
+    change_result(other, lambda result: result["splits"]["val"].update(changes))
+    table, (warning,) = compared(capsys, "runs/q", "runs/other")
+    assert not table["comparable"]
+    assert "with different data, resolution (native | input); their" in warning
+
+
+def test_another_protocol_is_compared_if_asked(
+    run_copy: Path, trained_run: Path, capsys: Captured
+) -> None:
+    before, _ = compared(capsys, str(run_copy))
+    assert main(["evaluate", str(run_copy), "--scales", "0.25"]) == 0
+    after, _ = compared(capsys, str(run_copy))
+    assert after == before
+    other, _ = compared(capsys, str(run_copy), "--split", "val@scales=0.25")
+    assert other["rows"][0]["mIoU L1"] != before["rows"][0]["mIoU L1"]
+    assert main(["compare", str(trained_run), "--split", "val@flip"]) == 2
+    command = f"run `hieraseg evaluate {trained_run} --split val` with the options for flip first"
+    assert command in capsys.readouterr().err
 
 
 def test_missing_runs_and_splits(trained_run: Path, tmp_path: Path, capsys: Captured) -> None:
