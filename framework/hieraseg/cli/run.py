@@ -1,8 +1,6 @@
 """`hieraseg run`: train recipes."""
 
 from argparse import Namespace
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.failures import INTERRUPTED, Failure, failure_of, print_failure
@@ -126,11 +124,13 @@ def _train(
     """
     from hieraseg.train import train
 
-    result, failure, title = None, None, "val"
+    result: dict[str, Any] | None = None
+    failure, title, figures = None, "val", ""
     try:
         folder = train(recipe, arguments.out, name)
         if folder is not None:
             result, title = {"run": str(folder.path), **folder.read_result()}, f"{folder.path}, val"
+            figures = f"\nfigures in {folder.figures}" if folder.figures.is_dir() else ""
     except Finished:
         raise
     except BaseException as error:
@@ -143,5 +143,5 @@ def _train(
         if isinstance(error, UnwrittenScoresError):
             result = {"run": None, "splits": {"val": error.scores}, "cost": {}}
     if result is not None and not arguments.json:
-        write_result(format_scores(result["splits"]["val"], title))
+        write_result(format_scores(result["splits"]["val"], title) + figures)
     return result, failure
