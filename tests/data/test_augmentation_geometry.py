@@ -28,7 +28,8 @@ def test_a_flip_swaps_left_and_right_on_every_level() -> None:
     changed, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
     assert torch.equal(changed, augment(images, masks, generator(0, 0))[0])
     assert labels.dtype == torch.uint8
-    found, expected = LEFT_RIGHT.encode(labels), LEFT_RIGHT.encode(masks.flip(-1))
+    found = LEFT_RIGHT.encode(labels, check=False)
+    expected = LEFT_RIGHT.encode(masks.flip(-1), check=False)
     for level, image in enumerate(LEFT_RIGHT.mirrored):
         classes = expected[:, level]
         swapped = torch.where(classes < 0, classes, image[classes.clamp(min=0)])

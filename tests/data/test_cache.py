@@ -67,7 +67,7 @@ def test_os_error_of_a_data_set_is_a_data_error(open_any: Open) -> None:
         def mask(self, id: str) -> np.ndarray:
             raise FileNotFoundError("no such mask")
 
-    with pytest.raises(DataError, match=r"^train0: cannot be read \(no such mask\)$"):
+    with pytest.raises(DataError, match=r"^train0: Missing\.mask fails .*Error: no such mask; fix"):
         open_any(Missing(length=1), "train", HIERARCHY)
 
 

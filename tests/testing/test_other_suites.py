@@ -41,15 +41,20 @@ def shifting() -> Hierarchy:
 
 
 def wide_labels() -> Hierarchy:
-    """A label above 255."""
+    """A label above 255, as in masks of 16 bits."""
     return Hierarchy.from_tree(["a", "b"], labels={0: "a", 300: "b"})
+
+
+def unlabelled() -> Hierarchy:
+    """No label at all."""
+    return Hierarchy.from_tree(["a", "b"], labels={})
 
 
 class Misencoded(Hierarchy):
     """Encodes wrong parents."""
 
-    def encode(self, mask: Tensor) -> Tensor:
-        encoded = super().encode(mask)
+    def encode(self, mask: Tensor, check: bool = True) -> Tensor:
+        encoded = super().encode(mask, check)
         encoded[..., 0, :, :] = torch.where(encoded[..., 0, :, :] < 0, -100, 0)
         return encoded
 
@@ -63,7 +68,9 @@ def test_hierarchies() -> None:
     report = check("hierarchies", tree, settings=({}, {"depth": 1}))
     assert failed(report) == set(), reasons(report)
     assert_failed(check("hierarchies", shifting), {"building_is_repeatable"}, "sets have no")
-    assert_failed(check("hierarchies", wide_labels), {"labels_are_uint8"}, "[300]")
+    report = check("hierarchies", wide_labels)
+    assert failed(report) == set(), reasons(report)
+    assert "there are no labels" in reasons(check("hierarchies", unlabelled))
     assert_failed(
         check("hierarchies", misencoded), {"labels_are_encoded_as_paths"}, "not a path of the tree"
     )

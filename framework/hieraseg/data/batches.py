@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Integer, UInt, UInt8
 from torch import Tensor
 
 from hieraseg.data.prefetch import prefetch
@@ -18,17 +19,22 @@ class Batch:
     Attributes:
         rows: row of each image in the store, int64 `[B]`.
         images: RGB, uint8 `[B, 3, H, W]`, channels last in memory.
-        masks: label values, uint8 `[B, H, W]`.
+        masks: label values, uint8 `[B, H, W]`, or int32 for a store of uint16.
     """
 
     rows: Int[Tensor, " B"]
     images: UInt8[Tensor, "B 3 H W"]
-    masks: UInt8[Tensor, "B H W"]
+    masks: Integer[Tensor, "B H W"]
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device, asynchronously if its memory is pinned."""
         moved = (t.to(device, non_blocking=True) for t in (self.rows, self.images, self.masks))
         return Batch(*moved)
+
+
+def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batch H W"]:
+    """A mask as a tensor: uint8, or int32 for uint16, which few operations of torch support."""
+    return torch.from_numpy(mask if mask.dtype == np.uint8 else mask.astype(np.int32))
 
 
 def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iterator[Batch]:
@@ -42,7 +48,7 @@ def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iter
 
     def read(rows: Int[Tensor, " B"]) -> Batch:
         images = torch.from_numpy(store.images[rows.numpy()])
-        masks = torch.from_numpy(store.masks[rows.numpy()])
+        masks = label_tensor(store.masks[rows.numpy()])
         if pin_memory:
             images, masks = images.pin_memory(), masks.pin_memory()
         return Batch(rows, images.permute(0, 3, 1, 2), masks)

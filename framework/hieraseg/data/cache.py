@@ -2,19 +2,28 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import time
+import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from jaxtyping import UInt8
+from filelock import FileLock, Timeout
+from jaxtyping import UInt
 from numpy.lib.format import open_memmap
 
+from hieraseg.console import log
 from hieraseg.errors import DataError
 from hieraseg.paths import expanded
+
+_CHECKSUMS = "checksums.json"
+_PART = 1 << 24  # bytes that a checksum covers
 
 
 def cache_folder() -> Path:
@@ -26,9 +35,10 @@ def cache_folder() -> Path:
 
 
 def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache, and build it if it does not exist.
+    """Return a folder of the cache, and build it if it does not exist or is damaged.
 
-    One process builds while the others wait. An interrupted build leaves nothing that is used.
+    All files are read and compared with the checksums of their build. One process builds while
+    the others wait. An interrupted build leaves nothing that is used.
 
     Args:
         prefix: first part of the folder's name, for people.
@@ -40,12 +50,15 @@ def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], Non
     """
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
     folder = cache_folder() / f"{prefix}-{digest}"
-    if folder.exists():
+    if _is_whole(folder):
+        _note_use(folder)
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not folder.exists():
+            if not _is_whole(folder):
+                if os.path.lexists(folder):
+                    log(f"{folder}: is damaged, so it is built again")
                 _build(folder, write)
     except OSError as error:
         raise DataError(
@@ -55,33 +68,124 @@ def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], Non
     return folder
 
 
+def find_leftovers(unused_days: int | None = None) -> list[Path]:
+    """Find unfinished folders and locks in the cache that no process uses.
+
+    Args:
+        unused_days: find folders too that were not returned by `cached_folder` for this number of
+            days.
+    """
+    latest = -math.inf if unused_days is None else time.time() - unused_days * 86400
+    found = []
+    for folder in sorted({path.with_suffix("") for path in cache_folder().glob("*-*")}):
+        lock = Path(f"{folder}.lock")
+        if lock.exists() and not _is_free(lock):
+            continue
+        if (folder / _CHECKSUMS).exists() and folder.stat().st_mtime < latest:
+            found.append(folder)
+        found += [path for path in (_unfinished(folder), lock) if path.exists()]
+    return found
+
+
+def _is_free(lock: Path) -> bool:
+    """Whether no process holds a lock."""
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def _note_use(folder: Path) -> None:
+    """Record that a folder is used now, if the cache is writable."""
+    with suppress(OSError):
+        os.utime(folder)
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".unfinished")
+
+
 def _build(folder: Path, write: Callable[[Path], None]) -> None:
     """Write into a temporary folder, then rename it. The caller holds the lock."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed process
+    unfinished = _unfinished(folder)
+    _remove(unfinished)  # left by a killed process
     unfinished.mkdir()
     try:
         write(unfinished)
+        (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
+        for path in (*unfinished.iterdir(), unfinished):
+            _sync(path)
+        _remove(folder)
         unfinished.rename(folder)
+        _sync(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def create_array(file: Path, shape: tuple[int, ...]) -> UInt8[np.memmap, "..."]:
-    """Create a memory-mapped uint8 array whose space on disk is allocated.
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has all files of its build, unchanged."""
+    try:
+        return json.loads((folder / _CHECKSUMS).read_bytes()) == _checksums(folder)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    """For each file its size, and a checksum of each part. Threads read the parts."""
+    files = [path for path in folder.iterdir() if path.name != _CHECKSUMS]
+    sizes = {path: path.stat().st_size for path in files}
+    parts = [(path, start) for path in files for start in range(0, sizes[path], _PART)]
+    checksums = {path.name: [sizes[path]] for path in files}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (path, _), checksum in zip(parts, pool.map(_checksum, parts), strict=True):
+            checksums[path.name].append(checksum)
+    return checksums
+
+
+def _checksum(part: tuple[Path, int]) -> int:
+    path, start = part
+    with path.open("rb") as file:
+        file.seek(start)
+        return zlib.crc32(file.read(_PART))
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or the file or link in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file or folder to the disk, so that a power cut leaves nothing half written."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot open folders
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def create_array(
+    file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> UInt[np.memmap, "..."]:
+    """Create a memory-mapped array whose space on disk is allocated.
 
     Without that, a write to the array would kill the process with SIGBUS on a full disk.
 
     Raises:
         OSError: the disk is full.
     """
-    array = open_memmap(file, "w+", np.uint8, shape)
+    array = open_memmap(file, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     return array
 
 
-def open_array(file: Path) -> UInt8[np.memmap, "..."]:
+def open_array(file: Path) -> UInt[np.memmap, "..."]:
     """Open an array of the cache, memory-mapped and read-only."""
     return np.load(file, mmap_mode="r", allow_pickle=False)

@@ -19,7 +19,8 @@ class FirstImages:
 
     def ids(self, split: str) -> list[str]:
         """The first ids of a split."""
-        return self.dataset.ids(split)[: self.images]
+        ids = self.dataset.ids(split)
+        return ids[: self.images] if isinstance(ids, list | tuple) else ids
 
     def fingerprint(self, split: str) -> str:
         """The data set's fingerprint, with the number of images."""

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.cache import cached_folder
-from hieraseg.data.decoding import checked_mask, decode_all, known_labels
+from hieraseg.data.checking import CheckedDataset
+from hieraseg.data.decoding import decode_all
+from hieraseg.data.images import VERSION
 from hieraseg.hierarchy import Hierarchy
 
-FORMAT = 1  # part of the key: increase it when the content of a store changes
+FORMAT = 2  # part of the key: increase it when the content of a store changes
 
 
 @dataclass(frozen=True)
@@ -19,19 +21,20 @@ class TargetStore:
     """Masks of different shapes, one after the other.
 
     Attributes:
-        pixels: label values, uint8 `[P]`, memory-mapped and read-only.
+        pixels: label values, uint8 `[P]`, or uint16 if the hierarchy has values above 255,
+            memory-mapped and read-only.
         shapes: height and width of each mask, int64 `[N, 2]`.
         offsets: where each mask starts in `pixels`, and where the last one ends, int64 `[N + 1]`.
     """
 
-    pixels: UInt8[np.ndarray, " P"]
+    pixels: UInt[np.ndarray, " P"]
     shapes: Int[np.ndarray, "N 2"]
     offsets: Int[np.ndarray, " N+1"]
 
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def mask(self, row: int) -> UInt8[np.ndarray, "H W"]:
+    def mask(self, row: int) -> UInt[np.ndarray, "H W"]:
         """A copy of the mask in a row, the same row as in the image store of the split."""
         start, end = self.offsets[row : row + 2]
         return np.array(self.pixels[start:end]).reshape(self.shapes[row])
@@ -44,30 +47,30 @@ def open_targets(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str =
         dataset: the data set.
         split: name of the split.
         hierarchy: the class tree; masks are checked against its labels.
-        code: digest of the data set's code if it comes from a plugin file, else empty.
+        code: digest of the data set's code and arguments (see `ComponentSpec.digest`).
 
     Raises:
         DataError: masks that cannot be used, all of them at once; a cache that cannot be written.
     """
-    known = known_labels(hierarchy)
-    key = (FORMAT, split, dataset.fingerprint(split), known, code)
+    checked = CheckedDataset(dataset, hierarchy)
+    key = (FORMAT, VERSION, split, checked.fingerprint(split), checked.values, code)
 
     def write(folder: Path) -> None:
-        ids, shapes = dataset.ids(split), []
+        ids, shapes = checked.ids(split), []
 
-        def decode(row: int) -> UInt8[np.ndarray, "H W"]:
-            return checked_mask(dataset, ids[row], known)
+        def decode(row: int) -> UInt[np.ndarray, "H W"]:
+            return checked.mask(ids[row])
 
         with (folder / "pixels.bin").open("wb") as file:
             for mask in decode_all(decode, ids, split, "targets"):
-                file.write(np.asarray(mask, np.uint8).tobytes())
+                file.write(mask.tobytes())
                 shapes.append(mask.shape)
         np.save(folder / "shapes.npy", np.array(shapes, np.int64))
 
     folder = cached_folder(f"{split}-targets", key, write)
     shapes = np.load(folder / "shapes.npy", allow_pickle=False)
     return TargetStore(
-        pixels=np.memmap(folder / "pixels.bin", np.uint8, "r"),
+        pixels=np.memmap(folder / "pixels.bin", checked.mask_dtype, "r"),
         shapes=shapes,
         offsets=np.concatenate([[0], shapes.prod(1).cumsum()]),
     )

@@ -1,6 +1,7 @@
 """Rules of class trees, checked on names alone. Every violation is one sentence."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from textwrap import shorten
 from typing import Any
 
@@ -89,18 +90,37 @@ def _branch(branch: Any, path: NamePath) -> list[tuple[Any, Any]]:
 
 
 def check_labels(labels: Mapping[int, str], void: Collection[int], names: Collection[str]) -> None:
-    """Check the label values of classes.
+    """Check the label values of classes, and the void values.
 
     Raises:
-        TreeError: a label has an unknown class, is out of range, or is void as well.
+        TreeError: a label has an unknown class, or is void as well, or a value is no integer or
+            does not fit into a mask.
     """
     for value, name in labels.items():
         if name not in names:
             raise TreeError(f"label {value}: unknown class {name!r}, {_hint(name, names)}", name)
-        if not 0 <= value <= LARGEST_LABEL:
-            raise TreeError(f"label {value} ({name}): must be in [0, {LARGEST_LABEL}]", name)
+        check_value(value, f"label {value} ({name})", name)
         if value in void:
             raise TreeError(f"label {value} is both void and {name!r}; remove one of them", name)
+    for value in void:
+        check_value(value, f"void {value}")
+
+
+def check_value(value: object, place: str, name: object = None) -> None:
+    """Check one label or void value of a mask.
+
+    Args:
+        value: the value.
+        place: start of the message.
+        name: class or key that the value belongs to (see `TreeError`).
+
+    Raises:
+        TreeError: it is no integer, or does not fit into a mask.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TreeError(f"{place}: must be an integer", name)
+    if not 0 <= int(value) <= LARGEST_LABEL:
+        raise TreeError(f"{place}: must be in [0, {LARGEST_LABEL}], as masks have 16 bits", name)
 
 
 def check_background(background: str | None, leaves: Collection[str]) -> None:

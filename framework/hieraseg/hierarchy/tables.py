@@ -1,10 +1,10 @@
 """Tensors of a class tree on one device."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 IGNORE_INDEX = -100
@@ -16,6 +16,8 @@ class Tables(NamedTuple):
 
     Attributes:
         labels: int64 `[L, values]`, class index per level of each label value; see `label_table`.
+        known: bool `[values]`, whether each value is a label or void; False in the last column,
+            which stands for all larger and for negative values.
         parents: as in `Hierarchy`.
         paths: as in `Hierarchy`.
         mirrored: as in `Hierarchy`.
@@ -23,6 +25,7 @@ class Tables(NamedTuple):
     """
 
     labels: Int[Tensor, "levels values"]
+    known: Bool[Tensor, " values_and_void"]
     parents: list[Int[Tensor, " C"]]
     paths: Int[Tensor, "leaves levels"]
     mirrored: list[Int[Tensor, " C"]]
@@ -58,4 +61,12 @@ def label_table(
         known = levels >= level
         table[level, values[known]] = classes[known]
         classes = torch.where(known, parents[level][classes * known], classes)
+    return table
+
+
+def known_table(values: Iterable[int]) -> Bool[Tensor, " values"]:
+    """Whether each value from 0 to one above the highest is among the values."""
+    listed = torch.tensor(list(values), dtype=torch.int64)
+    table = torch.zeros(int(listed.max()) + 2 if len(listed) else 1, dtype=torch.bool)
+    table[listed] = True
     return table

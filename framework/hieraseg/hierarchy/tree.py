@@ -20,7 +20,7 @@ from hieraseg.hierarchy.rules import (
     leaf_paths,
     mirrored_names,
 )
-from hieraseg.hierarchy.tables import Tables, label_table
+from hieraseg.hierarchy.tables import Tables, known_table, label_table
 
 Tree = Mapping[str, Any] | Sequence[Any] | None
 
@@ -69,8 +69,8 @@ class Hierarchy:
         check_labels(labels, void, {name: None for path in paths for name in path})
         check_background(background, [path[-1] for path in paths])
         mirrored = mirrored_names(pairs, padded, set(labels.values()))
-        self.labels = {value: str(name) for value, name in sorted(labels.items())}
-        self.void = tuple(sorted(void))
+        self.labels = {int(value): str(name) for value, name in sorted(labels.items())}
+        self.void = tuple(sorted(map(int, void)))
         self.background = None if background is None else str(background)
         self.pairs = [(str(left), str(right)) for left, right in pairs]
         # Inner levels keep the order of the tree. Leaves are sorted by label, so that with the
@@ -302,6 +302,7 @@ class Hierarchy:
         if device not in self._tables:
             self._tables[device] = Tables(
                 labels=label_table(self.labels, self.level_names, self.parents).to(device),
+                known=known_table([*self.labels, *self.void]).to(device),
                 parents=[parents.to(device) for parents in self.parents],
                 paths=self.paths.to(device),
                 mirrored=[mirrored.to(device) for mirrored in self.mirrored],
@@ -309,20 +310,47 @@ class Hierarchy:
             )
         return self._tables[device]
 
-    def encode(self, mask: Integer[Tensor, "*batch H W"]) -> Int[Tensor, "*batch levels H W"]:
+    @property
+    def largest_value(self) -> int:
+        """The highest label or void value of a mask; 0 if there is none."""
+        return max([*self.labels, *self.void], default=0)
+
+    def encode(
+        self, mask: Integer[Tensor, "*batch H W"], check: bool = True
+    ) -> Int[Tensor, "*batch levels H W"]:
         """Convert a mask of label values to class indices per level.
 
         Args:
             mask: integer tensor `[B, H, W]` or `[H, W]` of label values.
+            check: whether to refuse values that are neither a label nor void. If False, they are
+                ignored like void, and nothing is read back from the device.
 
         Returns:
             int64 `[B, L, H, W]` or `[L, H, W]`. Indices are -100 on the levels below an inner
-            class that a label names, and on all levels for void and for values without a label.
+            class that a label names, and on all levels for void.
+
+        Raises:
+            ValueError: the mask has unknown values.
         """
-        table = self.on(mask.device).labels
+        tables = self.on(mask.device)
+        values = mask.long()
+        if check:
+            self._check_known(values, tables.known)
         # The last column is ignored. Index -1 is that column too, so one clamp is enough.
-        values = mask.long().clamp(-1, table.shape[1] - 1)
-        return table[:, values].movedim(0, -3)
+        return tables.labels[:, values.clamp(-1, tables.labels.shape[1] - 1)].movedim(0, -3)
+
+    def _check_known(
+        self, values: Int[Tensor, "*batch H W"], known: Bool[Tensor, " values"]
+    ) -> None:
+        unknown = values[~known[values.clamp(-1, len(known) - 1)]]
+        if len(unknown):
+            found = unknown.unique().tolist()
+            listed = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+            raise ValueError(
+                f"the mask has values that are neither labels nor void of the hierarchy: {listed}, "
+                f"in {len(unknown):,} of {values.numel():,} pixels; fix the mask, or add them to "
+                "`labels` or `void`"
+            )
 
     def __repr__(self) -> str:
         return f"Hierarchy(num_classes={self.num_classes}, labels={len(self.labels)})"

@@ -7,9 +7,9 @@ from yaml.nodes import ScalarNode
 
 from hieraseg import strict_yaml
 from hieraseg.errors import did_you_mean
-from hieraseg.hierarchy.rules import Name, PlainTree, TreeError
+from hieraseg.hierarchy.rules import Name, PlainTree, TreeError, check_value
 
-_INTEGER = re.compile(r"-?[0-9]+$")
+_INTEGER = re.compile(r"-?[0-9]{1,20}$")
 
 
 def read_yaml(text: str) -> tuple[PlainTree, dict[str, Any]]:
@@ -66,7 +66,9 @@ def _labels(value: Any, key: str) -> dict[int, str] | list[str]:
 def _void(value: Any, key: str) -> list[int]:
     if not isinstance(value, list):
         raise _unexpected("a list of label values", value, key)
-    return [_label(text, key) for text in value]
+    for text in value:
+        check_value(_label(text, key), f"void {text}", text)
+    return [int(text) for text in value]
 
 
 def _pairs(value: Any, key: str) -> list[tuple[str, str]]:

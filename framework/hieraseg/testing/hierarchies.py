@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
+from hieraseg.hierarchy.rules import LARGEST_LABEL
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
-
-LARGEST_LABEL = 255
-"""Masks are uint8."""
 
 
 class HierarchyContract(ComponentContract):
@@ -36,8 +34,8 @@ class HierarchyContract(ComponentContract):
             )
         assert torch.equal(one.paths, other.paths), "its paths change between calls"
 
-    def test_labels_are_uint8(self, arguments: Arguments) -> None:
-        """Label and void values are in 0..255, as in uint8 masks, and do not overlap."""
+    def test_labels_fit_into_masks(self, arguments: Arguments) -> None:
+        """Label and void values are in 0..65535, as masks have 16 bits, and do not overlap."""
         hierarchy = self.make(arguments)
         assert hierarchy.labels, "there are no labels, so a mask cannot contain any class"
         values = [*hierarchy.labels, *hierarchy.void]

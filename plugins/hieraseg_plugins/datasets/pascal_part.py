@@ -6,10 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt, UInt8
 
-from hieraseg import Hierarchy, data_folder
-from hieraseg.data.images import read_image, read_mask
+from hieraseg import Hierarchy, data_folder, read_image, read_mask
 from hieraseg.errors import DataError, first_few
 from hieraseg.types import PositiveInt, check_arguments
 
@@ -84,7 +83,7 @@ class PascalPart:
         """RGB image. Raises DataError if the file is damaged."""
         return read_image(self._image_path(id))
 
-    def mask(self, id: str) -> UInt8[np.ndarray, "H W"]:
+    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
         """Label values. Raises DataError if the file is damaged or not a mask."""
         return read_mask(self._mask_path(id))
 

@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _open(root: Path, train_images: int | None = None) -> PascalPart:
-    return PascalPart(pascal_part(), str(root), (24, 32), train_images)
+    return PascalPart(pascal_part(), root, (24, 32), train_images)
 
 
 def _error(act: Callable[[], object]) -> str:
@@ -229,8 +229,8 @@ def test_arrays_are_never_unpickled(root: Path, tmp_path: Path) -> None:
     [
         (np.zeros((48, 40, 3), np.uint8), "uint8 array of shape (48, 40, 3)"),
         (np.zeros((48, 40), np.float32), "float32 array of shape (48, 40)"),
-        (np.full((48, 40), -1, np.int16), "labels must be in 0..255"),
-        (np.full((48, 40), 256, np.int32), "labels must be in 0..255"),
+        (np.full((48, 40), -1, np.int16), "labels must be in 0..65535"),
+        (np.full((48, 40), 65_536, np.int32), "labels must be in 0..65535"),
     ],
 )
 def test_arrays_that_are_not_masks(root: Path, array: np.ndarray, problem: str) -> None:
@@ -289,7 +289,7 @@ def test_classes_that_disagree_with_the_hierarchy(root: Path, case: str) -> None
 
 def test_another_hierarchy(root: Path) -> None:
     other = Hierarchy.from_tree(["background", "head"])
-    assert "label 1 is 'low_hand' here, but 'head'" in _error(lambda: PascalPart(other, str(root)))
+    assert "label 1 is 'low_hand' here, but 'head'" in _error(lambda: PascalPart(other, root))
 
 
 def test_names_of_the_background(root: Path) -> None:

@@ -1,0 +1,192 @@
+"""Checks of what a data set returns. Data sets are plugins, so it can be anything."""
+
+import inspect
+import re
+from collections import Counter
+from typing import Any, NoReturn
+
+import numpy as np
+from jaxtyping import UInt, UInt8
+
+from hieraseg.contracts import Dataset
+from hieraseg.data.subset import FirstImages
+from hieraseg.errors import DataError, from_here
+from hieraseg.hierarchy import Hierarchy
+from hieraseg.tracebacks import describe, place_in
+
+_ATTRIBUTES = ("size", "splits", "ids", "image", "mask", "fingerprint")
+
+
+class CheckedDataset:
+    """A data set whose results are checked.
+
+    Every problem is a DataError of one sentence with the image's id, and the file and line of the
+    data set's code.
+
+    Attributes:
+        values: the label values that a mask may have, void included.
+        mask_dtype: uint8, or uint16 where the values need it.
+
+    Args:
+        dataset: the data set.
+        hierarchy: the class tree.
+    """
+
+    def __init__(self, dataset: Dataset, hierarchy: Hierarchy) -> None:
+        self.dataset = dataset
+        self.values = sorted({*hierarchy.labels, *hierarchy.void})
+        self.mask_dtype = np.dtype(np.uint8 if hierarchy.largest_value < 256 else np.uint16)
+        self._is_known = np.zeros(np.iinfo(np.uint16).max + 1, bool)
+        self._is_known[self.values] = True
+
+    def fingerprint(self, split: str) -> str:
+        """The fingerprint of a split."""
+        found = _call(self.dataset, "fingerprint", split)
+        if not isinstance(found, str) or not found:
+            _reject(self.dataset, "fingerprint", split, "a non-empty string", found)
+        return found
+
+    def ids(self, split: str) -> list[str]:
+        """The ids of a split: at least one, unique, and valid as names of output files."""
+        found = _call(self.dataset, "ids", split)
+        if not isinstance(found, list | tuple) or not all(isinstance(id, str) for id in found):
+            _reject(self.dataset, "ids", split, "a list of strings", found)
+        if not found:
+            _reject(self.dataset, "ids", split, "at least one id", "none")
+        for id in found:
+            problem = id_problem(id)
+            if problem:
+                place = _definition(self.dataset, "ids")
+                raise DataError(f"{split}: {place}: the id {id!r} {problem}")
+        duplicates = [id for id, count in Counter(found).items() if count > 1]
+        if duplicates:
+            _reject(self.dataset, "ids", split, "unique ids", f"{duplicates[0]!r} twice")
+        return list(found)
+
+    def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
+        """An RGB image."""
+        image = _call(self.dataset, "image", id)
+        shape: tuple[int, ...] = getattr(image, "shape", ())
+        if not _is_array(image, (np.uint8,)) or len(shape) != 3 or shape[2] != 3 or not image.size:
+            fix = "return RGB pixels in 0..255, as hieraseg.read_image does"
+            _reject(self.dataset, "image", id, "uint8 [H, W, 3]", image, fix)
+        return image
+
+    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
+        """The label values of an image, all of them known, as `mask_dtype`."""
+        mask = _call(self.dataset, "mask", id)
+        if not _is_array(mask, (np.uint8, np.uint16)) or mask.ndim != 2 or not mask.size:
+            fix = "return label values, as hieraseg.read_mask does"
+            _reject(self.dataset, "mask", id, "uint8 or uint16 [H, W]", mask, fix)
+        known = self._is_known[mask]
+        if not known.all():
+            unknown = int(mask[~known].min())
+            raise DataError(
+                f"{id}: the mask has the label {unknown}, but the hierarchy knows only "
+                f"{_listed(self.values)}; fix the mask, or add the label to the hierarchy"
+            )
+        return mask.astype(self.mask_dtype, copy=False)
+
+    def pair(self, id: str) -> tuple[UInt8[np.ndarray, "H W 3"], UInt[np.ndarray, "H W"]]:
+        """An image and its mask, of the same size."""
+        image, mask = self.image(id), self.mask(id)
+        (height, width), own = image.shape[:2], mask.shape
+        if (height, width) != own:
+            fix = "export the mask again at the image's size"
+            if (width, height) == own:
+                fix = "export the mask upright, as viewers show the image"
+            raise DataError(
+                f"{id}: the image is {width}x{height} pixels, but its mask is "
+                f"{own[1]}x{own[0]}; {fix}"
+            )
+        return image, mask
+
+
+def check_attributes(dataset: Any) -> None:
+    """Check the attributes of a data set (see `contracts.Dataset`).
+
+    Raises:
+        DataError: one is missing or invalid.
+    """
+    name = type(dataset).__name__
+    missing = [attribute for attribute in _ATTRIBUTES if not hasattr(dataset, attribute)]
+    if missing:
+        raise DataError(f"data: {name} has no {missing[0]}, which data sets need; add it")
+    size = dataset.size
+    is_pair = isinstance(size, list | tuple) and len(size) == 2
+    if not is_pair or not all(isinstance(side, int) and side > 0 for side in size):
+        raise DataError(
+            f"data: {name}.size is {size!r}; it must be height and width, two positive integers"
+        )
+    splits = dataset.splits
+    if not isinstance(splits, list | tuple) or not all(_is_split(one) for one in splits):
+        raise DataError(f"data: {name}.splits is {splits!r}; it must be a tuple of names")
+
+
+def id_problem(id: str) -> str:
+    """Why an id cannot name output files, inside their folder, on every system; empty if it can."""
+    if not id:
+        return "is empty; use names of files"
+    if id.startswith("/") or re.match("[A-Za-z]:", id):
+        return "is an absolute path; use a path relative to the folder of the images"
+    if "\\" in id or "\0" in id:
+        return "has a backslash or a null character; use `/` between folders"
+    if {"", ".", ".."} & set(id.split("/")):
+        return "leads out of the output folder, or has empty parts; use a plain path"
+    return ""
+
+
+def _is_split(name: Any) -> bool:
+    return isinstance(name, str) and not id_problem(name) and "/" not in name
+
+
+def _is_array(value: Any, dtypes: tuple[type, ...]) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.newbyteorder("=") in dtypes
+
+
+def _call(dataset: Dataset, method: str, argument: str) -> Any:
+    """Call a method with an id or a split, and turn any error of its code into DataError."""
+    try:
+        return getattr(dataset, method)(argument)
+    except DataError as error:
+        if method in ("ids", "fingerprint") or argument in str(error):
+            raise
+        raise DataError(f"{argument}: {error}") from error
+    except (Exception, SystemExit) as error:
+        own = type(_unwrapped(dataset))
+        place = place_in(own, error)
+        where = f" ({from_here(place)})" if place else ""
+        raise DataError(
+            f"{argument}: {own.__name__}.{method} fails{where}: {describe(error)}; "
+            "fix the data, or the code that reads it"
+        ) from error
+
+
+def _reject(
+    dataset: Dataset, method: str, argument: str, expected: str, got: Any, fix: str = ""
+) -> NoReturn:
+    """Raise DataError for what a method returned."""
+    if isinstance(got, np.ndarray):
+        got = f"{got.dtype} {list(got.shape)}"
+    elif not isinstance(got, str):
+        got = "None" if got is None else f"a {type(got).__name__}"
+    place = _definition(dataset, method)
+    fix = fix or "fix the data set"
+    raise DataError(f"{argument}: {place}: expected {expected}, got {got or 'an empty one'}; {fix}")
+
+
+def _definition(dataset: Dataset, method: str) -> str:
+    """A method, with the file and line where it is defined."""
+    own = _unwrapped(dataset)
+    name = f"{type(own).__name__}.{method}"
+    code = getattr(inspect.unwrap(getattr(own, method)), "__code__", None)
+    return f"{name} ({from_here(code.co_filename)}:{code.co_firstlineno})" if code else name
+
+
+def _unwrapped(dataset: Dataset) -> Dataset:
+    return dataset.dataset if isinstance(dataset, FirstImages) else dataset
+
+
+def _listed(values: list[int]) -> str:
+    shown = ", ".join(map(str, values[:20]))
+    return shown + (f", ... {values[-1]}" if len(values) > 20 else "")
