@@ -47,6 +47,10 @@ class Loss(nn.Module):
     no parameters: what is learned is part of the decoder. For a batch without valid pixels it
     returns zero with a graph.
 
+    Each of several processes has a part of the batch, and their gradients are averaged. A mean over
+    pixels is that of the whole batch if it is taken with `functional.mean_over_valid` or divided by
+    `functional.denominator`; else it is one per process, in which pixels weigh differently.
+
     Attributes:
         levels: which logits it trains: those of all levels ("all"), of the finest ("leaves"), or
             none ("none"), for a loss of the embedding, which is used inside another loss.

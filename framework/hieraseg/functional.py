@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
+from hieraseg.processes import gather as gather
+from hieraseg.processes import mean_over_ranks, num_processes
 from hieraseg.types import ArgumentError, Ascending, Probability
 
 Ramp = Annotated[tuple[Probability, Probability], Ascending()]
@@ -29,7 +31,8 @@ def mean_over_valid(
     """Average a per-pixel cost over the pixels that are not ignored.
 
     Ignored pixels get a gradient of exactly zero. If no pixel is left, or all weights are zero,
-    the result is a zero with a graph, not NaN.
+    the result is a zero with a graph, not NaN. The mean is over the batch of all processes (see
+    `denominator`).
 
     >>> cost = torch.tensor([[[1.0, 3.0, 8.0]]])
     >>> target = torch.tensor([[[0, 2, -100]]])
@@ -44,10 +47,34 @@ def mean_over_valid(
     """
     valid = target != IGNORE_INDEX
     if weight is None:
-        return torch.where(valid, cost, 0).sum() / valid.sum().clamp(min=1)
+        return torch.where(valid, cost, 0).sum() / denominator(valid.sum())
     weight = torch.where(valid, weight, 0)
-    total = weight.sum()
-    return (weight * cost).sum() / torch.where(total > 0, total, 1)
+    return (weight * cost).sum() / denominator(weight.sum())
+
+
+def denominator(total: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
+    """What to divide the sum over the pixels of this process by, for a mean over all processes.
+
+    Each process computes the loss of its own images, and the gradients are averaged. If each took
+    the mean over its own pixels, those of nearly void images would weigh more than others. With
+    this denominator, the average is the mean over the whole batch, as a single process has it.
+
+    >>> cost, valid = torch.tensor([1.0, 3.0, 8.0]), torch.tensor([True, True, False])
+    >>> torch.where(valid, cost, 0).sum() / denominator(valid.sum())
+    tensor(2.)
+
+    All processes have to call it equally often. For a loss that is no quotient of sums, see
+    `gather`.
+
+    Args:
+        total: number of pixels of this process, or the sum of their weights.
+
+    Returns:
+        The mean of the total over all processes, a constant for the gradient; 1 if that is 0.
+    """
+    if num_processes() > 1:
+        total = mean_over_ranks(total)
+    return torch.where(total > 0, total, 1)
 
 
 def true_logit(

@@ -1,58 +1,31 @@
-"""Several processes and devices, through lightning-fabric. No other module knows of them."""
+"""Communication among the processes of a run. No other module knows of `torch.distributed`.
 
-import logging
-import warnings
-from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+In a single process each function does what it says without communication.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 import torch
-from jaxtyping import Shaped
-from lightning_fabric import Fabric
+from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from hieraseg.errors import HierasegError, RecipeError
-from hieraseg.settings import Precision
+from hieraseg import launch
+from hieraseg.errors import DivergedError, HierasegError
 
 Result = TypeVar("Result")
 
 
-def start_fabric(
-    device: str = "auto",
-    precision: Precision = "32-true",
-    devices: int = 1,
-    num_nodes: int = 1,
-) -> Fabric:
-    """Start fabric and its processes; all but the first start the program anew.
-
-    Raises:
-        RecipeError: CUDA is requested but not available, or has fewer GPUs than requested.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError(
-            "CUDA is requested, but torch finds no CUDA device; choose the device auto or cpu "
-            "(training.device in a recipe), or install a driver and a CUDA build of torch"
-        )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and devices > torch.cuda.device_count():
-        raise RecipeError(
-            f"training.devices is {devices}, but there are {torch.cuda.device_count()} GPUs here"
-        )
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # Fabric's warnings are about settings of its own Trainer, which is not used.
-    warnings.filterwarnings("ignore", module="lightning_fabric")
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices,
-        num_nodes=num_nodes,
-        precision=precision,
-        strategy="ddp" if devices * num_nodes > 1 else "auto",
-    )
-    fabric.launch()
-    return fabric
+def num_processes() -> int:
+    """Number of processes that train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
 
 
-def on_all_ranks(fabric: Fabric, work: Callable[[], Result]) -> Result:
+def on_all_ranks(work: Callable[[], Result]) -> Result:
     """Run a function in every process; an error of one is raised in all of them.
 
     Otherwise the others would wait for it forever.
@@ -60,51 +33,114 @@ def on_all_ranks(fabric: Fabric, work: Callable[[], Result]) -> Result:
     Raises:
         HierasegError: what `work` raised in any process.
     """
-    result, error = None, None
+    result, error, message = None, None, None
     try:
         result = work()
     except (HierasegError, OSError) as caught:
         error = caught
-    errors = [error]
-    if fabric.world_size > 1:
-        errors = [None] * fabric.world_size
-        torch.distributed.all_gather_object(errors, error)
-    for found in errors:
+        message = (str(error), getattr(error, "exit_code", HierasegError.exit_code))
+    messages = [message] * num_processes()
+    if num_processes() > 1:
+        torch.distributed.all_gather_object(messages, message)
+    if error is not None:
+        raise error
+    for found in messages:
         if found is not None:
-            raise found
+            raise _copy(*found)
     return cast(Result, result)
 
 
-def broadcast(fabric: Fabric, tensors: Iterable[Tensor]) -> None:
+def _copy(message: str, exit_code: int) -> HierasegError:
+    """An error of another process."""
+    error = HierasegError(message)
+    error.exit_code = exit_code
+    return error
+
+
+@contextmanager
+def failing_together() -> Iterator[None]:
+    """Inside this context, an error of one process ends all of them; only that process speaks.
+
+    `DivergedError` passes: all processes raise it at the same time, and a command may go on to
+    its next run.
+
+    Raises:
+        HierasegError: another process has ended.
+    """
+    try:
+        yield
+    except DivergedError:
+        raise
+    except BaseException as error:
+        lost = num_processes() > 1 and _is_lost_connection(error)
+        known = isinstance(error, HierasegError | KeyboardInterrupt | SystemExit)
+        launch.fail(explained=known)
+        if lost:
+            raise HierasegError(
+                "another process of this run has ended; see what it says"
+            ) from error
+        raise
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """Whether an error is only the consequence of the end of another process."""
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(error, torch.distributed.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors with those of the first process, whose weights are the ones saved."""
-    if fabric.world_size > 1:
+    if num_processes() > 1:
         for tensor in tensors:
             torch.distributed.broadcast(tensor.detach(), 0)
 
 
-def sum_over_ranks(fabric: Fabric, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, each summed over all processes."""
-    if fabric.world_size == 1:
-        return tensors
-    return {
-        key: cast(Tensor, fabric.all_reduce(tensor, reduce_op="sum"))
-        for key, tensor in tensors.items()
-    }
+def sum_over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each summed over all processes. No gradient flows back."""
+    return {key: _sum(tensor) for key, tensor in tensors.items()}
 
 
-def mean_over_ranks(fabric: Fabric, tensor: Tensor) -> Tensor:
-    """The mean of a tensor over all processes."""
-    if fabric.world_size == 1:
+def mean_over_ranks(tensor: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The mean of a tensor over all processes. No gradient flows back."""
+    return _sum(tensor) / num_processes()
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    if num_processes() == 1:
         return tensor
-    return cast(Tensor, fabric.all_reduce(tensor, reduce_op="mean"))
+    total = tensor.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
+def gather(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "P ..."]:
+    """The tensors of all P processes, which have the same shape, stacked.
+
+    Gradients flow back for a loss that all processes compute alike from the result, and whose
+    gradients are averaged over the processes.
+    """
+    if num_processes() == 1:
+        return tensor[None]
+    return cast(Tensor, _Gather.apply(tensor))
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        gathered = [torch.empty_like(tensor) for _ in range(num_processes())]
+        torch.distributed.all_gather(gathered, tensor.contiguous())
+        return torch.stack(gathered)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Each process has the same gradient of the same loss. Averaging them divides the own part
+        # by the number of processes, of which only this one depends on the own tensor.
+        return gradient[torch.distributed.get_rank()] * num_processes()
 
 
 def own_share(rows: Shaped[Tensor, "B ..."], rank: int, world_size: int) -> Shaped[Tensor, "b ..."]:
     """The rows that one of several processes takes."""
     return rows[rank::world_size]
-
-
-def terminate_others(fabric: Fabric) -> None:
-    """End the processes that this one started, which would wait for it."""
-    for process in getattr(fabric.strategy.launcher, "procs", []):
-        process.terminate()

@@ -9,9 +9,10 @@ from hieraseg.data.sampling import training_order
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
-from hieraseg.processes import broadcast, own_share, terminate_others
+from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
+from hieraseg.training.checks import check_weights, deciding_level
 from hieraseg.training.meter import EpochMeter
 from hieraseg.training.recorder import Recorder
 from hieraseg.training.setup import Parts, set_up
@@ -33,21 +34,22 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
     Raises:
         RecipeError: the recipe cannot be run.
         DataError: the data cannot be used.
-        DivergedError: the loss is not finite. What was written until then stays.
+        DivergedError: the loss, weights or scores are not finite. What was written stays.
+        KeyboardInterrupt: the user stopped the run; the message says what was written.
     """
     started = time.monotonic()
-    parts, state = set_up(recipe)
-    try:
+    with failing_together():
+        parts, state = set_up(recipe)
         recorder = Recorder(parts, out, name)
-        train_and_score(parts, state, recorder)
-        recorder.restore_best(state.model)
-        # All counts take several times as long, so they are not taken after each epoch.
-        counts = validate(parts, state, SplitCounts)
-        recorder.save_result(state, counts, time.monotonic() - started)
+        try:
+            train_and_score(parts, state, recorder)
+            recorder.restore_best(state.model)
+            # All counts take several times as long, so they are not taken after each epoch.
+            counts = validate(parts, state, SplitCounts)
+            recorder.save_result(state, counts, time.monotonic() - started)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(recorder.interrupted(state)) from error
         parts.fabric.barrier()
-    except BaseException:
-        terminate_others(parts.fabric)
-        raise
     return recorder.folder if recorder.is_main else None
 
 
@@ -56,10 +58,13 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
     while state.step < parts.total_steps:
         try:
             record = train_epoch(parts, state)
+            check_weights(state.model, parts.not_finite, state.epoch, state.step)
+            counts = validate(parts, state, PixelCounts)
         except DivergedError as error:
-            raise DivergedError(f"{error}{recorder.kept(state)}") from error
-        record["val"] = summarize(validate(parts, state, PixelCounts), parts.hierarchy)
-        improved = state.update_best(record["val"]["levels"][-1]["miou"] or 0.0)
+            raise DivergedError(f"{error}{recorder.kept()}") from error
+        record["val"] = scores = summarize(counts, parts.hierarchy)
+        record["best_level"] = level = deciding_level(scores, parts.hierarchy)
+        improved = state.update_best(scores["levels"][level - 1]["miou"])
         recorder.save_epoch(state, record, improved)
 
 
@@ -82,7 +87,7 @@ def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
 def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts]) -> Counts:
     """Counts of the validation split with the current weights."""
     # Those of the main process are the ones that are saved.
-    broadcast(parts.fabric, state.model.buffers())
+    broadcast(state.model.buffers())
     return score_split(
         parts.fabric,
         parts.segmenter,

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from hieraseg import IGNORE_INDEX, Prediction, registry
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.targets import open_targets
+from hieraseg.devices import start_fabric
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics import PixelCounts, SplitCounts
 from hieraseg.metrics.scoring import score_split
-from hieraseg.processes import start_fabric
 from hieraseg.settings import Evaluation
 from tests.support.datasets import HIERARCHY, FakeDataset
 from tests.support.runs import run_recipe

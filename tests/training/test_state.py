@@ -90,7 +90,7 @@ def test_everything_that_changes_is_in_the_state() -> None:
 def test_totals_are_of_the_epoch_alone() -> None:
     parts, state = build()
     losses = steps(parts, state, 2)
-    mean = sum(state.totals.mean_terms(parts.fabric).values())
+    mean = sum(state.totals.mean_terms().values())
     assert mean == pytest.approx(sum(losses) / 2)
     state.totals.reset()
     assert state.totals.steps == 0

@@ -63,7 +63,7 @@ class EpochMeter:
         step = self.state.totals.steps
         if step % _LOOK_EVERY and step != self.steps:
             return
-        self.terms = self.state.totals.mean_terms(self.parts.fabric)
+        self.terms = self.state.totals.mean_terms()
         self.loss = sum(self.terms.values())
         self.seconds = time.monotonic() - self.started
         self.speed = step * self.parts.recipe.training.batch_size / self.seconds
@@ -80,7 +80,7 @@ class EpochMeter:
 
     def record(self) -> dict[str, Any]:
         """The record of the finished epoch for `metrics.jsonl`, without validation scores."""
-        counts = sum_counts(self.parts.fabric, self.state.totals.counts)
+        counts = sum_counts(self.state.totals.counts)
         return {
             "epoch": self.state.epoch,
             "step": self.state.step,

@@ -3,25 +3,31 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from hieraseg.console import log
 from hieraseg.contracts import Dataset, Loss, has_argument
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.subset import FirstImages
 from hieraseg.data.targets import TargetStore, open_targets
+from hieraseg.devices import start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.build import build_backbone, build_model
 from hieraseg.model.segmentation import SegmentationModel
-from hieraseg.processes import on_all_ranks, start_fabric
+from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
+from hieraseg.recipe.dataset import build_dataset
 from hieraseg.recipe.spec import components_in
+from hieraseg.training.checks import not_finite
+from hieraseg.training.notices import notices
 from hieraseg.training.state import State
 from hieraseg.training.totals import EpochTotals
 
@@ -44,6 +50,7 @@ class Parts:
         augment: augmentation of training batches.
         num_classes: number of classes of each level that has logits, coarsest first.
         total_steps: optimizer steps of the whole run.
+        not_finite: names of weights and buffers that are not finite from the beginning.
     """
 
     recipe: Recipe
@@ -59,6 +66,7 @@ class Parts:
     augment: Augmentation
     num_classes: list[int]
     total_steps: int
+    not_finite: set[str]
 
 
 def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
@@ -82,11 +90,14 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe)
     # Last of what can fail, because decoding takes minutes.
-    stores, targets = on_all_ranks(fabric, lambda: _open_data(recipe, dataset, hierarchy))
+    stores, targets = on_all_ranks(lambda: _open_data(recipe, dataset, hierarchy))
+    _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
+    for sentence in notices(recipe, hierarchy, model, augment.flips):
+        log(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
         total_steps = min(total_steps, settings.max_steps)
@@ -105,12 +116,13 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         augment=augment,
         num_classes=num_classes,
         total_steps=total_steps,
+        not_finite=not_finite(model),
     )
     return parts, state
 
 
 def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> Dataset:
-    dataset: Dataset = build(recipe["data"], hierarchy=hierarchy)
+    dataset = build_dataset(recipe, hierarchy)
     if images is not None:
         dataset = cast(Dataset, FirstImages(dataset, images))
     for split in ("train", "val"):
@@ -123,11 +135,20 @@ def _open_data(
     recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy
 ) -> tuple[dict[str, Store], TargetStore | None]:
     """The images of both splits, and the targets that `val` is scored with."""
-    code = recipe["data"].code
+    code = recipe["data"].digest
     stores = {split: open_store(dataset, split, hierarchy, code) for split in ("train", "val")}
     if recipe.evaluation.resolution != "native":
         return stores, None
     return stores, open_targets(dataset, "val", hierarchy, code)
+
+
+def _check_shares(train_store: Store, processes: int) -> None:
+    """Raise RecipeError if a process would have no image in a step."""
+    if len(train_store) < processes:
+        raise RecipeError(
+            f"training.devices: {processes} processes need at least as many images, but the "
+            f"split train has {len(train_store)}; decrease training.devices"
+        )
 
 
 def _build_state(
@@ -170,10 +191,11 @@ def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss
 
 def count_class_pixels(store: Store, hierarchy: Hierarchy) -> list[Tensor]:
     """Number of pixels of each class in the masks of a store: float64 `[C_l]` per level."""
-    values = torch.zeros(256, dtype=torch.float64)
+    length = hierarchy.largest_value + 1
+    values = torch.zeros(length, dtype=torch.float64)
     for mask in store.masks:
-        values += torch.from_numpy(mask.copy()).flatten().bincount(minlength=256)
-    classes = hierarchy.encode(torch.arange(256).view(1, 1, 256))[0, :, 0]
+        values += torch.from_numpy(np.bincount(mask.ravel(), minlength=length))
+    classes = hierarchy.encode(torch.arange(length).view(1, 1, -1), check=False)[0, :, 0]
     counts = []
     for level, size in enumerate(hierarchy.num_classes):
         known = classes[level] != IGNORE_INDEX

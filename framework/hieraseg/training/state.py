@@ -33,7 +33,7 @@ class State:
         epoch: current epoch, from 1; 0 before the first.
         step: optimizer steps so far.
         best_epoch: epoch with the best score so far; 0 before the first.
-        best_score: its mIoU of the leaves on the validation split.
+        best_score: its mIoU on the validation split, of the level that decides (see `checks`).
     """
 
     def __init__(

@@ -37,7 +37,7 @@ def train_step(parts: Parts, state: State, batch: Batch) -> dict[str, Float[Tens
         fabric.world_size,
         hierarchy.on(batch.masks.device).mirrored_labels if hierarchy.pairs else None,
     )
-    targets = hierarchy.encode(masks)
+    targets = hierarchy.encode(masks, check=False)  # checked when they were stored
     prediction = predict(parts, images)
     progress = {"progress": state.step / parts.total_steps} if parts.loss_takes_progress else {}
     terms: dict[str, Tensor] = parts.loss(prediction, targets, **progress)
@@ -55,10 +55,18 @@ def predict(parts: Parts, images: Float[Tensor, "B 3 H W"]) -> Prediction:
     """The prediction of the wrapped model.
 
     Raises:
-        RecipeError: the last feature map has one pixel, which batch normalisation cannot train.
+        RecipeError: the last feature map has one pixel, which batch normalisation cannot train;
+            or several processes train a model with weights that have no effect.
     """
     try:
         return cast(Prediction, parts.model(images))
+    except RuntimeError as error:
+        if "finished reduction" not in str(error):
+            raise
+        raise RecipeError(
+            "training.devices: some weights of the model had no effect on the loss in the step "
+            "before, which several processes do not support; train with one, or use all weights"
+        ) from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

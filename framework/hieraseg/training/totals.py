@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
@@ -49,9 +48,9 @@ class EpochTotals:
         rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
         self.counts.add(rows, predicted, targets)
 
-    def mean_terms(self, fabric: Fabric) -> dict[str, float]:
+    def mean_terms(self) -> dict[str, float]:
         """Mean of each term over steps and processes; waits for the device."""
-        total = mean_over_ranks(fabric, torch.stack(list(self.terms.values())))
+        total = mean_over_ranks(torch.stack(list(self.terms.values())))
         return dict(zip(self.terms, (total / self.steps).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
 from hieraseg.functional import (
     Ramp,
     binary_cross_entropy,
+    gather,
     level_terms,
     mean_over_valid,
     ramp,
@@ -107,7 +108,7 @@ class LogicRules(Loss):
                 for group in self.groups.split(cubes, level):
                     if group.shape[1] > 1:
                         flat = group.movedim(1, 0).flatten(1)
-                        pairs = (flat @ flat.mT).triu(1) / valid.sum().clamp(min=1)
+                        pairs = gather(flat @ flat.mT).sum(0).triu(1) / _count(valid)
                         # Each pair counts for both of its classes, averaged over siblings.
                         violations.append(2 * _cube_root(pairs).sum() / (group.shape[1] - 1))
         return torch.stack(violations).sum() / self.with_siblings
@@ -122,13 +123,20 @@ def _focal(logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]) -> Fl
 def _p_mean(
     log_values: Float[Tensor, "B C H W"], valid: Valid, exponent: float = 5.0
 ) -> Float[Tensor, " C"]:
-    """p-mean over valid pixels of values given as logarithms; 0 if no pixel is valid.
+    """p-mean over the valid pixels of all processes of values given as logarithms.
+
+    It is 0 if no pixel is valid.
 
     Computed on logarithms throughout: where powers underflow to 0, a root has no finite gradient.
     """
     lowest = torch.finfo(log_values.dtype).min
     total = torch.where(valid, exponent * log_values, lowest).logsumexp((0, 2, 3))
-    return torch.exp((total - valid.sum().clamp(min=1).log()) / exponent)
+    return torch.exp((gather(total).logsumexp(0) - _count(valid).log()) / exponent)
+
+
+def _count(valid: Valid) -> Int[Tensor, ""]:
+    """Number of valid pixels of all processes, at least 1."""
+    return gather(valid.sum()).sum(0).clamp(min=1)
 
 
 def _cube_root(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

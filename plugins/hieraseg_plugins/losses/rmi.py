@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
-from hieraseg.functional import level_terms
+from hieraseg.functional import denominator, level_terms
 from hieraseg.types import PositiveFloat, PositiveInt, check_arguments
 
 
@@ -70,7 +70,7 @@ class RegionMutualInformation(Loss):
         points = torch.cat((scores, self._regions(torch.where(valid, one_hot, 0))), dim=2)
         unexplained = self._half_log_determinant(points).sum(1) / self.radius**2
         counted = valid.flatten(1).any(1) & (points.shape[3] > 0)
-        return torch.where(counted, unexplained, 0).sum() / counted.sum().clamp(min=1)
+        return torch.where(counted, unexplained, 0).sum() / denominator(counted.sum())
 
     def _regions(self, level: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C area points"]:
         """Max-pool, then flatten each region into a column."""

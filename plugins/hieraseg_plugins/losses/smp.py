@@ -6,7 +6,7 @@ from segmentation_models_pytorch import losses as smp
 from torch import Tensor, nn
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
-from hieraseg.functional import level_terms, weights_per_level
+from hieraseg.functional import denominator, level_terms, weights_per_level
 from hieraseg.types import (
     ArgumentError,
     NonNegativeFloat,
@@ -57,7 +57,7 @@ class Dice(PerLevel):
 
     With s twice `smooth`, the Dice score of a class is `(2 sum(p y) + s) / (sum(p + y) + s)` over
     all valid pixels of the batch. A class that does not occur costs nothing, but is included in
-    the mean.
+    the mean. Several processes each take the score of their own part of the batch.
 
     Source: Milletari et al. 2016, "V-Net", arXiv:1606.04797. Unlike the paper, smp does not
     square p and y in the denominator.
@@ -88,7 +88,8 @@ class Tversky(PerLevel):
 
     Per class, with softmax scores over all valid pixels of the batch: 1 minus
     `(TP + smooth) / (TP + alpha FP + beta FN + smooth)`; averaged over classes. A class that does
-    not occur costs nothing, but is included in the mean.
+    not occur costs nothing, but is included in the mean. Several processes each take the scores
+    of their own part of the batch.
 
     Source: Salehi et al. 2017, arXiv:1706.05721, who found 0.3 and 0.7 best for small lesions.
     With 0.5 and 0.5 it is the Dice loss.
@@ -127,7 +128,8 @@ class Lovasz(PerLevel):
     """Lovasz-softmax loss of smp on each level: a convex surrogate of 1 - IoU.
 
     Per class, the Lovasz extension of the Jaccard loss of the errors `|y - p|`, with softmax
-    scores over all valid pixels of the batch; averaged over the classes that occur.
+    scores over all valid pixels of the batch; averaged over the classes that occur. Several
+    processes each sort the pixels of their own part of the batch.
 
     Source: Berman et al. 2018, arXiv:1705.08790.
 
@@ -217,4 +219,4 @@ class _FocalPerClass(nn.Module):
         one_hot = torch.zeros_like(logits).scatter(1, target.clamp(min=0)[:, None], 1.0)
         cost = self.criterion(logits, one_hot).view_as(logits)
         total = torch.where(valid, cost, 0).sum()
-        return total / (valid.sum().clamp(min=1) * logits.shape[1])
+        return total / (denominator(valid.sum()) * logits.shape[1])

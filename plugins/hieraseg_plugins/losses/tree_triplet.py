@@ -43,10 +43,11 @@ class TreeTriplet(Loss):
     With t the progress of training, the weight grows as `(1 + cos((t - ramp) / ramp * pi)) / 4`
     from 0 to 0.5, and stays there.
 
-    Pixels are sampled from all images of the batch; the i-th anchor is combined with the i-th
-    positive and the i-th negative. Void and background pixels, and pixels whose leaf is unknown,
-    are excluded. Targets are resized to the size of the embedding by nearest-neighbour sampling.
-    The loss does not train logits: use it within `sum` or `hssn`.
+    Pixels are sampled from all images of the batch, or of its part that a process has; the i-th
+    anchor is combined with the i-th positive and the i-th negative. Void and background pixels,
+    and pixels whose leaf is unknown, are excluded. Targets are resized to the size of the
+    embedding by nearest-neighbour sampling. The loss does not train logits: use it within `sum`
+    or `hssn`.
 
     Source: Li et al. 2022, "Deep Hierarchical Semantic Segmentation", arXiv:2203.14335. The
     released code uses the first pixels of each class instead of a sample, and allows void pixels

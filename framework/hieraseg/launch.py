@@ -1,0 +1,220 @@
+"""Starting the processes of a run on this node, and watching over them.
+
+The command that a user types starts itself once more per device, and waits. So whatever happens to
+one of these processes, something is left that can say so, and that ends the others, which would
+wait for it forever.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from hieraseg.errors import RecipeError
+
+_STARTED_BY = "HIERASEG_STARTED_BY"  # id of the process that started this one
+_FAILURE = "HIERASEG_FAILURE"  # file that the first process to fail makes
+_GRACE = 15  # seconds that a process has to end by itself
+
+_Processes = dict[int, "subprocess.Popen[bytes]"]  # by rank
+
+
+class Finished(SystemExit):
+    """The processes of this command have ended; `code` is the exit code of the command."""
+
+
+# Taken away, so that programs which this process starts are no part of the run.
+_started_by = os.environ.pop(_STARTED_BY, None)
+_failure = os.environ.pop(_FAILURE, None)
+_rank = 0 if _started_by is None else int(os.environ["RANK"])
+_speaks = _rank == 0
+
+results: int | None = None
+"""File descriptor for the results of the processes; None for that of stdout."""
+
+
+def is_started() -> bool:
+    """Whether the same command in another process started this one."""
+    return _started_by is not None
+
+
+def is_main_process() -> bool:
+    """Whether this is the first process of a run, or the only one."""
+    return _rank == 0
+
+
+def join(rank: int) -> None:
+    """Note that this is one of several processes. All but the first are silent until they fail."""
+    global _rank, _speaks
+    _rank, _speaks = rank, rank == 0
+
+
+def speaker() -> str | None:
+    """The beginning of error messages: the process, unless it is the first; None to be silent."""
+    if not _speaks:
+        return None
+    return f"process {_rank}: " if _rank else ""
+
+
+def fail(explained: bool) -> None:
+    """Speak for the run if this process is the first to fail, or else end it silently.
+
+    Args:
+        explained: whether the error says what is wrong. Any other may only be the consequence of
+            the end of another process, which `start` sees within a second.
+    """
+    global _speaks
+    if _failure is not None:
+        # If all processes have the same error, the first one speaks.
+        time.sleep((0 if explained else 1) + (0 if _rank == 0 else 0.3))
+        try:
+            with Path(_failure).open("x") as file:
+                file.write(str(_rank))
+        except OSError:  # another was first, or the command has ended
+            os._exit(1)
+    _speaks = True
+
+
+def watch_starter() -> None:
+    """From now on, end this process when the one that started it has ended."""
+    if _started_by is None or os.name == "nt":
+        return
+    started_by = int(_started_by)
+
+    def watch() -> None:
+        while os.getppid() == started_by:
+            time.sleep(1)
+        if _rank == 0:
+            print("hieraseg: error: the command of this run was killed", file=sys.stderr)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def start(devices: int, num_nodes: int = 1) -> NoReturn:
+    """Start this command once more per device of this node, and wait for these processes.
+
+    Raises:
+        Finished: they have ended.
+        RecipeError: there are several nodes, and the first one is not known.
+    """
+    with tempfile.TemporaryDirectory(prefix="hieraseg-") as folder:
+        failure = Path(folder, "failure")
+        variables = {
+            **os.environ,
+            **_meeting_point(num_nodes),
+            "WORLD_SIZE": str(devices * num_nodes),
+            _STARTED_BY: str(os.getpid()),
+            _FAILURE: str(failure),
+        }
+        first = int(variables["NODE_RANK"]) * devices
+        processes: _Processes = {}
+        try:
+            for local_rank in range(devices):
+                rank = first + local_rank
+                own = {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
+                processes[rank] = _start(variables | own)
+            raise Finished(_wait(processes, failure))
+        except KeyboardInterrupt:
+            for process in processes.values():
+                process.send_signal(signal.SIGINT)
+            raise Finished(_wait(processes, failure) or 130) from None
+        finally:
+            _end(processes.values())
+
+
+def _start(variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start the command as it was typed, with the options of Python."""
+    # In a session of its own, so that Ctrl-C reaches only the command, which passes it on.
+    command = [sys.executable, *sys.orig_argv[1:]]
+    return subprocess.Popen(command, env=variables, stdout=results, start_new_session=True)
+
+
+def _meeting_point(num_nodes: int) -> dict[str, str]:
+    """Variables that say where the first process of the run listens."""
+    if num_nodes == 1:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    names = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise RecipeError(
+            f"training.num_nodes is {num_nodes}, but {' and '.join(missing)} is not set; set "
+            f"{', '.join(names)} on each node, or start the run with torchrun or srun"
+        )
+    return {}
+
+
+def _wait(processes: _Processes, failure: Path) -> int:
+    """Wait until all processes have ended well, or the first one has failed.
+
+    Returns:
+        Its exit code; 0 if none has failed.
+    """
+    while True:
+        speaks = failure.read_text() if failure.exists() else ""
+        codes = {rank: process.poll() for rank, process in processes.items()}
+        failed = [rank for rank, code in codes.items() if code]
+        if speaks:
+            return _end_others(processes, int(speaks))
+        if failed:
+            return _explain(processes, failed[0], failure)
+        if all(code == 0 for code in codes.values()):
+            return 0
+        time.sleep(0.1)
+
+
+def _end_others(processes: _Processes, rank: int) -> int:
+    """Exit code of a process that says by itself why it failed; the others are ended first."""
+    _end(process for other, process in processes.items() if other != rank)
+    _end([processes[rank]], ask=False)
+    return max(processes[rank].returncode, 1)
+
+
+def _explain(processes: _Processes, rank: int, failure: Path) -> int:
+    """Exit code of a process that failed; says how it ended, unless all ended alike."""
+    code = processes[rank].returncode
+    if code > 0 and _have_ended(processes.values()):
+        return int(code)
+    failure.touch()  # so that the others are silent
+    how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+    print(f"hieraseg: error: process {rank} {how}; the others were ended", file=sys.stderr)
+    return code if code > 0 else 128 - code
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _have_ended(processes: Iterable["subprocess.Popen[bytes]"]) -> bool:
+    """Whether all processes end by themselves within the time of grace."""
+    deadline = time.monotonic() + _GRACE
+    try:
+        for process in processes:
+            process.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(processes: Iterable["subprocess.Popen[bytes]"], ask: bool = True) -> None:
+    """End processes: by SIGTERM, if asked to, and where that does not help by SIGKILL."""
+    processes = [process for process in processes if process.poll() is None]
+    if ask:
+        for process in processes:
+            process.terminate()
+    if not _have_ended(processes):
+        for process in processes:
+            process.kill()
+            process.wait()

@@ -1,0 +1,40 @@
+"""What is said once before a run trains, because its scores may surprise otherwise."""
+
+import os
+from collections.abc import Iterator
+
+from torch import nn
+
+from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy.sides import sides_notice
+from hieraseg.recipe import Recipe
+from hieraseg.settings import Training
+
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def notices(recipe: Recipe, hierarchy: Hierarchy, model: nn.Module, flips: bool) -> Iterator[str]:
+    """One sentence each.
+
+    Args:
+        recipe: the recipe.
+        hierarchy: the class tree.
+        model: the model.
+        flips: whether training flips images.
+    """
+    sides = sides_notice(hierarchy)
+    if sides and (flips or recipe.evaluation.flip):
+        yield sides
+    yield from _on_processes(recipe.training, model)
+
+
+def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
+    processes = training.devices * training.num_nodes
+    if processes > 1 and any(isinstance(module, _BATCH_NORM) for module in model.modules()):
+        yield (
+            f"batch normalization uses the {training.batch_size // processes} images of each "
+            f"process, not all {training.batch_size} of the batch"
+        )
+    others = os.environ.get("WORLD_SIZE", "1")
+    if processes == 1 and others != "1":
+        yield f"WORLD_SIZE is {others}, but training.devices is 1: this process trains alone"
