@@ -1,12 +1,19 @@
 """`hieraseg predict`: class maps and pictures of a user's own images."""
 
+import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from hieraseg import Prediction
 from hieraseg.cli import main
+from hieraseg.inference.segmenter import Segmenter
+from tests.support.oracle_plugin import leaf_colors
 from tests.support.runs import read_json
 
 Captured = pytest.CaptureFixture[str]
@@ -58,3 +65,206 @@ def test_unreadable_images_are_skipped(trained_run: Path, tmp_path: Path, capsys
 def test_not_a_run_folder(tmp_path: Path, capsys: Captured) -> None:
     assert main(["predict", str(tmp_path), "a.png", "--out", "o"]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def tree(folder: Path) -> list[str]:
+    """All files below a folder."""
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def outputs(*ids: str) -> list[str]:
+    """The files that belong to images, and the class names."""
+    ends = ("", "_level1", "_level2", "_level3")
+    return sorted(["classes.json", *(f"{one}{end}.png" for one in ids for end in ends)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of images with sub-folders, hidden files, a loop of links, and other files."""
+    folder = tmp_path / "in"
+    for name in ("a.png", "b.c.JPG", "sub/deeper/b.png", ".trash/d.png", "sub/._b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 30)).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "sub/empty").mkdir()
+    (folder / "sub/loop").symlink_to(folder)
+    os.mkfifo(folder / "sub/pipe.png")  # reading it would never end
+    return folder
+
+
+def test_folders_are_searched(trained_run: Path, folder: Path, capsys: Captured) -> None:
+    out = folder / "sub/out"
+    command = ["predict", str(trained_run), str(folder), "--out", str(out)]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert tree(out) == outputs("a", "b.c", "sub/deeper/b")
+    assert captured.out.split() == [
+        str(out / name) for name in ("a.png", "b.c.png", "sub/deeper/b.png")
+    ]
+    assert "skipped 1 files that are not images by their suffix" in captured.err
+    assert "notes.txt" in captured.err
+    assert main(command) == 0, "outputs are not images to predict"
+    assert tree(out) == outputs("a", "b.c", "sub/deeper/b")
+
+
+def test_a_folder_without_images(trained_run: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "in/sub").mkdir(parents=True)
+    (tmp_path / "in/sub/.hidden.png").touch()
+    assert main(["predict", str(trained_run), str(tmp_path / "in"), "--out", "out"]) == 3
+    assert "has no images" in capsys.readouterr().err
+
+
+def test_an_image_is_predicted_once(trained_run: Path, folder: Path, capsys: Captured) -> None:
+    images = [str(folder), str(folder / "a.png"), str(folder / "sub/deeper/b.png")]
+    out = folder.parent / "out"
+    assert main(["predict", str(trained_run), *images, "--out", str(out)]) == 0
+    assert tree(out) == outputs("a", "b", "b.c", "sub/deeper/b")
+    assert len(capsys.readouterr().out.split()) == 4
+
+
+def test_written_files_are_listed_before_an_error(
+    trained_run: Path, folder: Path, capsys: Captured
+) -> None:
+    (folder / "a.png").write_bytes(b"no image")
+    (folder / "sub/deeper/empty.png").touch()
+    out = folder.parent / "out"
+    options = ["--out", str(out), "--json"]
+    assert main(["predict", str(trained_run), str(folder), *options]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == [str(out / "b.c.png"), str(out / "sub/deeper/b.png")]
+    assert "2 of 4 images cannot be predicted" in captured.err
+    assert str(folder / "a.png") in captured.err
+    assert str(folder / "sub/deeper/empty.png") in captured.err
+
+
+def test_names_that_are_not_utf8(trained_run: Path, tmp_path: Path, capsys: Captured) -> None:
+    folder, out = tmp_path / os.fsdecode(b"\xe4"), tmp_path / "out"
+    folder.mkdir()
+    Image.new("RGB", (20, 30)).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", folder / os.fsdecode(b"caf\xe9.png"))
+    (folder / os.fsdecode(b"broken\xff.png")).touch()
+    assert main(["predict", str(trained_run), str(folder), "--out", str(out)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.strip().endswith(r"caf\udce9.png")
+    assert r"broken\udcff.png" in captured.err
+    assert (out / os.fsdecode(b"caf\xe9.png")).is_file()
+
+
+def test_files_beside_the_images_are_never_overwritten(
+    trained_run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    """A picture and its mask often have one stem; only one of them is an image to predict."""
+    Image.new("RGB", (20, 30)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.png").write_text("mask")
+    command = ["predict", str(trained_run), str(tmp_path / "a.jpg"), "--out", str(tmp_path)]
+    assert main(command) == 2
+    assert "exists beside the images; choose another --out" in capsys.readouterr().err
+    assert tree(tmp_path) == ["a.jpg", "a.png"]
+
+
+def test_links_in_the_output_are_not_followed(trained_run: Path, tmp_path: Path) -> None:
+    images, out, elsewhere = tmp_path / "in", tmp_path / "out", tmp_path / "elsewhere"
+    for folder in (images / "sub", out, elsewhere):
+        folder.mkdir(parents=True)
+    for name in ("a.png", "sub/b.png"):
+        Image.new("RGB", (20, 30)).save(images / name)
+    (elsewhere / "precious.png").write_text("precious")
+    (out / "a.png").symlink_to(elsewhere / "precious.png")
+    assert main(["predict", str(trained_run), str(images / "a.png"), "--out", str(out)]) == 0
+    (out / "sub").symlink_to(elsewhere)
+    assert main(["predict", str(trained_run), str(images), "--out", str(out)]) == 3
+    assert tree(elsewhere) == ["precious.png"]
+    assert (elsewhere / "precious.png").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+        ),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_an_image_that_needs_too_much_memory_does_not_stop_others(
+    error: Exception,
+    trained_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    scores = Segmenter.scores
+
+    def limited(self: Segmenter, predictions: list[Prediction], size: tuple[int, ...]) -> object:
+        if size[0] * size[1] > 1000:
+            raise error
+        return scores(self, predictions, size)
+
+    monkeypatch.setattr(Segmenter, "scores", limited)
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    Image.new("RGB", (20, 30)).save(tmp_path / "b.png")
+    out = tmp_path / "out"
+    assert main(["predict", str(trained_run), str(tmp_path), "--out", str(out)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.split() == [str(out / "b.png")]
+    kind = "GPU" if isinstance(error, torch.OutOfMemoryError) else "main"
+    assert f"a.png: 50 x 40 pixels need more {kind} memory than there is" in captured.err
+
+
+def test_other_errors_are_not_hidden(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of the code")
+
+    monkeypatch.setattr(Segmenter, "scores", broken)
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    with pytest.raises(RuntimeError, match="a fault of the code"):
+        main(["predict", str(trained_run), str(tmp_path / "a.png"), "--out", str(tmp_path / "o")])
+
+
+def test_a_long_name_does_not_stop_others(
+    trained_run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    images, out = tmp_path / "in", tmp_path / "out"
+    images.mkdir()
+    for name in ("a" * 250 + ".png", "b.png"):
+        Image.new("RGB", (20, 30)).save(images / name)
+    assert main(["predict", str(trained_run), str(images), "--out", str(out)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.split() == [str(out / "b.png")]
+    assert "shorten the name" in captured.err
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 1)])
+def test_odd_sizes(size: tuple[int, int], trained_run: Path, tmp_path: Path) -> None:
+    Image.new("RGB", size).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    assert main(["predict", str(trained_run), str(tmp_path / "a.png"), "--out", str(out)]) == 0
+    assert Image.open(out / "a_level3.png").size == size
+    assert max(Image.open(out / "a.png").size) < 4000
+
+
+def test_what_windows_see(oracle_run: Path, tmp_path: Path, capsys: Captured) -> None:
+    """Stripes that are lost when the image is reduced to the input size of 32 x 32."""
+    leaves = np.arange(256) // 4 % 2 + 2
+    colors = leaf_colors(7)[leaves]
+    Image.fromarray(np.repeat(colors[None], 256, axis=0)).save(tmp_path / "stripes.png")
+
+    def share_of_correct_pixels(*options: str) -> float:
+        photo, out = tmp_path / "stripes.png", tmp_path / "out"
+        assert main(["predict", str(oracle_run), str(photo), "--out", str(out), *options]) == 0
+        return float((np.asarray(Image.open(out / "stripes_level3.png")) == leaves).mean())
+
+    assert share_of_correct_pixels("--scales", "8", "--window", "32", "32") > 0.99
+    assert "warning" not in capsys.readouterr().err
+    assert share_of_correct_pixels("--scales", "8") > 0.99
+    assert share_of_correct_pixels("--window", "32", "32") < 0.6
+    error = capsys.readouterr().err
+    assert "window 32 x 32 has no effect: images are seen at 32 x 32" in error
+    assert "add --scales 8" in error
+    assert share_of_correct_pixels("--window", "16", "16") < 0.6
+    error = capsys.readouterr().err
+    assert "windows see images at 32 x 32" in error
+    assert "add --scales 8" in error

@@ -15,7 +15,7 @@ from hieraseg import Hierarchy, Prediction, registry
 from hieraseg.contracts import Activation, has_argument
 from hieraseg.inference.scores import level_scores
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.inference.tta import predict_augmented, slide, window_slices
+from hieraseg.inference.tta import predict_augmented, slide, unused_window, window_slices
 from hieraseg.settings import Evaluation
 
 SIDES = st.integers(1, 40)
@@ -240,3 +240,21 @@ def test_every_rule_and_activation_works_with_augmentation(
     if rule != "independent":
         for level in (1, 2):
             assert torch.equal(TREE.parents[level][classes[:, level]], classes[:, level - 1])
+
+
+@given(
+    SIDES, SIDES, st.tuples(SIDES, SIDES), st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1)
+)
+def test_a_window_without_effect_is_noticed(
+    height: int, width: int, window: tuple[int, int], scales: list[float]
+) -> None:
+    """The oracle is the number of images that the model gets: one per scale without windows."""
+    model = Pointwise([2])
+    settings = Evaluation(scales=tuple(scales), window=window)
+    predict_augmented(model, random_images(height, width, 1), TREE, settings)
+    is_unused = len(model.sizes) == len(scales)
+    assert (unused_window(settings, (height, width)) is not None) == is_unused
+
+
+def test_a_recipe_without_a_window_is_not_warned_of_it() -> None:
+    assert unused_window(Evaluation(), (8, 8)) is None

@@ -117,7 +117,18 @@ def test_options_out_of_range(
 
 
 def test_options_of_the_wrong_type(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "runs/a", "--scales", "0.5", "big"]) == 2
+    assert main(["evaluate", "runs/a", "--scales", "big"]) == 2
     assert "--scales: expected a number, got 'big'" in capsys.readouterr().err
     assert main(["evaluate", "runs/a", "--window", "8", "8.5"]) == 2
     assert "--window: expected an integer, got '8.5'" in capsys.readouterr().err
+
+
+def test_evaluate_warns_of_a_window_without_effect(
+    augmented_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--no-flip", "--scales", "0.5", "--window", "32", "32"]
+    assert main(["evaluate", str(augmented_run), *options]) == 0
+    expected = "warning: window 32 x 32 has no effect: images are seen at 32 x 32"
+    assert expected in capsys.readouterr().err
+    assert main(["evaluate", str(augmented_run), "--scales", "1", "--window", "32", "32"]) == 0
+    assert "no effect" not in capsys.readouterr().err

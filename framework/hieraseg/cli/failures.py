@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from hieraseg.errors import HierasegError
+from hieraseg.errors import HierasegError, exhausted_memory
 from hieraseg.launch import speaker
 
 INTERRUPTED = 130
 _OUT_OF_MEMORY = (
     "out of {} memory; decrease training.batch_size, evaluation.batch_size or the size of images"
 )
-# What torch's allocator of CPU memory says on Linux and macOS, and on Windows.
-_ALLOCATION_FAILED = ("can't allocate memory", "not enough memory")
 
 
 class Failure(NamedTuple):
@@ -34,13 +32,9 @@ def failure_of(error: BaseException) -> Failure | None:
         return Failure(text or "interrupted", INTERRUPTED)
     if isinstance(error, SystemExit):
         return Failure(f"a component called sys.exit({error.code!r}); fix the plugin", usage)
-    if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported here
-        return Failure(_OUT_OF_MEMORY.format("GPU"), usage)
-    is_torch_allocator = isinstance(error, RuntimeError) and any(
-        words in text for words in _ALLOCATION_FAILED
-    )
-    if isinstance(error, MemoryError) or is_torch_allocator:
-        return Failure(_OUT_OF_MEMORY.format("main"), usage)
+    memory = exhausted_memory(error)
+    if memory is not None:
+        return Failure(_OUT_OF_MEMORY.format(memory), usage)
     if isinstance(error, OSError):  # such as a full disk or a missing permission
         is_clear = error.filename and error.strerror
         return Failure(f"{error.filename}: {error.strerror}" if is_clear else text, usage)

@@ -1,6 +1,8 @@
 """`hieraseg run`: train recipes."""
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.failures import INTERRUPTED, Failure, failure_of, print_failure
@@ -85,7 +87,15 @@ def run(arguments: Namespace) -> int:
         if finished:
             folders = "\n".join(one["run"] for one in finished if one["run"])
             print_result(arguments.json, finished, folders)
+            _log_figures(finished)
     return failures[0].exit_code if failures else 0
+
+
+def _log_figures(finished: Sequence[Mapping[str, Any]]) -> None:
+    """Say where there is something to look at."""
+    folders = [Path(one["run"], "figures") for one in finished if one["run"]]
+    for folder in filter(Path.is_dir, folders):  # a run that cannot draw is finished nevertheless
+        log(f"curves and figures are in {folder}")
 
 
 def _can_go_on(recipe: "Recipe", failure: Failure) -> bool:
