@@ -11,7 +11,7 @@ from hieraseg.errors import RecipeError
 from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import protocol, score_key, score_split
-from hieraseg.recipe.dataset import build_dataset
+from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.runs.figures import save_split_figures
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.loading import load_run
@@ -58,7 +58,7 @@ def evaluate(
         log(f"warning: {unused}")
     if figures is not None:
         loaded.folder.make_folder(figures[0])
-    code = recipe["data"].digest
+    code = data_digest(recipe)
     store = open_store(dataset, split, segmenter.hierarchy, code)
     native = recipe.evaluation.resolution == "native"
     targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None

@@ -50,7 +50,7 @@ def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "
         dataset: the data set.
         split: name of the split.
         hierarchy: the class tree; masks are checked against its labels.
-        code: digest of the data set's code and arguments (see `ComponentSpec.digest`).
+        code: digest of the data set's code and arguments (see `recipe.dataset`).
 
     Raises:
         DataError: images or masks that cannot be used, all of them at once; a cache that cannot

@@ -47,7 +47,7 @@ def open_targets(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str =
         dataset: the data set.
         split: name of the split.
         hierarchy: the class tree; masks are checked against its labels.
-        code: digest of the data set's code and arguments (see `ComponentSpec.digest`).
+        code: digest of the data set's code and arguments (see `recipe.dataset`).
 
     Raises:
         DataError: masks that cannot be used, all of them at once; a cache that cannot be written.

@@ -1,12 +1,20 @@
-"""Building the data set of a recipe."""
+"""The data set of a recipe."""
+
+import hashlib
+from pathlib import Path, PurePath
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.checking import check_attributes
 from hieraseg.errors import DataError, HierasegError, from_here
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.build import build
+from hieraseg.recipe.paths import map_paths
 from hieraseg.recipe.resolved import Recipe
+from hieraseg.recipe.spec import components_in
+from hieraseg.registry.sources import source_digest
 from hieraseg.tracebacks import describe, place_in
+
+_LARGEST = 64 * 2**20  # bytes of a file that is read for its digest
 
 
 def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
@@ -30,3 +38,20 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
             "fix the data, or the code that reads it"
         ) from error
     return dataset
+
+
+def data_digest(recipe: Recipe) -> str:
+    """SHA-256 of the data set's source code and arguments, by which stores of it are known.
+
+    A file that an argument names counts by its content, since run folders have a copy of it.
+    """
+    spec = map_paths(recipe["data"], _content)
+    codes = [(one.code, source_digest(one.factory)) for one in components_in(spec)]
+    content = repr((codes, spec.arguments)).encode(errors="surrogateescape")
+    return hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> PurePath:
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        return path
+    return PurePath(hashlib.sha256(path.read_bytes()).hexdigest())

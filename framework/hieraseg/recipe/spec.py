@@ -1,12 +1,10 @@
 """Specifications of components: what a section of a recipe names, before it is built."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from hieraseg.registry.files import PluginFile
-from hieraseg.registry.sources import source_digest
 
 
 @dataclass(frozen=True)
@@ -33,13 +31,6 @@ class ComponentSpec:
     def code(self) -> str:
         """SHA-256 of its plugin file; empty if it does not come from one."""
         return self.file.sha256 if self.file else ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its arguments and its source code, with those of nested components."""
-        codes = [(one.code, source_digest(one.factory)) for one in components_in(self)]
-        content = repr((codes, self.arguments)).encode(errors="surrogateescape")
-        return hashlib.sha256(content).hexdigest()
 
 
 def components_in(value: Any) -> Iterator[ComponentSpec]:
