@@ -42,9 +42,9 @@ def test_transforms_depend_on_seed_epoch_and_step() -> None:
 @pytest.mark.parametrize("images", [2, 5, 8])
 @pytest.mark.parametrize("processes", [2, 3])
 def test_transforms_do_not_depend_on_the_number_of_processes(images: int, processes: int) -> None:
-    """Also if the batch cannot be divided evenly."""
+    """Noise included, also if the batch cannot be divided evenly."""
     pixels, masks = random_batch(images)
-    augment = Augmentation(crop=0.9, flip=0.5, affine=0.9, photometric=0.9, blur=0.9, noise=0)
+    augment = Augmentation(crop=0.9, flip=0.5, affine=0.9, photometric=1, blur=0.9, noise=0.5)
     whole = augment(pixels, masks, generator(4, 1, 1))
     for rank in range(processes):
         share = own_share(torch.arange(images), rank, processes)

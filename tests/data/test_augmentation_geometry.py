@@ -39,10 +39,10 @@ def test_a_flip_swaps_left_and_right_on_every_level() -> None:
 
 
 def test_only_flipped_images_swap_left_and_right() -> None:
-    """The other transforms stay the same, and the whole mask of an image is swapped or none."""
+    """Within an image, the whole mask is swapped or none; the other transforms stay the same."""
     images, masks = random_batch(64)
     mirrored = LEFT_RIGHT.mirrored_labels
-    augment = Augmentation(crop=0.5, flip=0.4, affine=0.5, rotate=10)
+    augment = Augmentation(crop=0.5, flip=0.4, affine=0)
     plain = augment(images, masks, generator(3, 1))
     paired = augment(images, masks, generator(3, 1), mirrored_labels=mirrored)
     assert torch.equal(paired[0], plain[0])
@@ -52,6 +52,50 @@ def test_only_flipped_images_swap_left_and_right() -> None:
     assert 10 < flipped.sum() < 40
     expected = torch.where(flipped[:, None, None], swap[plain[1].long()], plain[1])
     assert torch.equal(paired[1], expected)
+
+
+def test_a_reflection_at_the_border_swaps_left_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shifted by half its size, an image has three mirror images beside it."""
+    images = torch.zeros(1, 3, 4, 6, dtype=torch.uint8)
+    masks = torch.ones(1, 4, 6, dtype=torch.uint8)
+    fix_random_numbers(monkeypatch, 1.0)
+    augment = only(affine=1, shift=0.5, scale=0, rotate=0)
+    # A probability of 1 is not below the fixed number.
+    augment.probabilities["affine"] = 2
+    mirrored = LEFT_RIGHT.mirrored_labels
+    _, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
+    across, down, both = 4, 4, 1  # the labels 1 and 4 are a pair
+    above, below = [1, 1, 1, across, across, across], [down, down, down, both, both, both]
+    assert labels[0].tolist() == [above, above, below, below]
+    _, labels = augment(images, masks, generator(0, 0))
+    assert labels.unique().tolist() == [1], "this tree has no pairs"
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 30)])
+def test_labels_are_swapped_where_the_image_is_a_mirror_image(size: tuple[int, int]) -> None:
+    """Images show the coordinates of their pixels, so their slopes tell mirror images apart."""
+    height, width = size
+    images, masks = coordinates(height, width).repeat(40, 1, 1, 1), torch.ones(40, *size).byte()
+    augment = Augmentation(1, 0.5, 1, 0, 0, shift=0.9, scale=0.6, rotate=180)
+    mirrored = LEFT_RIGHT.mirrored_labels
+    changed, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
+    across, down = changed[..., 1:-1, 2:] - changed[..., 1:-1, :-2], changed[..., 2:, 1:-1]
+    down = down - changed[..., :-2, 1:-1]
+    turn = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
+    # On a mirror line itself the slopes of both sides cancel out.
+    usual = turn.abs().flatten(1).median(1).values[:, None, None]
+    clear = turn.abs() > 0.3 * usual
+    assert clear.float().mean() > 0.9
+    expected = torch.where(turn > 0, 1, 4)
+    assert 0.3 < (expected == 1)[clear].float().mean() < 0.7
+    assert torch.equal(labels[:, 1:-1, 1:-1][clear].long(), expected[clear])
+
+
+def coordinates(height: int, width: int) -> Tensor:
+    """An image whose red is the column and whose green is the row."""
+    x = torch.linspace(0, 255, width).byte().expand(height, width)
+    y = torch.linspace(0, 255, height).byte()[:, None].expand(height, width)
+    return torch.stack([x, y, torch.zeros_like(x)])
 
 
 @pytest.mark.parametrize("size", [(24, 32), (40, 20)])

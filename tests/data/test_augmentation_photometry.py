@@ -76,13 +76,15 @@ def test_noise_has_the_documented_deviation(monkeypatch: pytest.MonkeyPatch) -> 
     assert abs(float((noise[0] * noise[1]).mean())) < 1e-4, "two images have the same noise"
 
 
-def test_noise_differs_between_processes() -> None:
+def test_noise_differs_between_processes_as_between_images() -> None:
     pixels = torch.full((1, 3, 8, 8), 128, dtype=torch.uint8)
     masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
     augment = only(photometric=1)
     noised = 0
     for step in range(20):
         parts = [augment(pixels, masks, generator(0, 1, step), r, 2)[0] for r in (0, 1)]
+        both = pixels.repeat(2, 1, 1, 1), masks.repeat(2, 1, 1)
+        assert torch.equal(torch.cat(parts), augment(*both, generator(0, 1, step))[0])
         if all(part.std() > 0.002 for part in parts):
             noised += 1
             assert not torch.equal(*[(part - 128 / 255).sign() for part in parts])

@@ -1,8 +1,7 @@
 """Random augmentation of whole batches, on the training device.
 
 Random numbers are drawn for the batch of all processes, and each process uses those of its own
-images. So the number of processes does not change the augmentation of an image, except for noise,
-which each process draws by itself.
+images. So the number of processes does not change the augmentation of an image.
 """
 
 import math
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
 from hieraseg.processes import own_share
@@ -35,7 +34,8 @@ class Augmentation:
     """Random crop, flip, affine transform, color jitter or noise, and blur.
 
     The geometric transforms are composed into one sampling of the image (bilinear) and of the
-    mask (nearest). Pixels outside the image are reflected.
+    mask (nearest). Pixels outside the image are reflected; like a flip, this swaps the labels of
+    left and right classes.
 
     Args:
         crop: probability of a random resized crop.
@@ -85,6 +85,7 @@ class Augmentation:
             "photometric": photometric,
             "blur": blur,
         }
+        self.flips = flip > 0
         self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
         self.shift, self.scale, self.rotate = shift, scale, math.radians(rotate)
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
@@ -93,12 +94,12 @@ class Augmentation:
     def __call__(
         self,
         images: UInt8[Tensor, "B 3 H W"],
-        masks: UInt8[Tensor, "B H W"],
+        masks: Integer[Tensor, "B H W"],
         generator: torch.Generator,
         rank: int = 0,
         processes: int = 1,
         mirrored_labels: Int[Tensor, " values"] | None = None,
-    ) -> tuple[Float[Tensor, "B 3 H W"], UInt8[Tensor, "B H W"]]:
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Return augmented copies of images, as float32 in 0..1, and of their masks.
 
         Args:
@@ -107,8 +108,8 @@ class Augmentation:
             generator: a CPU generator, in the same state in all processes (see `sampling`).
             rank: index of this process.
             processes: number of processes that share the batch.
-            mirrored_labels: each label value after a flip, for class trees with left and right
-                classes (see `Hierarchy`). Larger values are kept.
+            mirrored_labels: each label value after a flip or a reflection, for class trees with
+                left and right classes (see `Hierarchy`). Larger values are kept.
         """
         drawn = _Draws(generator, len(images), rank, processes, images.device)
         pixels = images.float().div_(255)
@@ -119,10 +120,10 @@ class Augmentation:
     def _geometry(
         self,
         images: Float[Tensor, "B 3 H W"],
-        masks: UInt8[Tensor, "B H W"],
+        masks: Integer[Tensor, "B H W"],
         drawn: "_Draws",
         mirrored_labels: Int[Tensor, " values"] | None,
-    ) -> tuple[Float[Tensor, "B 3 H W"], UInt8[Tensor, "B H W"]]:
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         height, width = images.shape[-2:]
         crop, flip = self._crop(drawn), self._flip(drawn)
         # Each matrix maps output to input coordinates in -1..1, so the last transform comes first.
@@ -142,8 +143,12 @@ class Augmentation:
         )
         masks = labels[:, 0].to(masks.dtype)
         if mirrored_labels is not None:
-            flipped = drawn.to_device(flip[:, 0, 0] < 0)
-            masks = torch.where(flipped[:, None, None], _swap(masks, mirrored_labels), masks)
+            # The image covers -1..1, and each next interval of this size is a mirror image of
+            # the one before, across as well as down.
+            reflections = ((grid + 1) / 2).floor().sum(-1)
+            flips = drawn.to_device(flip[:, 0, 0] < 0)[:, None, None]
+            mirrored = (reflections + flips) % 2 == 1
+            masks = torch.where(mirrored, _swap(masks, mirrored_labels), masks)
         return images, masks
 
     def _crop(self, drawn: "_Draws") -> Float[Tensor, "B 3 3"]:
@@ -179,11 +184,11 @@ class Augmentation:
     def _photometry(
         self, images: Float[Tensor, "B 3 H W"], drawn: "_Draws"
     ) -> Float[Tensor, "B 3 H W"]:
-        chosen = drawn.chosen(self.probabilities["photometric"])
-        noisy = drawn.chosen(0.5)
+        chosen = drawn.chosen_in_batch(self.probabilities["photometric"])
+        noisy = drawn.chosen_in_batch(0.5)
         color, contrast = self._color_matrix(drawn)
         deviation = drawn.uniform(0, self.noise)
-        jittered = (chosen & ~noisy).nonzero()[:, 0]
+        jittered = drawn.own(chosen & ~noisy).nonzero()[:, 0]
         if len(jittered):
             rows = drawn.to_device(jittered)
             pixels = images[rows]
@@ -193,13 +198,11 @@ class Augmentation:
             mean = (gray * pixels.mean(dim=(2, 3))).sum(1)[:, None, None]
             changed = torch.baddbmm(mean * (1 - contrast), color * contrast, pixels.flatten(2))
             images[rows] = changed.view_as(pixels).clamp_(0, 1)
-        noised = (chosen & noisy).nonzero()[:, 0]
+        noised = drawn.own(chosen & noisy).nonzero()[:, 0]
         if len(noised):
             rows = drawn.to_device(noised)
             deviation = drawn.to_device(deviation[noised])[:, None, None, None]
-            on_device = torch.Generator(images.device).manual_seed(drawn.noise_seed)
-            shape = (len(rows), *images.shape[1:])
-            noise = torch.randn(shape, generator=on_device, device=images.device)
+            noise = drawn.noise(chosen & noisy, images.shape[1:])
             images[rows] = (images[rows] + noise * deviation).clamp_(0, 1)
         return images
 
@@ -246,18 +249,37 @@ class _Draws:
         processes: int,
         device: torch.device,
     ) -> None:
-        self.device = device
-        self.noise_seed = int(torch.randint(1 << 62, (), generator=generator)) + rank
+        self.images, self.rank, self.processes, self.device = images, rank, processes, device
+        self.noise_seed = int(torch.randint(1 << 62, (), generator=generator))
         # Filled row by row: the numbers of an image do not depend on the images after it.
         numbers = torch.rand(images * processes, _NUMBERS, generator=generator)
-        own = own_share(numbers, rank, processes)
-        self.images, self.numbers = len(own), iter(own.unbind(1))
+        self.numbers = iter(numbers.unbind(1))
+
+    def own(self, values: Shaped[Tensor, " batch"]) -> Shaped[Tensor, " B"]:
+        """Those values of the whole batch that belong to the images of this process."""
+        return own_share(values, self.rank, self.processes)
 
     def uniform(self, low: float, high: float) -> Float[Tensor, " B"]:
-        return low + (high - low) * next(self.numbers)
+        return low + (high - low) * self.own(next(self.numbers))
 
     def chosen(self, probability: float) -> Bool[Tensor, " B"]:
-        return self.uniform(0, 1) < probability
+        return self.own(self.chosen_in_batch(probability))
+
+    def chosen_in_batch(self, probability: float) -> Bool[Tensor, " batch"]:
+        return next(self.numbers) < probability
+
+    def noise(
+        self, chosen: Bool[Tensor, " batch"], shape: torch.Size
+    ) -> Float[Tensor, "chosen 3 H W"]:
+        """Standard normal noise for the chosen images of this process, at least one."""
+        generator = torch.Generator(self.device).manual_seed(self.noise_seed)
+        noise = []
+        for row in chosen.nonzero()[:, 0].tolist():
+            # That of other processes is drawn too, since each image goes on where the last ended.
+            of_image = torch.randn(shape, generator=generator, device=self.device)
+            if row % self.processes == self.rank:
+                noise.append(of_image)
+        return torch.stack(noise)
 
     def identity(self) -> Float[Tensor, "B 3 3"]:
         return torch.eye(3).repeat(self.images, 1, 1)
@@ -268,10 +290,11 @@ class _Draws:
 
 
 def _swap(
-    masks: UInt8[Tensor, "B H W"], mirrored_labels: Int[Tensor, " values"]
-) -> UInt8[Tensor, "B H W"]:
-    values = torch.arange(256, device=masks.device)
-    known = mirrored_labels[:256]
+    masks: Integer[Tensor, "B H W"], mirrored_labels: Int[Tensor, " values"]
+) -> Integer[Tensor, "B H W"]:
+    count = 256 if masks.dtype == torch.uint8 else 65_536
+    values = torch.arange(count, device=masks.device)
+    known = mirrored_labels[:count]
     values[: len(known)] = known
     return values.to(masks.dtype)[masks.long()]
 
