@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from hieraseg.console import log
@@ -10,6 +11,7 @@ from hieraseg.errors import RecipeError
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.paths import map_paths, paths_in
 from hieraseg.recipe.spec import components_in
+from hieraseg.runs.files import write_file
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile, sha256
 
@@ -33,9 +35,9 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
         if path.stat().st_size > LARGEST:
             log(f"{path}: larger than {LARGEST >> 20} MiB, so the run folder keeps no copy of it")
             continue
-        folder.files.mkdir(exist_ok=True)
+        folder.make_folder(folder.files)
         copy = _unused(folder.files, path)
-        shutil.copyfile(path, copy)
+        write_file(copy, partial(shutil.copyfile, path))
         copies[path] = PurePosixPath(copy.relative_to(folder.path))
         records.append({"file": str(copies[path]), "original": str(path), "sha256": sha256(copy)})
     components = map_paths(recipe.components, lambda path: copies.get(path, path))

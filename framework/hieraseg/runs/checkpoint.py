@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hieraseg.contracts import Activation
 from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.model.weights import load_weights, read_weights
-from hieraseg.runs.files import existing_folder, write_folder, write_json
+from hieraseg.runs.files import existing_folder, write_folder
 from hieraseg.runs.records import problem_in, read_record, sha256
 
 WEIGHTS = "model.safetensors"
@@ -85,7 +85,7 @@ def save_checkpoint(
         if state is not None:
             _save_state(state, unfinished / STATE)
         digests = {file.name: sha256(file) for file in sorted(unfinished.iterdir())}
-        write_json(unfinished / CHECKSUMS, digests)
+        (unfinished / CHECKSUMS).write_text(json.dumps(digests, indent=2), encoding="utf-8")
 
     write_folder(folder, write)
 

@@ -78,9 +78,14 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
         write(unfinished)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one step."""
+    write_file(path, lambda unfinished: unfinished.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a UTF-8 text file in one step."""
-    write_file(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

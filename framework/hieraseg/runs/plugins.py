@@ -8,26 +8,27 @@ from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.composing import compose
 from hieraseg.registry.files import PluginFile
+from hieraseg.runs.files import write_bytes
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile
 
 
-def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[dict[str, str]]:
+def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[CopiedFile]:
     """Copy plugin files into a run folder, with the content that was run.
 
     Returns:
         For each file `file`, the copy's path relative to the run folder; `original`, the absolute
         path it had; and its `sha256`.
     """
-    copies: list[dict[str, str]] = []
+    copies: list[CopiedFile] = []
     for file in files:
-        folder.plugins.mkdir(exist_ok=True)
+        folder.make_folder(folder.plugins)
         copy = folder.plugins / file.path.name
         attempt = 2
         while copy.exists():  # files with the same name from two folders
             copy = folder.plugins / f"{file.path.stem}_{attempt}.py"
             attempt += 1
-        copy.write_bytes(file.source)
+        write_bytes(copy, file.source)
         name = copy.relative_to(folder.path).as_posix()
         copies.append({"file": name, "original": str(file.path), "sha256": file.sha256})
     return copies

@@ -1,5 +1,6 @@
 """What a run writes into its folder: at its start, after each epoch, and at its end."""
 
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -167,13 +168,16 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
     """A new run folder with resolved recipe, provenance, and copies of the files they name."""
     recipe = parts.recipe
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
-    copies = copy_plugins(folder, recipe.plugins)
-    standalone, files = copy_argument_files(folder, recipe)
-    text = standalone.to_yaml(plugins=[copy["file"] for copy in copies])
-    write_text(folder.recipe, text)
-    fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
-    copied = {"plugin_files": copies, "argument_files": files}
-    write_json(folder.provenance, {**provenance(recipe, fingerprints), **copied})
+    try:
+        copies = copy_plugins(folder, recipe.plugins)
+        standalone, files = copy_argument_files(folder, recipe)
+        write_text(folder.recipe, standalone.to_yaml(plugins=[copy["file"] for copy in copies]))
+        fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
+        copied = {"plugin_files": copies, "argument_files": files}
+        write_json(folder.provenance, {**provenance(recipe, fingerprints), **copied})
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use
+        raise
     log(f"run folder {folder.path}, on {parts.fabric.device}")
     return folder
 
