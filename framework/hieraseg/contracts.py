@@ -9,7 +9,7 @@ from inspect import signature
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, UInt, UInt8
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -130,15 +130,22 @@ class Dataset(Protocol):
     splits: tuple[str, ...]
 
     def ids(self, split: str) -> list[str]:
-        """Ids of a split. An id is unique in the data set, and names its output files."""
+        """Ids of a split, at least one.
+
+        An id is unique in the data set, and names its output files: it is a plain name, or a
+        relative path with `/`.
+        """
         ...
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB image. Raises DataError with the file if it cannot be read."""
+        """RGB image. Raises DataError with the file if it cannot be read (see `read_image`)."""
         ...
 
-    def mask(self, id: str) -> UInt8[np.ndarray, "H W"]:
-        """Label values of the pixels. Raises DataError with the file if it cannot be read."""
+    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
+        """Label values of the pixels, uint8 or uint16, at the size of the image.
+
+        Raises DataError with the file if it cannot be read.
+        """
         ...
 
     def fingerprint(self, split: str) -> str:

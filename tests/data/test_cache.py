@@ -8,10 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from hieraseg.data import cache as cache_module
@@ -111,6 +114,120 @@ def test_full_disk_is_detected_before_decoding(
 
 def _folders(cache: Path) -> list[Path]:
     return [path for path in cache.iterdir() if path.is_dir()]
+
+
+# Damage.
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _nest(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
+@both_stores
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, _cut, _empty, _zero, _flip_a_bit, _replace_by_folder, _nest]
+)
+def test_damaged_store_is_built_again(
+    open_any: Open, damage: Callable[[Path], None], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = FakeDataset()
+    open_any(dataset, "train", HIERARCHY)
+    (folder,) = _folders(cache)
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) in (3, 4)
+    for name in names:
+        path = folder / name
+        modified = path.stat().st_mtime_ns
+        damage(path)
+        if path.exists():
+            os.utime(path, ns=(modified, modified))  # as if the disk had changed it
+        dataset.mask_calls.clear()
+        capsys.readouterr()
+        opened = open_any(dataset, "train", HIERARCHY)
+        assert sorted(dataset.mask_calls) == dataset.ids("train"), f"{name} is used as it is"
+        assert capsys.readouterr().err.splitlines()[0] == (
+            f"{folder}: is damaged, so it is built again"
+        )
+        _check_content(opened, dataset)
+    dataset.mask_calls.clear()
+    open_any(dataset, "train", HIERARCHY)
+    assert dataset.mask_calls == []
+
+
+def test_store_that_cannot_be_built_again_is_not_used(cache: Path) -> None:
+    open_store(FakeDataset(), "train", HIERARCHY)
+    (folder,) = _folders(cache)
+    _cut(folder / "masks.npy")
+    bad = FakeDataset(masks={"train2": np.full((12, 10), 9, np.uint8)})
+    for _ in range(2):
+        with pytest.raises(DataError, match="label 9"):
+            open_store(bad, "train", HIERARCHY)
+
+
+def test_store_is_read_from_a_folder_that_cannot_be_written(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(FakeDataset(), "train", HIERARCHY)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(cache_module, "FileLock", refuse)
+    assert len(open_store(FakeDataset(), "train", HIERARCHY)) == 5
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_files_are_forced_to_the_disk_before_a_store_appears(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(file: int) -> None:
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{file}")))
+        fsync(file)
+
+    monkeypatch.setattr(cache_module.os, "fsync", note)
+    open_store(FakeDataset(), "train", HIERARCHY)
+    (folder,) = _folders(cache)
+    assert sorted(synced[:-2]) == sorted(path.name for path in folder.iterdir())
+    assert synced[-2:] == [f"{folder.name}.unfinished", cache.name]
+
+
+@given(st.binary(max_size=200), st.integers(0, 3))
+@settings(max_examples=30)
+def test_any_content_of_a_file_is_noticed(content: bytes, number: int) -> None:
+    with TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIERASEG_CACHE", temporary)
+        dataset = FakeDataset(length=2)
+        open_store(dataset, "train", HIERARCHY)
+        (folder,) = _folders(Path(temporary))
+        sorted(folder.iterdir())[number].write_bytes(content)
+        _check_content(open_store(dataset, "train", HIERARCHY), dataset)
 
 
 # Several processes.

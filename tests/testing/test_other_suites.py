@@ -202,15 +202,15 @@ def test_datasets() -> None:
     [
         (NoVal, {"size_and_splits_are_valid"}, "missing split val"),
         (SharedIds, {"ids_are_unique"}, "in 'train' and in 'val'"),
-        (AbsolutePaths, {"ids_are_file_names"}, "relative to the data set's root"),
+        (AbsolutePaths, {"ids_are_file_names"}, "is an absolute path"),
         (Unordered, {"ids_and_fingerprints_are_stable"}, "sort the files of a folder"),
         (OneFingerprint, {"fingerprints_of_splits_differ"}, "the same fingerprint"),
         (
             FloatImages,
-            {"images_and_masks_are_uint8_of_the_same_size"},
+            {"images_and_masks_are_arrays_of_the_same_size"},
             "must be uint8, got float64",
         ),
-        (LargerMask, {"images_and_masks_are_uint8_of_the_same_size"}, "but its mask (12, 14)"),
+        (LargerMask, {"images_and_masks_are_arrays_of_the_same_size"}, "but its mask (12, 14)"),
         (UnknownLabel, {"labels_belong_to_the_hierarchy"}, "has the values [70]"),
         (ReturnsCache, {"reading_is_repeatable"}, "copies of cached arrays"),
         (SharedState, {"reading_is_thread_safe"}, "threads must not share state"),

@@ -20,7 +20,7 @@ from numpy.lib.format import open_memmap
 
 from hieraseg.console import log
 from hieraseg.errors import DataError
-from hieraseg.paths import expanded
+from hieraseg.paths import absolute
 
 _CHECKSUMS = "checksums.json"
 _PART = 1 << 24  # bytes that a checksum covers
@@ -30,8 +30,8 @@ def cache_folder() -> Path:
     """The root of the cache: $HIERASEG_CACHE, or `hieraseg` in the user's cache folder."""
     own = os.environ.get("HIERASEG_CACHE")
     if own:
-        return expanded(own)
-    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hieraseg"
+        return absolute(own)
+    return absolute(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hieraseg"
 
 
 def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], None]) -> Path:

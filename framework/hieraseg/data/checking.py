@@ -152,6 +152,8 @@ def _call(dataset: Dataset, method: str, argument: str) -> Any:
         if method in ("ids", "fingerprint") or argument in str(error):
             raise
         raise DataError(f"{argument}: {error}") from error
+    except MemoryError:  # no fault of the data set
+        raise
     except (Exception, SystemExit) as error:
         own = type(_unwrapped(dataset))
         place = place_in(own, error)

@@ -33,7 +33,9 @@ def decode_all(
             return decode(row), None
         except DataError as error:
             return None, error
-        except (ValueError, MemoryError) as error:  # such as an image that cannot be resized
+        except MemoryError:
+            return None, DataError(f"{ids[row]}: needs more memory than there is; make it smaller")
+        except ValueError as error:  # such as an image that cannot be resized
             return None, DataError(f"{ids[row]}: cannot be used ({describe(error)})")
 
     log(f"preparing {len(ids)} {content} of split {split!r} in {cache_folder()}, once")

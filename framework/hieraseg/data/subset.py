@@ -17,9 +17,9 @@ class FirstImages:
         self.dataset = dataset
         self.images = images
 
-    def ids(self, split: str) -> list[str]:
-        """The first ids of a split."""
-        ids = self.dataset.ids(split)
+    def ids(self, split: str) -> Any:
+        """The first ids of a split, or what it has instead of a list of ids."""
+        ids: Any = self.dataset.ids(split)
         return ids[: self.images] if isinstance(ids, list | tuple) else ids
 
     def fingerprint(self, split: str) -> str:

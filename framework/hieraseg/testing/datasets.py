@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hieraseg.data.checking import id_problem
 from hieraseg.testing.cases import MAIN_TREE
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
 
@@ -77,11 +78,8 @@ class DatasetContract(ComponentContract):
         dataset = self.make(arguments)
         for id in (id for split in dataset.splits for id in dataset.ids(split)):
             assert id.isprintable(), f"the id {id!r} has characters that are not printable"
-            steps = id.replace("\\", "/").split("/")
-            assert not {"..", ""} & set(steps), (
-                f"as a file name, the id {id!r} leads out of the output folder: use a path "
-                "relative to the data set's root"
-            )
+            problem = id_problem(id)
+            assert not problem, f"the id {id!r} {problem}"
 
     def test_ids_and_fingerprints_are_stable(self, arguments: Arguments) -> None:
         """A data set that is opened again has the same ids, order and fingerprints."""
@@ -104,8 +102,8 @@ class DatasetContract(ComponentContract):
         )
         assert len(set(prints)) == len(prints), "two splits have the same fingerprint"
 
-    def test_images_and_masks_are_uint8_of_the_same_size(self, arguments: Arguments) -> None:
-        """Images are uint8 [H, W, 3], and their masks uint8 [H, W]."""
+    def test_images_and_masks_are_arrays_of_the_same_size(self, arguments: Arguments) -> None:
+        """Images are uint8 [H, W, 3], and their masks uint8 or uint16 [H, W]."""
         dataset = self.make(arguments)
         for id in self.sample_ids(dataset):
             image, mask = dataset.image(id), dataset.mask(id)
@@ -113,8 +111,9 @@ class DatasetContract(ComponentContract):
                 assert isinstance(array, np.ndarray), (
                     f"the {name} of {id!r} must be a numpy array, got {type(array).__name__}"
                 )
-                assert array.dtype == np.uint8, (
-                    f"the {name} of {id!r} must be uint8, got {array.dtype}"
+                dtypes = ("uint8",) if name == "image" else ("uint8", "uint16")
+                assert array.dtype.name in dtypes, (
+                    f"the {name} of {id!r} must be {' or '.join(dtypes)}, got {array.dtype}"
                 )
                 assert array.ndim == ndim, f"the {name} of {id!r} has shape {array.shape}"
                 assert array.size, f"the {name} of {id!r} has no pixels"

@@ -24,7 +24,7 @@ from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
-from hieraseg.recipe.dataset import build_dataset
+from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
 from hieraseg.training.checks import not_finite
 from hieraseg.training.notices import notices
@@ -135,8 +135,14 @@ def _open_data(
     recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy
 ) -> tuple[dict[str, Store], TargetStore | None]:
     """The images of both splits, and the targets that `val` is scored with."""
-    code = recipe["data"].digest
+    code = data_digest(recipe)
     stores = {split: open_store(dataset, split, hierarchy, code) for split in ("train", "val")}
+    shared = sorted(set(stores["train"].ids) & set(stores["val"].ids))
+    if shared:
+        log(
+            f"data: {len(shared)} ids are in both train and val, such as {shared[0]!r}; val then "
+            "scores images that were trained on"
+        )
     if recipe.evaluation.resolution != "native":
         return stores, None
     return stores, open_targets(dataset, "val", hierarchy, code)
