@@ -1,6 +1,8 @@
 """Paths as people write them: `~`, relative paths, and the folder of all data sets."""
 
 import os
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 DATA = "HIERASEG_DATA"
@@ -20,6 +22,16 @@ def absolute(path: str | Path, folder: Path = Path()) -> Path:
         folder: by default the working directory.
     """
     return Path(os.path.abspath(folder / expanded(path)))
+
+
+@contextmanager
+def keep_working_directory() -> Iterator[None]:
+    """Code inside may change the working directory; afterwards it is as before.
+
+    Plugins are run in this context, so that they do not move what relative paths mean.
+    """
+    with chdir(os.curdir):
+        yield
 
 
 def shown(path: Path) -> str:

@@ -11,7 +11,7 @@ from hieraseg import data_folder
 from hieraseg.cli import main
 from hieraseg.errors import DataError, RecipeError
 from hieraseg.recipe import Recipe, load
-from hieraseg.recipe.build import build
+from tests.support.oracle import write_oracle_recipe
 
 Patch = pytest.MonkeyPatch
 Captured = pytest.CaptureFixture[str]
@@ -201,23 +201,49 @@ def test_a_path_that_no_recipe_can_write_is_refused(
     assert load(elsewhere / "own.yaml", [("loss.file", "a")])
 
 
+MOVING = """\
+import os
+import numpy as np
+from hieraseg import registry
+
+os.chdir(TARGET)
+
+@registry.datasets.register("moving")
+class Moving:
+    size = (32, 32)
+    splits = ("train", "val")
+
+    def __init__(self, hierarchy) -> None:
+        os.chdir(TARGET)
+
+    def fingerprint(self, split):
+        return "moving"
+
+    def ids(self, split):
+        os.chdir(TARGET)
+        return [split + "0", split + "1"]
+
+    def image(self, id):
+        os.chdir(TARGET)
+        return np.zeros((32, 32, 3), np.uint8)
+
+    def mask(self, id):
+        return np.ones((32, 32), np.uint8)
+"""
+
+
 def test_a_plugin_that_changes_the_directory_moves_nothing(folder: Path, tmp_path: Path) -> None:
-    here = Path.cwd()
-    (folder / "sub" / "a_plugin.py").write_text(
-        f"import os\nos.chdir({str(tmp_path)!r})\n"
-        "from hieraseg import Loss, registry\n"
-        "@registry.losses.register('moves')\n"
-        "class Moves(Loss):\n"
-        "    def __init__(self) -> None:\n"
-        "        super().__init__()\n"
-        f"        os.chdir({str(tmp_path)!r})\n"
-    )
-    recipe = read(folder, "plugins: [sub/a_plugin.py]\nloss: {file: a}", ("loss.weights", "b"))
-    assert Path.cwd() == here
+    here, target = Path.cwd(), tmp_path / "target"
+    target.mkdir()
+    (folder / "moving_plugin.py").write_text(MOVING.replace("TARGET", repr(str(target))))
+    recipe = read(folder, "plugins: [moving_plugin.py]\nloss: {file: a}", ("loss.weights", "b"))
     assert of_loss(recipe, "file") == folder / "a"
     assert of_loss(recipe, "weights") == here / "b"
-    build(read(folder, "plugins: [sub/a_plugin.py]\nloss: moves")["loss"])
+    path = write_oracle_recipe(folder, "plugins: [moving_plugin.py]\ndata: moving\n")
+    assert main(["run", os.path.relpath(path), "--out", "runs"]) == 0
     assert Path.cwd() == here
+    assert (here / "runs/oracle/base-seed0/result.json").is_file()
+    assert not list(target.iterdir())
 
 
 def test_the_folder_of_a_data_set(folder: Path, tmp_path: Path, monkeypatch: Patch) -> None:

@@ -169,7 +169,7 @@ def test_every_file_is_copied_once_and_weights_and_folders_stay(files: Path) -> 
 
 def test_large_files_stay_where_they_are(files: Path, monkeypatch: Patch) -> None:
     (files / "table").write_text("x" * 100)
-    monkeypatch.setattr(argument_files, "LARGEST", 99)
+    monkeypatch.setattr(argument_files, "LARGEST_FILE", 99)
     folder, hashes = copied(files)
     assert "files/table" not in hashes
     assert load(folder.recipe)["loss"].arguments["inner"].arguments["file"] == files / "table"

@@ -15,6 +15,7 @@ from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.images import VERSION, resize
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.paths import keep_working_directory
 
 FORMAT = 3  # part of the key: increase it when the content of a store changes
 
@@ -40,6 +41,7 @@ class Store:
         return len(self.ids)
 
 
+@keep_working_directory()
 def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "") -> Store:
     """Open the store of a split, which is built on first use.
 

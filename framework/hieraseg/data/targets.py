@@ -12,6 +12,7 @@ from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.images import VERSION
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.paths import keep_working_directory
 
 FORMAT = 2  # part of the key: increase it when the content of a store changes
 
@@ -40,6 +41,7 @@ class TargetStore:
         return np.array(self.pixels[start:end]).reshape(self.shapes[row])
 
 
+@keep_working_directory()
 def open_targets(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "") -> TargetStore:
     """Open the targets of a split, which are stored on first use (see `store.open_store`).
 

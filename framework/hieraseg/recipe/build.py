@@ -1,11 +1,10 @@
 """Build components from their specifications."""
 
-import os
-from contextlib import chdir
 from typing import Any
 
 from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
+from hieraseg.paths import keep_working_directory
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
 
@@ -36,7 +35,7 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
         return value
     arguments = _arguments(value, key, supplied)
     try:
-        with chdir(os.curdir):  # a component that changes the directory moves nothing else
+        with keep_working_directory():
             return value.factory(**arguments)
     except ValueError as error:
         # The argument may be that of something which the component calls.

@@ -8,13 +8,11 @@ from hieraseg.data.checking import check_attributes
 from hieraseg.errors import DataError, HierasegError, from_here
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.build import build
-from hieraseg.recipe.paths import map_paths
+from hieraseg.recipe.paths import LARGEST_FILE, map_paths
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import components_in
 from hieraseg.registry.sources import source_digest
 from hieraseg.tracebacks import describe, place_in
-
-_LARGEST = 64 * 2**20  # bytes of a file that is read for its digest
 
 
 def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
@@ -52,6 +50,6 @@ def data_digest(recipe: Recipe) -> str:
 
 
 def _content(path: Path) -> PurePath:
-    if not path.is_file() or path.stat().st_size > _LARGEST:
+    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
         return path
     return PurePath(hashlib.sha256(path.read_bytes()).hexdigest())

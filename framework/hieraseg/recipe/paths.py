@@ -7,6 +7,10 @@ from typing import Any
 
 from hieraseg.recipe.spec import ComponentSpec
 
+LARGEST_FILE = 64 * 2**20
+"""Bytes of the largest file that counts as a part of the recipe: it is copied into run folders, and
+known by its content. Larger ones, such as archives of images, are data."""
+
 
 def paths_in(value: Any, key: str) -> Iterator[tuple[str, Path]]:
     """Dotted key and path of each path in an argument's value; not those of nested components."""

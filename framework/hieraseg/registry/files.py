@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import chdir, redirect_stdout
+from contextlib import redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -21,7 +21,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from hieraseg.errors import HierasegError, RecipeError, from_here
-from hieraseg.paths import expanded
+from hieraseg.paths import expanded, keep_working_directory
 from hieraseg.registry.static import Registration, fault_in, parse, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"
@@ -195,8 +195,7 @@ def _run(file: PluginFile) -> tuple[Components, str]:
     token = collecting.set(Collecting(name, components))
     paths = list(sys.path)
     try:
-        # stdout is for results, and paths of the command line mean this working directory.
-        with redirect_stdout(sys.stderr), chdir(os.curdir):
+        with redirect_stdout(sys.stderr), keep_working_directory():  # stdout is for results
             loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a plugin's code may fail in any way
         del sys.modules[name]

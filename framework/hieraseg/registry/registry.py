@@ -7,10 +7,9 @@ cannot be imported fails only the recipes that name it.
 """
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import catalogue
 
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.paths import keep_working_directory
 from hieraseg.registry.files import PluginFile, broken_files, collecting, files_on_path
 from hieraseg.registry.kinds import Kind, all_kinds
 from hieraseg.registry.static import Registration, fault_of
@@ -146,8 +146,7 @@ class Registry:
         """
         found = self.find(name)
         try:
-            # As in `files._run`.
-            with redirect_stdout(sys.stderr), chdir(os.curdir):
+            with redirect_stdout(sys.stderr), keep_working_directory():  # stdout is for results
                 return found.load()
         except RecipeError as error:
             raise RecipeError(f"{self.section} {name!r}: {error}") from error

@@ -9,14 +9,11 @@ from pathlib import Path, PurePosixPath
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import Recipe
-from hieraseg.recipe.paths import map_paths, paths_in
+from hieraseg.recipe.paths import LARGEST_FILE, map_paths, paths_in
 from hieraseg.recipe.spec import components_in
 from hieraseg.runs.files import write_file
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile, sha256
-
-LARGEST = 64 * 2**20
-"""Bytes of the largest file that is copied. Larger ones, such as archives of images, are data."""
 
 
 def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list[CopiedFile]]:
@@ -32,8 +29,9 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
     copies: dict[Path, PurePosixPath] = {}
     records: list[CopiedFile] = []
     for path in dict.fromkeys(_files_of(recipe)):
-        if path.stat().st_size > LARGEST:
-            log(f"{path}: larger than {LARGEST >> 20} MiB, so the run folder keeps no copy of it")
+        if path.stat().st_size > LARGEST_FILE:
+            limit = f"{LARGEST_FILE >> 20} MiB"
+            log(f"{path}: larger than {limit}, so the run folder keeps no copy of it")
             continue
         folder.make_folder(folder.files)
         copy = _unused(folder.files, path)
