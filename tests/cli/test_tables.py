@@ -1,8 +1,21 @@
 """Comparison tables: their columns, and the mean over seeds."""
 
+import csv
+import re
+import string
 from typing import Any
 
-from hieraseg.cli.tables import as_csv, as_json, as_table
+import pytest
+
+from hieraseg.cli.tables import (
+    as_csv,
+    as_json,
+    as_latex,
+    as_markdown,
+    as_table,
+    escape_latex,
+    escape_markdown,
+)
 from hieraseg.compare import Row, differences
 from tests.support.scores import random_case
 from tests.support.trees import Tree
@@ -57,3 +70,46 @@ def test_differences_of_protocols() -> None:
     assert differences(rows) == {"tta": ["scales 1, flip", "scales 1"]}
     assert differences(rows[1:]) == {}
     assert not as_json(rows)["comparable"]
+
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",
+    "]": "{]}",
+    "±": r"$\pm$",
+}
+
+
+@pytest.mark.parametrize("character", [*string.punctuation, "±", "é"])
+def test_special_characters_of_latex(character: str) -> None:
+    """Each is printed as it is (Knuth's ten special characters, and those that OT1 misprints)."""
+    assert escape_latex(f"a{character}b") == f"a{LATEX.get(character, character)}b"
+
+
+@pytest.mark.parametrize("character", string.punctuation)
+def test_special_characters_of_markdown(character: str) -> None:
+    """A backslash before punctuation is that character (CommonMark, section 2.4)."""
+    escaped = escape_markdown(f"a{character}b")
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", escaped) == f"a{character}b"
+    if character in "\\`*_[]<>#|~$&":
+        assert escaped == f"a\\{character}b"
+
+
+@pytest.mark.parametrize("title", ["a|b & c_d\n100% `x` *y*", "[a]", "a\r\nb", ";,\"'"])
+def test_tables_with_special_characters(title: str) -> None:
+    """Each row stays one line with the same number of cells."""
+    row = Row(title, [0], [_scores(0.5)], [{}])
+    header, cells = as_table([row])
+    _, _, line = as_markdown([row]).splitlines()
+    assert len(re.findall(r"(?<!\\)\|", line)) == len(cells) + 1
+    (_, _, _, _, line, _, _) = as_latex([row]).splitlines()
+    assert len(re.findall(r"(?<!\\)&", line)) == len(cells) - 1
+    assert line.endswith(r" \\")
+    assert list(csv.reader(as_csv([row]).splitlines(keepends=True)))[1][0] == title
+    assert header[0] == "recipe"

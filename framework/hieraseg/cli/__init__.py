@@ -6,6 +6,7 @@ import torch are imported inside `run`, so that `hieraseg --help` and `hieraseg 
 Results are written with `hieraseg.cli.streams.write_result`; what is printed goes to stderr.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from contextlib import nullcontext
 from hieraseg.cli.failures import failure_of, print_failure, signals_as_interrupts
 from hieraseg.cli.parser import parse
 from hieraseg.cli.streams import prepare_streams, separate_results, write_result
+from hieraseg.errors import HierasegError
 from hieraseg.launch import Finished, is_main_process
 
 
@@ -48,6 +50,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as error:  # argparse exits after --help and after usage errors
         write_result("", end="")  # flushes the help
         return error.code if isinstance(error.code, int) else 0
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        text = "the working directory no longer exists; change to another one"
+        raise HierasegError(text) from error
     with separate_results(restore=argv is not None):
         code: int = arguments.run(arguments)
         return code

@@ -123,7 +123,9 @@ def _pad(text: str, width: int) -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     """Lines of a text, broken between words only; at least one."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]
 
 
 def _visible(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hieraseg.cli.failures import INTERRUPTED, Failure, failure_of, print_failure
+from hieraseg.cli.failures import Failure, failure_of, print_failure
 from hieraseg.cli.options import (
     add_command,
     add_json,
@@ -135,17 +135,19 @@ def _train(
     from hieraseg.train import train
 
     result: dict[str, Any] | None = None
-    failure, title, figures = None, "val", ""
+    failure, title = None, "val"
     try:
         folder = train(recipe, arguments.out, name)
         if folder is not None:
             result, title = {"run": str(folder.path), **folder.read_result()}, f"{folder.path}, val"
-            figures = f"\nfigures in {folder.figures}" if folder.figures.is_dir() else ""
     except Finished:
         raise
+    except KeyboardInterrupt as error:
+        before = "interrupted while the run was set up, before it had a folder"
+        raise KeyboardInterrupt(str(error) or before) from error
     except BaseException as error:
         failure = failure_of(error)
-        if failure is None or failure.exit_code == INTERRUPTED:
+        if failure is None:
             raise
         if arguments.seeds is not None:
             failure = failure._replace(message=f"seed {recipe.training.seed}: {failure.message}")
@@ -153,5 +155,5 @@ def _train(
         if isinstance(error, UnwrittenScoresError):
             result = {"run": None, "splits": {"val": error.scores}, "cost": {}}
     if result is not None and not arguments.json:
-        write_result(format_scores(result["splits"]["val"], title) + figures)
+        write_result(format_scores(result["splits"]["val"], title))
     return result, failure

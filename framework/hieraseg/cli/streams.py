@@ -1,5 +1,6 @@
 """Standard streams: stdout for results alone, stderr for all else, both for any character."""
 
+import codecs
 import io
 import os
 import sys
@@ -14,6 +15,19 @@ _STDOUT, _STDERR = 1, 2
 _COLUMNS = 80  # of a terminal that does not say
 # ASCII for the characters that hieraseg itself draws and writes.
 _ASCII = str.maketrans({"│": "|", "├": "|", "└": "`", "─": "-", "±": "+-", "…": "..."})
+
+_ERRORS = "hieraseg.ascii"
+"""Name of the handler of characters that the encoding of a stream does not have."""
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error(_ERRORS, _in_ascii)
 
 _results: ContextVar[io.TextIOBase | None] = ContextVar("results", default=None)
 
@@ -40,7 +54,7 @@ def prepare_streams() -> None:
         sys.stderr = _open(_LossyFile(_STDERR, "w", closefd=False), encoding)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_ERRORS)
 
 
 @contextmanager
@@ -81,7 +95,7 @@ def write_result(text: str, end: str = "\n") -> None:
     """
     stream = _stdout()
     try:
-        stream.write(_encodable(text + end, stream.encoding or "utf-8"))
+        stream.write(text + end)
         stream.flush()
     except OSError as error:
         # What is left in the buffer would fail again when the stream is closed.
@@ -108,19 +122,9 @@ def _stdout() -> io.TextIOBase:
     return _results.get() or cast(io.TextIOBase, sys.stdout)
 
 
-def _encodable(text: str, encoding: str) -> str:
-    """The text with other characters for those that an encoding does not have."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_ASCII)
-        return text.encode(encoding, "backslashreplace").decode(encoding)
-    return text
-
-
 def _open(file: io.FileIO, encoding: str | None = None) -> io.TextIOWrapper:
     buffer = io.BufferedWriter(file)
-    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=True)
+    return io.TextIOWrapper(buffer, encoding, _ERRORS, line_buffering=True)
 
 
 def _is_stdout_of_process(stream: io.TextIOBase) -> bool:

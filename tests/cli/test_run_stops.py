@@ -1,0 +1,214 @@
+"""Runs that end early: signals, and seeds that fail."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieraseg.cli import main
+from hieraseg.errors import DataError, DivergedError, UnwrittenScoresError
+from hieraseg.recipe import Recipe
+from hieraseg_plugins.datasets.mannequins import Mannequins
+from tests.support.runs import QUICKSTART, SMALL, read_json
+
+Captured = pytest.CaptureFixture[str]
+SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+SCORES = {
+    "levels": [{"level": 1, "miou": 0.5, "iou": {"a [b]": 0.5}}],
+    "images": 1,
+    "resolution": "native",
+    "tta": "scales 1",
+}
+
+
+class Folder:
+    """Stands for the folder of a finished run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read_result(self) -> dict[str, Any]:
+        return {"splits": {"val": SCORES}, "cost": {}}
+
+
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> dict[int, BaseException]:
+    """Errors by seed, which training raises instead of training."""
+    errors: dict[int, BaseException] = {}
+
+    def train(recipe: Recipe, out: Path, name: str) -> Folder:
+        seed = recipe.training.seed
+        if seed in errors:
+            raise errors[seed]
+        return Folder(out / f"{name}-seed{seed}")
+
+    monkeypatch.setattr("hieraseg.train.train", train)
+    return errors
+
+
+def run(*arguments: str) -> int:
+    return main(["run", *arguments, QUICKSTART, *SMALL])
+
+
+def seeds_in(stdout: str) -> list[str]:
+    return [Path(one["run"]).name.rpartition("-")[2] for one in json.loads(stdout)]
+
+
+def test_other_seeds_are_run_after_a_failure(
+    failures: dict[int, BaseException], capsys: Captured
+) -> None:
+    """The exit code is that of the first failure, and each is named with its seed."""
+    failures |= {1: DivergedError("the loss is nan"), 3: DataError("x.jpg: damaged")}
+    assert run("--json", "--seeds", "0", "1", "2", "3") == 4
+    out, err = capsys.readouterr()
+    assert seeds_in(out) == ["seed0", "seed2"]
+    assert "hieraseg: error: seed 1: the loss is nan\n" in err
+    assert "hieraseg: error: seed 3: x.jpg: damaged\n" in err
+    assert run("--seeds", "0", "1", "2") == 4
+    assert [Path(line).name[-5:] for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        "seed0",
+        "seed2",
+    ]
+
+
+def test_seeds_after_an_interrupt_are_named(
+    failures: dict[int, BaseException], capsys: Captured
+) -> None:
+    failures[1] = KeyboardInterrupt("interrupted in epoch 2 of 3; ...")
+    assert run("--json", "--seeds", "0", "1", "2", "3") == 130
+    out, err = capsys.readouterr()
+    assert seeds_in(out) == ["seed0"]
+    assert "not run: seed 2, 3\n" in err
+    assert err.endswith("hieraseg: interrupted in epoch 2 of 3; ...\n")
+
+
+def test_several_processes_do_not_outlive_a_failure(
+    failures: dict[int, BaseException], capsys: Captured
+) -> None:
+    """But they diverge together, and go on."""
+    failures[0] = DataError("x.jpg: damaged")
+    assert run("--json", "--seeds", "0", "1", "--training.devices", "2") == 3
+    out, err = capsys.readouterr()
+    assert not out
+    assert "not run: seed 1" in err
+    failures[0] = DivergedError("the loss is nan")
+    assert run("--json", "--seeds", "0", "1", "--training.devices", "2") == 4
+    assert seeds_in(capsys.readouterr().out) == ["seed1"]
+
+
+def test_scores_that_could_not_be_written_are_printed(
+    failures: dict[int, BaseException], capsys: Captured
+) -> None:
+    failures[0] = UnwrittenScoresError("result.json: no space left", SCORES)
+    assert run() == 2
+    out, err = capsys.readouterr()
+    assert "1 a [b]" in out
+    assert err.endswith("hieraseg: error: result.json: no space left\n")
+    assert run("--json") == 2
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result == {"run": None, "splits": {"val": SCORES}, "cost": {}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--seeds", "0", "1", "0"], "--seeds: duplicate 0"),
+        (["--seeds", "-1"], "--seeds: must be a non-negative integer, got '-1'"),
+        (["--seeds", "1.5"], "--seeds: must be a non-negative integer, got '1.5'"),
+        (["--seeds", "4294967296"], "training.seed: must be in [0, 4294967296), got 4294967296"),
+        (["--seeds", "1", "--training.seed", "2"], "--seeds: conflicts with --training.seed"),
+    ],
+)
+def test_seeds_that_cannot_be_run(arguments: list[str], expected: str, capsys: Captured) -> None:
+    assert run(*arguments) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.fixture
+def default_handlers() -> Iterator[None]:
+    """What a command finds in a shell; they must be the same afterwards."""
+    before = [signal.signal(number, signal.SIG_DFL) for number in SIGNALS[:2]]
+    yield
+    assert [signal.getsignal(number) for number in SIGNALS[:2]] == [signal.SIG_DFL] * 2
+    for number, handler in zip(SIGNALS, before, strict=False):
+        signal.signal(number, handler)
+
+
+def send_at_step(monkeypatch: pytest.MonkeyPatch, number: int, step: int) -> None:
+    """Let a signal arrive in a step of training."""
+    from hieraseg import train
+
+    train_step = train.train_step
+
+    def interrupted_step(parts: Any, state: Any, batch: Any) -> None:
+        train_step(parts, state, batch)
+        if state.step == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(train, "train_step", interrupted_step)
+
+
+@pytest.mark.usefixtures("default_handlers")
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_signals_name_the_epoch_and_the_folder(
+    number: signal.Signals, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_at_step(monkeypatch, number, step=4)  # epochs have three steps
+    assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
+    out, err = capsys.readouterr()
+    (folder,) = tmp_path.glob("*/*")
+    assert not out
+    assert err.endswith(
+        f"hieraseg: interrupted in epoch 2 of 3; the checkpoint of epoch 1 is kept in {folder}\n"
+    )
+    assert (folder / "checkpoints/last/model.safetensors").is_file()
+    assert not (folder / "result.json").exists()
+
+
+@pytest.mark.usefixtures("default_handlers")
+def test_interrupt_before_a_checkpoint(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_at_step(monkeypatch, signal.SIGTERM, step=1)
+    assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
+    (folder,) = tmp_path.glob("*/*")
+    expected = f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_nohup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that is ignored stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        send_at_step(monkeypatch, signal.SIGHUP, step=1)
+        assert run("--out", str(tmp_path), "--training.max_steps", "2") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert read_json(next(tmp_path.glob("*/*/result.json")))["cost"]["steps"] == 2
+
+
+@pytest.mark.usefixtures("default_handlers")
+def test_interrupt_while_images_are_decoded(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no run folder then, and nothing is left in the cache."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("HIERASEG_CACHE", str(cache))
+    image = Mannequins.image
+
+    def interrupted_image(self: Mannequins, id: str) -> Any:
+        if id.endswith("2"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return image(self, id)
+
+    monkeypatch.setattr(Mannequins, "image", interrupted_image)
+    assert run("--out", str(tmp_path / "runs")) == 130
+    err = capsys.readouterr().err
+    assert err.endswith("interrupted while the run was set up, before it had a folder\n")
+    assert not (tmp_path / "runs").exists()
+    left = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert not left
