@@ -1,0 +1,134 @@
+"""The data set of a recipe: its code and arguments, by which stores are known, and its errors."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieraseg import Hierarchy
+from hieraseg.errors import DataError, RecipeError
+from hieraseg.recipe import Recipe, load
+from hieraseg.recipe.dataset import build_dataset, data_digest
+from hieraseg.registry.sources import source_digest
+from tests.support.oracle import write_oracle_recipe
+
+TREE = Hierarchy.from_tree(["a", "b"])
+DATA = """
+import os
+from pathlib import Path
+from hieraseg import registry
+
+
+@registry.datasets.register("own")
+class Own:
+    size, splits = (8, 8), ("train", "val")
+
+    def __init__(self, number: int = 1, file: Path | None = None) -> None:
+        BODY
+
+    def ids(self, split): ...
+    def image(self, id): ...
+    def mask(self, id): ...
+    def fingerprint(self, split): ...
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of a package `lab`: `data` imports `reading`, and `others` is not imported."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    sources = {
+        "__init__": "",
+        "base": "class Base: ...",
+        "reading": "from . import deep",
+        "deep": "x = 1",
+        "others": "y = 1",
+        "data": "from lab.base import Base\nfrom .reading import deep\nclass Own(Base): ...",
+    }
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in sources:
+        monkeypatch.delitem(sys.modules, f"lab.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "lab", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize("changed", ["data", "base", "reading", "deep"])
+def test_a_package_is_known_by_all_that_a_component_imports(package: Path, changed: str) -> None:
+    import lab.data  # type: ignore[import-not-found]
+    import lab.others  # type: ignore[import-not-found]
+
+    before = source_digest(lab.data.Own)
+    (package / "others.py").write_text("y = 2")
+    assert source_digest(lab.data.Own) == before
+    path = package / f"{changed}.py"
+    path.write_text(path.read_text() + "\n# changed")
+    assert source_digest(lab.data.Own) != before
+
+
+def test_shipped_data_sets_are_known_by_their_modules() -> None:
+    from hieraseg_plugins.datasets import mannequin_art
+    from hieraseg_plugins.datasets.mannequins import Mannequins
+    from hieraseg_plugins.datasets.pascal_part import PascalPart
+
+    class Derived(PascalPart):
+        pass
+
+    digests = {source_digest(one) for one in (Mannequins, PascalPart, Derived, mannequin_art.shade)}
+    assert len(digests) == 4
+    assert source_digest(print) == source_digest(dict), "no source"
+
+
+def test_digest_of_a_recipe(tmp_path: Path) -> None:
+    base = load(write_oracle_recipe(tmp_path))
+    assert data_digest(load(write_oracle_recipe(tmp_path))) == data_digest(base)
+    changes = ("data: {images: 6}\n", "data: {shown: 2}\n", "data: mannequins\n")
+    digests = [data_digest(load(write_oracle_recipe(tmp_path, change))) for change in changes]
+    assert len({data_digest(base), *digests}) == 4
+
+
+def own_recipe(folder: Path, body: str = "pass", arguments: str = "") -> Recipe:
+    (folder / "own.py").write_text(DATA.replace("BODY", body))
+    changes = f"plugins: [own.py]\ndata: {{name: own{arguments}}}\n"
+    return load(write_oracle_recipe(folder, changes))
+
+
+def test_files_in_arguments_count_by_their_content(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    for path in (one, other):
+        path.write_text("a list")
+
+    def digest(path: Path) -> str:
+        return data_digest(own_recipe(tmp_path, arguments=f", file: {path}"))
+
+    assert digest(one) == digest(other), "the copy in a run folder is the same file"
+    before = digest(one)
+    one.write_text("another list")
+    assert digest(one) != before
+    assert len({digest(tmp_path), digest(tmp_path.parent), before}) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "words"),
+    [
+        (
+            'raise KeyError("root")',
+            DataError,
+            r"data: own cannot be opened \(.*own\.py:\d+\): KeyE",
+        ),
+        ("raise SystemExit(1)", DataError, r"data: own cannot be opened \(.*own\.py:\d+\): System"),
+        ('raise ValueError("bad number")', RecipeError, r"data: own: bad number"),
+        ("self.size = None", DataError, r"data: Own\.size is None; it must be height and width"),
+        ('self.splits = ("a/b",)', DataError, r"data: Own\.splits is \('a/b',\)"),
+    ],
+)
+def test_errors_of_building(tmp_path: Path, body: str, error: Any, words: str) -> None:
+    recipe = own_recipe(tmp_path, body)
+    with pytest.raises(error) as caught:
+        build_dataset(recipe, TREE)
+    assert re.search(words, str(caught.value))
+    assert "\n" not in str(caught.value)
