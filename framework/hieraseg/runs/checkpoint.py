@@ -1,6 +1,8 @@
 """Checkpoints: a folder with weights, metadata and the state of training, of one epoch."""
 
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -159,7 +161,10 @@ def _check_finite(folder: Path, weights: Mapping[str, Tensor]) -> None:
 def _save_weights(weights: dict[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:
     try:
         save_file(weights, path, {"hieraseg": json.dumps(metadata)})
-    except SafetensorError as error:  # such as a full disk
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))  # such as a full disk
+        if number:
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise OSError(str(error)) from error
 
 

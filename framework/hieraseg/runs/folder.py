@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from hieraseg.errors import RecipeError, UnwrittenScoresError, WriteError
 from hieraseg.metrics import Counts
+from hieraseg.paths import is_utf8, shown
 from hieraseg.runs.files import append_line, replacing, to_json, write_errors
 from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
@@ -33,6 +34,11 @@ class RunFolder:
         Raises:
             RecipeError: the folder cannot be created.
         """
+        if not is_utf8(root / recipe):
+            raise RecipeError(
+                f"{shown(root / recipe)}: the path of a run folder must be UTF-8; "
+                "choose another place with --out, or rename the recipe"
+            )
         attempt = 1
         while True:
             numbered = name if attempt == 1 else f"{name}-run{attempt}"
@@ -59,6 +65,9 @@ class RunFolder:
             RecipeError: it is not a run folder.
         """
         folder = cls(Path(path))
+        if not is_utf8(folder.path):
+            problem = "the path of a run folder must be UTF-8; rename it"
+            raise RecipeError(f"{shown(folder.path)}: {problem}")
         if not folder.recipe.is_file():
             raise RecipeError(
                 f"{path}: is not a run folder (it has no recipe.yaml); "

@@ -39,6 +39,9 @@ class LevelScores(TypedDict):
     iou: dict[str, Score]
 
 
+_AllScores = list[dict[str, Score | dict[str, Score]]]
+
+
 class TreeRecord(TypedDict):
     """What scores depend on in a class tree (see `hierarchy.identity.record`)."""
 
@@ -172,8 +175,8 @@ def scores_in(result: Result, key: str, path: Path) -> SplitScores:
     scores, place = result["splits"][key], f"splits.{key}"
     problem = problem_in(scores, SplitScores, place)
     if not problem:
-        levels, of_level = scores["levels"], dict[str, Score | dict[str, Score]]
-        problem = problem_in(levels, list[of_level], f"{place}.levels") if levels else "no levels"
+        levels = scores["levels"]
+        problem = problem_in(levels, _AllScores, f"{place}.levels") if levels else "no levels"
     if problem:
         raise RecipeError(f"{path}: is damaged ({problem}); {_FIX}")
     return cast(SplitScores, scores)
