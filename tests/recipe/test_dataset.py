@@ -78,7 +78,7 @@ def test_shipped_data_sets_are_known_by_their_modules() -> None:
     class Derived(PascalPart):
         pass
 
-    digests = {source_digest(one) for one in (Mannequins, PascalPart, Derived, mannequin_art.shade)}
+    digests = {source_digest(one) for one in (Mannequins, PascalPart, Derived, mannequin_art.Paint)}
     assert len(digests) == 4
     assert source_digest(print) == source_digest(dict), "no source"
 
