@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -195,7 +194,7 @@ def _run(file: PluginFile) -> tuple[Components, str]:
     token = collecting.set(Collecting(name, components))
     paths = list(sys.path)
     try:
-        with redirect_stdout(sys.stderr), keep_working_directory():  # stdout is for results
+        with keep_working_directory():
             loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a plugin's code may fail in any way
         del sys.modules[name]

@@ -9,7 +9,7 @@ cannot be imported fails only the recipes that name it.
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -146,7 +146,7 @@ class Registry:
         """
         found = self.find(name)
         try:
-            with redirect_stdout(sys.stderr), keep_working_directory():  # stdout is for results
+            with keep_working_directory():
                 return found.load()
         except RecipeError as error:
             raise RecipeError(f"{self.section} {name!r}: {error}") from error
