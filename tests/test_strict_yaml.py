@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hieraseg.strict_yaml import (
+    LARGEST,
     InvalidYAMLError,
     Loader,
     StringLoader,
@@ -131,6 +132,8 @@ def test_read_plain(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: [1, 2e-3]\r\nb: {5: null}\r\n")
     assert read_plain(path) == {"a": [1, 2e-3], "b": {5: None}}
+    path.write_bytes(b"a: 1\rb: 2\r")
+    assert read_plain(path) == {"a": 1, "b": 2}
     path.write_text("# only a comment\n")
     assert read_plain(path) is None
     path.write_bytes(b"a: \xff\n")
@@ -138,6 +141,23 @@ def test_read_plain(tmp_path: Path) -> None:
         read_plain(path)
     with pytest.raises(FileNotFoundError):
         read_plain(tmp_path / "missing.yaml")
+
+
+def test_huge_files_are_refused(tmp_path: Path) -> None:
+    """Whatever reads them; they could fill the memory, and parsing them takes minutes."""
+    from hieraseg import Hierarchy
+    from hieraseg.errors import RecipeError
+    from hieraseg.recipe import load
+
+    path = tmp_path / "huge.yaml"
+    path.write_text("# " + "x" * LARGEST)
+    for read, error in (
+        (read_plain, InvalidYAMLError),
+        (load, RecipeError),
+        (Hierarchy.from_file, ValueError),
+    ):
+        with pytest.raises(error, match="larger than 4 MiB"):
+            read(path)
 
 
 def test_torch_is_not_imported() -> None:

@@ -128,6 +128,14 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path, value: floa
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
+def test_weights_that_are_not_finite_are_not_used(tmp_path: Path) -> None:
+    """Older versions wrote them; scores of them look like any others."""
+    weights = {**_model().state_dict(), "0.bias": torch.full((4,), math.nan)}
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(DivergedError, match=r"safetensors: the weights 0\.bias are not finite"):
+        load_checkpoint(tmp_path, _model())
+
+
 def test_files_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
     """safetensors writes files that only their owner can read."""
     before = os.umask(0o027)

@@ -115,6 +115,19 @@ def test_a_folder_that_vanished_is_one_sentence(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "content", "")
 
 
+def test_a_run_folder_that_vanished_stays_so(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "recipe", "run", 0)
+    folder.path.rmdir()
+    for write in (
+        lambda: folder.append_metrics({"epoch": 1}),
+        lambda: folder.write_scores("val", {"images": 1}, COUNTS, ["a"]),
+        lambda: write_folder(folder.checkpoint("last"), lambda path: None),
+    ):
+        with pytest.raises(WriteError, match=r"cannot be written \(No such file"):
+            write()
+    assert not folder.path.exists()
+
+
 def test_long_names_are_written(tmp_path: Path) -> None:
     write_text(tmp_path / ("x" * 255), "text")
     assert [len(path.name) for path in tmp_path.iterdir()] == [255]

@@ -80,7 +80,13 @@ def save_checkpoint(
         key: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for key, tensor in weights.items()
     }
-    _check_finite(folder, copies)
+    name = _not_finite(copies)
+    if name:
+        raise DivergedError(
+            f"{folder}: not written, because the weights {name} are not finite; "
+            "lower optimizer.lr, or train in precision 32-true (a buffer that is infinite on "
+            "purpose needs persistent=False)"
+        )
 
     def write(unfinished: Path) -> None:
         _save_weights(copies, unfinished / WEIGHTS, metadata)
@@ -142,20 +148,20 @@ def load_checkpoint(folder: Path, module: nn.Module) -> None:
 
     Raises:
         RecipeError: the checkpoint is damaged, or belongs to another model.
+        DivergedError: a weight is not finite, as in checkpoints of older versions.
     """
     found = existing_folder(folder)
     _check_sums(found, (WEIGHTS,))
-    load_weights(module, read_weights(found / WEIGHTS), found / WEIGHTS)
+    weights = read_weights(found / WEIGHTS)
+    name = _not_finite(weights)
+    if name:
+        raise DivergedError(f"{found / WEIGHTS}: the weights {name} are not finite; {_FIX}")
+    load_weights(module, weights, found / WEIGHTS)
 
 
-def _check_finite(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise DivergedError(
-                f"{folder}: not written, because the weights {name} are not finite; lower "
-                "optimizer.lr, or train in precision 32-true (a buffer that is infinite on "
-                "purpose needs persistent=False)"
-            )
+def _not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Name of the first tensor that has a NaN or an infinity; empty if there is none."""
+    return next((name for name, tensor in weights.items() if not tensor.isfinite().all()), "")
 
 
 def _save_weights(weights: dict[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:

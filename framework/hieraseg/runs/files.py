@@ -135,6 +135,8 @@ def append_line(path: Path, line: str) -> None:
 def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
     """Replace a folder, after its new content is complete. One process at a time may do so.
 
+    The folder that it is in is created, but none above that.
+
     No system call swaps two folders, so the old one is moved aside first. If the process ends at
     that moment, `existing_folder` finds it there.
 
@@ -146,7 +148,7 @@ def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
         WriteError: the folder cannot be written.
     """
     with write_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)
         previous = _restore_or_remove_previous(folder)
         for leftover in folder.parent.glob(f"{escape(folder.name)}.*unfinished"):
             _remove(leftover)  # of a process that was killed

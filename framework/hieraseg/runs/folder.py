@@ -130,6 +130,8 @@ class RunFolder:
             if folder.is_symlink() and self.path in folder.parents:
                 raise WriteError(f"{folder}: is a symbolic link, which a run never has; remove it")
         with write_errors(path):
+            if self.path in path.parents:
+                self.path.stat()  # a run folder that was removed stays so
             path.mkdir(parents=True, exist_ok=True)
 
     def append_metrics(self, record: dict[str, Any]) -> None:

@@ -1,0 +1,28 @@
+"""Keys of scores in `result.json`: the run's own protocol is the split alone."""
+
+from typing import Any
+
+import pytest
+
+from hieraseg.metrics.scoring import score_key
+from hieraseg.settings import Evaluation
+
+
+@pytest.mark.parametrize(
+    ("own", "used", "checkpoint", "key"),
+    [
+        ({}, {}, "best", "val"),
+        ({}, {"batch_size": 2}, "best", "val"),
+        ({}, {}, "last", "val@last"),
+        ({}, {"flip": True}, "best", "val@flip"),
+        ({"flip": True}, {"flip": True}, "best", "val"),
+        ({"flip": True}, {}, "best", "val@no-flip"),
+        ({}, {"scales": (0.25,)}, "best", "val@scales=0.25"),
+        ({}, {"scales": (1.0, 0.5)}, "last", "val@last,scales=0.5+1"),
+        ({"scales": (1.0, 0.5)}, {"scales": (0.5, 1.0)}, "best", "val"),
+        ({}, {"window": (32, 64)}, "best", "val@window=32x64"),
+        ({"window": (32, 64)}, {}, "best", "val@no-window"),
+    ],
+)
+def test_keys(own: dict[str, Any], used: dict[str, Any], checkpoint: str, key: str) -> None:
+    assert score_key("val", checkpoint, Evaluation(**used), Evaluation(**own)) == key
