@@ -64,9 +64,10 @@ class Evaluation:
         batch_size: images per forward pass; the logits of all their augmented versions are in
             memory at once.
         flip: predict the mirrored image as well; left and right classes are swapped back.
-        scales: factors by which the image is resized.
-        window: height and width in pixels of a sliding window, for images that are larger; null
-            for the whole image at once.
+        scales: factors by which the image is resized; 1 is the input size, `data.size`. Above 1,
+            `predict` resizes the image itself, but scoring its stored copy of the input size.
+        window: height and width in pixels of a window that slides over each resized image that is
+            larger; null for the whole image at once.
         window_overlap: overlap of neighbouring windows, as a share of the window's sides.
     """
 
@@ -97,7 +98,8 @@ class Logging:
     Args:
         tensorboard: write curves and images for TensorBoard.
         checkpoints: keep the weights of the best and the last epoch.
-        images: number of validation images that are drawn each epoch, always the same ones.
+        images: number of validation images that are drawn each epoch and at the end, always the
+            same ones.
     """
 
     tensorboard: bool = True
