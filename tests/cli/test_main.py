@@ -1,12 +1,17 @@
 """What all commands have in common: help, usage errors, exit codes and output streams."""
 
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hieraseg.cli import main
+from hieraseg.cli.parser import parse
 from hieraseg.errors import DataError
+from hieraseg.recipe.shipped import recipe_file
+from tests.support.runs import ROOT
 
 COMMANDS = (
     *("run", "list", "show", "validate", "new", "check", "schema"),
@@ -27,6 +32,84 @@ def test_version_and_help(capsys: Captured) -> None:
 def test_help_of_a_command_has_examples(command: str, capsys: Captured) -> None:
     assert main([command, "--help"]) == 0
     assert f"\nexamples:\n  hieraseg {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_can_be_parsed(command: str, capsys: Captured) -> None:
+    """They use options that exist, and recipes that are shipped."""
+    assert main([command, "--help"]) == 0
+    examples = capsys.readouterr().out.partition("\nexamples:\n")[2].strip().splitlines()
+    for example in examples:
+        program, *words = shlex.split(example.partition(" > ")[0])
+        assert program == "hieraseg"
+        arguments = parse(words)
+        recipe = getattr(arguments, "recipe", None)
+        assert recipe is None or recipe_file(ROOT / recipe if "/" in recipe else recipe).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--seeds", "0", "1", "r.yaml"], ("r.yaml", [0, 1])),
+        (["run", "--seeds", "0", "1", "r.yaml", "--json"], ("r.yaml", [0, 1])),
+        (["run", "--json", "--seeds", "2", "r.yaml", "--out", "o"], ("r.yaml", [2])),
+        (["run", "r.yaml", "--seeds", "0", "1"], ("r.yaml", [0, 1])),
+        (["run", "--seeds", "0", "1", "--", "r.yaml"], ("r.yaml", [0, 1])),
+        (["run", "--loss.gamma", "2", "--seeds", "0", "r.yaml"], ("r.yaml", [0])),
+    ],
+)
+def test_several_numbers_before_a_positional(
+    words: list[str], expected: tuple[str, list[int]]
+) -> None:
+    """`--seeds 0 1 RECIPE`: the recipe is no seed."""
+    arguments = parse(words)
+    assert (arguments.recipe, arguments.seeds) == expected
+
+
+def test_scales_before_a_positional() -> None:
+    arguments = parse(["evaluate", "--scales", "0.5", "1", "run", "--flip"])
+    assert (arguments.run_folder, arguments.scales) == (Path("run"), [0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "expected"),
+    [
+        (MemoryError(), 2, "hieraseg: error: out of main memory; decrease training.batch_size"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+            ),
+            2,
+            "hieraseg: error: out of main memory",
+        ),
+        (
+            OSError(28, "No space left on device", "runs/x"),
+            2,
+            "hieraseg: error: runs/x: No space left on device\n",
+        ),
+        (SystemExit(7), 2, "hieraseg: error: a component called sys.exit(7)"),
+    ],
+)
+def test_errors_without_a_traceback(
+    error: BaseException,
+    code: int,
+    expected: str,
+    recipe: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hieraseg.recipe.load", fail)
+    assert main(["show", recipe]) == code
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_fault_of_the_code_has_a_traceback(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hieraseg.recipe.load", None)
+    with pytest.raises(TypeError):
+        main(["show", recipe])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["list", "losse"]])
