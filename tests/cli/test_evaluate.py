@@ -171,6 +171,24 @@ def test_plugin_files_are_announced_before_they_run(oracle_copy: Path, capsys: C
     assert announced < error.index("it runs")
 
 
+def test_plugins_of_a_run_folder_are_not_found_by_working_in_it(
+    trained_run: Path, run_copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """The folder `plugins` of the working directory is the user's own, but not this one."""
+    (run_copy / "plugins").mkdir()
+    plugin = run_copy / "plugins/linear.py"
+    source = 'from hieraseg import registry\n@registry.losses.register("mine")\nclass Mine: ...\n'
+    plugin.write_text(source + "raise SystemExit('it runs')")
+    recipe = run_copy / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("name: tree_min", "name: mine"))
+    monkeypatch.chdir(run_copy)
+    for options in ([], ["--no-plugins"]):
+        assert main(["evaluate", ".", *options]) == 2
+        error = capsys.readouterr().err
+        assert "plugins/linear.py" in error
+        assert "it runs" not in error
+
+
 def test_no_plugins_allows_runs_without_them(trained_run: Path, run_copy: Path) -> None:
     assert main(["evaluate", str(run_copy), "--no-plugins"]) == 0
 

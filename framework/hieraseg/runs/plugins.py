@@ -7,10 +7,10 @@ from pathlib import Path
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.composing import compose
-from hieraseg.registry.files import PluginFile
+from hieraseg.registry.files import PluginFile, plugin_folders
 from hieraseg.runs.files import write_bytes
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import CopiedFile
+from hieraseg.runs.records import CopiedFile, sha256
 
 
 def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[CopiedFile]:
@@ -34,15 +34,6 @@ def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[CopiedF
     return copies
 
 
-def copied_plugins(folder: RunFolder) -> list[CopiedFile]:
-    """What `copy_plugins` returned, as the provenance recorded it.
-
-    Raises:
-        RecipeError: the provenance is missing or damaged.
-    """
-    return folder.read_provenance().get("plugin_files", [])
-
-
 def check_plugins(folder: RunFolder, run_plugins: bool = True) -> None:
     """Check the plugin files of a run before they are run, and say that they will be.
 
@@ -55,7 +46,7 @@ def check_plugins(folder: RunFolder, run_plugins: bool = True) -> None:
     Raises:
         RecipeError: they may not; or a file is not the one that the provenance recorded.
     """
-    files = [plugin.path for plugin in compose(folder.recipe, ()).plugins]
+    files = _plugin_files(folder)
     if not files:
         return
     names = ", ".join(map(str, files))
@@ -64,15 +55,27 @@ def check_plugins(folder: RunFolder, run_plugins: bool = True) -> None:
             f"{folder.path}: needs its plugin files {names}, which --no-plugins refuses to run; "
             "read them, and leave the option out if you trust them"
         )
-    copies = {_normal(folder.path / copy["file"]): copy for copy in copied_plugins(folder)}
+    recorded = folder.read_provenance().get("plugin_files", [])
+    copies = {_normal(folder.path / copy["file"]): copy for copy in recorded}
     for file in files:
         if file not in copies:
             raise RecipeError(
-                f"{folder.recipe}: plugins: {file} is not a plugin file that the run recorded in "
+                f"{folder.path}: {file} is not a plugin file that the run recorded in "
                 f"{folder.provenance.name}; remove it, or run the recipe again"
             )
         _check_plugin(file, copies[file])
     log(f"running plugin files of the run folder: {names}")
+
+
+def _plugin_files(folder: RunFolder) -> list[Path]:
+    """Plugin files that loading the run may run: those that its recipe names.
+
+    And all of the run folder, if it is the working directory, whose `plugins` are known to all.
+    """
+    files = [_normal(plugin.path) for plugin in compose(folder.recipe, ()).plugins]
+    if folder.plugins.resolve() in [known.resolve() for known in plugin_folders()]:
+        files += sorted(_normal(file) for file in folder.plugins.glob("*.py"))
+    return list(dict.fromkeys(files))
 
 
 def _check_plugin(file: Path, copy: CopiedFile) -> None:
@@ -81,14 +84,18 @@ def _check_plugin(file: Path, copy: CopiedFile) -> None:
             f"{file}: was changed after the run, so it no longer explains the scores; "
             "restore it, or run the recipe again"
         )
-    original = Path(copy["original"])
-    try:
-        changed = PluginFile.read(original).sha256 != copy["sha256"]
-        difference = "has changed since this run" if changed else ""
-    except RecipeError:
-        difference = "is missing, or cannot be read"
+    difference = _difference(Path(copy["original"]), copy["sha256"])
     if difference:
-        log(f"{original} {difference}; using the run's copy {file}")
+        log(f"{copy['original']} {difference}; using the run's copy {file}")
+
+
+def _difference(original: Path, digest: str) -> str:
+    if not original.is_file():
+        return "is missing"
+    try:
+        return "" if sha256(original) == digest else "has changed since this run"
+    except OSError:
+        return "cannot be read"
 
 
 def _normal(path: Path) -> Path:
