@@ -132,3 +132,11 @@ def test_evaluate_warns_of_a_window_without_effect(
     assert expected in capsys.readouterr().err
     assert main(["evaluate", str(augmented_run), "--scales", "1", "--window", "32", "32"]) == 0
     assert "no effect" not in capsys.readouterr().err
+
+
+def test_a_run_warns_of_a_window_without_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_recipe(tmp_path, "--training.max_steps", "1", "--evaluation.window", "[64, 80]")
+    expected = "window 64 x 80 has no effect: images are seen at 64 x 64"
+    assert expected in capsys.readouterr().err

@@ -7,24 +7,35 @@ from torch import nn
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.sides import sides_notice
+from hieraseg.inference.tta import unused_window
 from hieraseg.recipe import Recipe
 from hieraseg.settings import Training
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def notices(recipe: Recipe, hierarchy: Hierarchy, model: nn.Module, flips: bool) -> Iterator[str]:
+def notices(
+    recipe: Recipe,
+    hierarchy: Hierarchy,
+    model: nn.Module,
+    size: tuple[int, int],
+    flips: bool,
+) -> Iterator[str]:
     """One sentence each.
 
     Args:
         recipe: the recipe.
         hierarchy: the class tree.
         model: the model.
+        size: height and width of its input.
         flips: whether training flips images.
     """
     sides = sides_notice(hierarchy)
     if sides and (flips or recipe.evaluation.flip):
         yield sides
+    unused = unused_window(recipe.evaluation, size)
+    if unused:
+        yield unused
     yield from _on_processes(recipe.training, model)
 
 

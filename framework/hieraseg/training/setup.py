@@ -50,7 +50,7 @@ class Parts:
         augment: augmentation of training batches.
         num_classes: number of classes of each level that has logits, coarsest first.
         total_steps: optimizer steps of the whole run.
-        not_finite: names of weights and buffers that are not finite from the beginning.
+        not_finite: names of buffers that are not finite on purpose, such as masks.
     """
 
     recipe: Recipe
@@ -96,7 +96,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
-    for sentence in notices(recipe, hierarchy, model, augment.flips):
+    for sentence in notices(recipe, hierarchy, model, dataset.size, augment.flips):
         log(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
@@ -116,7 +116,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         augment=augment,
         num_classes=num_classes,
         total_steps=total_steps,
-        not_finite=not_finite(model),
+        not_finite=_infinite_buffers(model),
     )
     return parts, state
 
@@ -146,6 +146,22 @@ def _open_data(
     if recipe.evaluation.resolution != "native":
         return stores, None
     return stores, open_targets(dataset, "val", hierarchy, code)
+
+
+def _infinite_buffers(model: nn.Module) -> set[str]:
+    """Names of the buffers that are not finite before training, none of which is saved.
+
+    Raises:
+        RecipeError: others are not finite.
+    """
+    names = not_finite(model)
+    saved = sorted(names & model.state_dict().keys())
+    if saved:
+        raise RecipeError(
+            f"the weights {saved[0]} are not finite before training; use another weights file "
+            "(a buffer that is infinite on purpose needs `persistent=False`)"
+        )
+    return names
 
 
 def _check_shares(train_store: Store, processes: int) -> None:
