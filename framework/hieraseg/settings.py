@@ -65,7 +65,7 @@ class Evaluation:
             memory at once.
         flip: predict the mirrored image as well; left and right classes are swapped back.
         scales: factors by which the image is resized; 1 is the input size, `data.size`. Above 1,
-            `predict` resizes the image itself, but scoring its stored copy of the input size.
+            `predict` enlarges the image itself, and scoring its stored copy of the input size.
         window: height and width in pixels of a window that slides over each resized image that is
             larger; null for the whole image at once.
         window_overlap: overlap of neighbouring windows, as a share of the window's sides.
