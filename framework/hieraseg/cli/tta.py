@@ -20,7 +20,8 @@ def add_tta(parser: ArgumentParser) -> None:
         type=_scale,
         nargs="+",
         help="average predictions over the image resized by each factor; 1 is the run's input "
-        "size. Above 1, `predict` enlarges the image itself, `evaluate` its stored copy of the input size",
+        "size. Above 1, `predict` enlarges the image itself, `evaluate` its stored copy of the "
+        "input size",
     )
     group.add_argument(
         "--window",
