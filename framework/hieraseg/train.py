@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hieraseg.console import log
 from hieraseg.data.batches import load
 from hieraseg.data.sampling import training_order
 from hieraseg.errors import DivergedError
@@ -64,6 +65,8 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
             raise DivergedError(f"{error}{recorder.kept()}") from error
         record["val"] = scores = summarize(counts, parts.hierarchy)
         record["best_level"] = level = deciding_level(scores, parts.hierarchy)
+        if state.epoch == 1 and level < parts.hierarchy.num_levels:
+            log(f"the labels of val end on level {level}, so its mIoU decides which epoch is best")
         improved = state.update_best(scores["levels"][level - 1]["miou"])
         recorder.save_epoch(state, record, improved)
 

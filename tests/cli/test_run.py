@@ -154,18 +154,6 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
         assert one["iou"] == pytest.approx(other["iou"], abs=1e-3)
 
 
-def test_error_of_one_process_ends_all(tmp_path: Path) -> None:
-    """Only the first process makes the run folder; if it fails, the error is printed once."""
-    taken = tmp_path / "taken"
-    taken.write_text("a file, not a folder")
-    arguments = ["run", QUICKSTART, "--out", str(taken), *SMALL]
-    arguments += ["--training.devices", "2", "--training.device", "cpu"]
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("hieraseg: error:") == 1
-    assert "Traceback" not in done.stderr
-
-
 def test_divergence(tmp_path: Path, capsys: Captured) -> None:
     """A loss that is not finite ends the run with exit code 4, and keeps the run folder."""
     arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--optimizer", "sgd"]

@@ -22,6 +22,7 @@ from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
 from hieraseg.runs.records import sha256
+from hieraseg.training.checks import deciding_level
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 from hieraseg.training.trackers import TensorBoard
@@ -113,8 +114,10 @@ class Recorder:
         if not self.is_main:
             return
         store, device = self.parts.stores["val"], self.parts.fabric.device
+        summary = summarize(counts, self.parts.hierarchy)
         scores = {
-            **summarize(counts, self.parts.hierarchy),
+            **summary,
+            "best_level": deciding_level(summary, self.parts.hierarchy),
             **protocol(
                 store,
                 self.parts.hierarchy,
@@ -130,6 +133,7 @@ class Recorder:
             "steps": state.step,
             "seconds": seconds,
             "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+            "precision": self.parts.recipe.training.precision,
             "processes": self.parts.fabric.world_size,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
         }

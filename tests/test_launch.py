@@ -1,0 +1,135 @@
+"""The processes that a command starts: how they end, who speaks, and the exit code."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+FRAMEWORK = Path(__file__).parents[1] / "framework"
+COMMAND = """
+import os, signal, sys, time
+from hieraseg import launch
+
+if not launch.is_started():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
+    try:
+        launch.start(2)
+    except launch.Finished as finished:
+        sys.exit(finished.code)
+launch.watch_starter()
+rank = int(os.environ["RANK"])
+
+def fail(code, explained=True):
+    launch.fail(explained)
+    print(f"{launch.speaker()}says it", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+"""
+
+
+def start(tmp_path: Path, work: str, **variables: str) -> "subprocess.Popen[str]":
+    """Start a command with two processes that do some work."""
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND + textwrap.dedent(work))
+    return subprocess.Popen(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(FRAMEWORK), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(command: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    out, err = command.communicate(timeout=60)
+    return command.returncode, out, err
+
+
+def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
+    work = 'print(rank, os.environ["LOCAL_RANK"], os.environ["WORLD_SIZE"], launch.speaker())'
+    code, out, err = outcome(start(tmp_path, work, LOCAL_RANK="7", RANK="7", WORLD_SIZE="9"))
+    assert code == 0, err
+    assert sorted(out.splitlines()) == ["0 0 2 ", "1 1 2 None"]
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "message"),
+    [
+        # The other one waits for it, or is the first to see the consequences.
+        ("fail(3) if rank == 1 else time.sleep(60)", 3, "process 1: says it\n"),
+        ("fail(4) if rank == 0 else time.sleep(60)", 4, "says it\n"),
+        ("fail(3) if rank == 1 else fail(1, explained=False)", 3, "process 1: says it\n"),
+        ("fail(3)", 3, "says it\n"),
+        (
+            "fail(1, explained=False) if rank == 0 else os.kill(os.getpid(), signal.SIGKILL)",
+            137,
+            "hieraseg: error: process 1 was killed by SIGKILL; the others were ended\n",
+        ),
+        (
+            "fail(1, explained=False) if rank == 1 else os.kill(os.getpid(), signal.SIGSEGV)",
+            139,
+            "hieraseg: error: process 0 was killed by SIGSEGV; the others were ended\n",
+        ),
+        # They say it alike, and the first process alone prints it.
+        ("sys.exit(4)", 4, ""),
+    ],
+)
+def test_the_first_process_that_fails_speaks(
+    tmp_path: Path, work: str, code: int, message: str
+) -> None:
+    assert outcome(start(tmp_path, work)) == (code, "", message)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_passed_on_once(tmp_path: Path, number: int) -> None:
+    work = """
+        try:
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            fail(130)
+    """
+    command = start(tmp_path, work)
+    assert command.stdout is not None
+    processes = [int(command.stdout.readline()) for _ in range(2)]
+    command.send_signal(number)
+    assert outcome(command) == (130, "", "says it\n")
+    assert not any(is_running(process) for process in processes)
+
+
+def test_the_processes_end_with_the_command(tmp_path: Path) -> None:
+    command = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
+    assert command.stdout is not None
+    processes = [int(command.stdout.readline()) for _ in range(2)]
+    command.kill()
+    _, _, err = outcome(command)
+    assert err == "hieraseg: error: the command of this run was killed\n"
+    deadline = time.monotonic() + 30
+    while any(is_running(process) for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process exists, other than as a zombie that nobody waits for."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+    return "State:\tZ" not in status
+
+
+def test_what_a_process_starts_is_no_part_of_the_run(tmp_path: Path) -> None:
+    work = """
+        import subprocess
+        code = "from hieraseg import launch; print(launch.is_started(), launch.speaker() == '')"
+        subprocess.run([sys.executable, "-c", code])
+    """
+    code, out, err = outcome(start(tmp_path, work))
+    assert (code, out) == (0, "False True\n" * 2), err

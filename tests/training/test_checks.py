@@ -1,0 +1,126 @@
+"""Weights that are not finite, and the level that chooses the best epoch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hieraseg import Hierarchy
+from hieraseg.cli import main
+from hieraseg.errors import DataError, DivergedError
+from hieraseg.metrics import PixelCounts, summarize
+from hieraseg.training.checks import check_weights, deciding_level
+from tests.support.processes import write_recipe
+from tests.support.runs import read_json, read_metrics
+
+Captured = pytest.CaptureFixture[str]
+HIERARCHY = Hierarchy.from_tree(
+    {"background": None, "body": {"upper": ["head", "arm"], "lower": ["leg"]}},
+    labels={0: "background", 1: "head", 8: "upper", 9: "body"},
+    background="background",
+)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_each_weight_and_statistic_is_checked(value: float) -> None:
+    for name in ("0.bias", "1.running_var"):
+        model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+        check_weights(model, set(), 1, 7)
+        model.state_dict()[name][2] = value
+        with pytest.raises(DivergedError, match=f"in epoch 1, by step 7: the weights {name} are"):
+            check_weights(model, set(), 1, 7)
+        check_weights(model, {name}, 1, 7)
+
+
+@pytest.mark.parametrize(("labels", "level"), [([0, 1], 3), ([0, 8], 2), ([9], 1)])
+def test_the_finest_level_with_labels_decides(labels: list[int], level: int) -> None:
+    assert deciding_level(scores_of(labels), HIERARCHY) == level
+
+
+def test_without_labels_no_epoch_is_the_best() -> None:
+    with pytest.raises(DataError, match="val has no pixel with a label"):
+        deciding_level(scores_of([0]), HIERARCHY)
+
+
+def scores_of(labels: list[int]) -> dict:
+    """Scores of a prediction that is always the first leaf that is not background."""
+    targets = HIERARCHY.encode(torch.tensor(labels)[None, None])
+    predicted = HIERARCHY.paths[1].view(1, -1, 1, 1).expand_as(targets)
+    counts = PixelCounts(HIERARCHY, 1, torch.device("cpu"))
+    counts.add(torch.tensor([0]), predicted, targets)
+    return summarize(counts.arrays(), HIERARCHY)
+
+
+def run(folder: Path, *overrides: str) -> int:
+    recipe = write_recipe(folder)
+    return main(["run", recipe, "--out", str(folder / "runs"), *overrides])
+
+
+@pytest.mark.parametrize(
+    ("step", "max_steps", "kept"),
+    [(2, 2, False), (4, 6, True), (6, 6, True)],
+    ids=["last step of the run", "last step of an epoch", "both"],
+)
+def test_weights_that_are_not_finite_are_never_saved(
+    tmp_path: Path, capsys: Captured, step: int, max_steps: int, kept: bool
+) -> None:
+    """An epoch has two steps; the loss of the step itself is still finite."""
+    overrides = ("--loss", "odd", "--loss.step", str(step), "--training.epochs", "3")
+    sizes = ("--training.batch_size", "2", "--training.max_steps", str(max_steps))
+    assert run(tmp_path, *overrides, *sizes) == 4
+    err = capsys.readouterr().err
+    assert f"by step {step}: the weights" in err
+    assert ("kept in" in err) == kept
+    for weights in tmp_path.rglob("*.safetensors"):
+        tensors = weights.read_bytes()
+        assert np.isfinite(np.frombuffer(tensors[-24:], np.float32)).all()
+    assert len(list(tmp_path.rglob("*.safetensors"))) == (2 if kept else 0)
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_scores_that_are_not_finite(tmp_path: Path, capsys: Captured) -> None:
+    """The weights are finite, but the logits are not in evaluation mode."""
+    assert run(tmp_path, "--decoder.nan", "true", "--data.val_images", "3") == 4
+    assert "not finite in 3 of 3 images" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_a_split_without_labels_of_leaves(tmp_path: Path, capsys: Captured) -> None:
+    """It is said which level chooses the best epoch, once, and recorded."""
+    assert run(tmp_path, "--data.val_label", "8", "--training.epochs", "3") == 0
+    err = capsys.readouterr().err
+    assert err.count("the labels of val end on level 2, so its mIoU decides") == 1
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    epochs = read_metrics(folder)
+    assert [epoch["best_level"] for epoch in epochs] == [2, 2, 2]
+    scores = [epoch["val"]["levels"][1]["miou"] for epoch in epochs]
+    val = read_json(folder / "result.json")["splits"]["val"]
+    assert val["best_level"] == 2
+    assert val["epoch"] == scores.index(max(scores)) + 1
+    assert val["levels"][1]["miou"] == max(scores)
+    assert val["levels"][2]["miou"] is None
+
+
+def test_a_split_with_background_only(tmp_path: Path, capsys: Captured) -> None:
+    assert run(tmp_path, "--data.val_label", "0") == 3
+    assert "val has no pixel with a label" in capsys.readouterr().err
+
+
+def test_precision_that_the_device_has_not(tmp_path: Path, capsys: Captured) -> None:
+    """Fabric would silently take another one."""
+    assert run(tmp_path, "--training.precision", "16-mixed") == 2
+    assert "16-mixed needs CUDA" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_variables_of_fabric_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LT_PRECISION", "64-true")
+    monkeypatch.setenv("LT_DEVICES", "2")
+    assert run(tmp_path, "--training.max_steps", "1") == 0
+    (result,) = tmp_path.rglob("result.json")
+    assert read_json(result)["cost"]["precision"] == "32-true"
+    assert read_json(result)["cost"]["processes"] == 1
