@@ -220,7 +220,10 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path}: {reason or f'is larger than {limit} pixels'}; make the image smaller"
         ) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: is damaged (not an image); copy the file again") from error
+        raise DataError(
+            f"{path}: is damaged, or not an image that Pillow reads; copy the file again, or save "
+            "it as a PNG"
+        ) from error
     except OSError as error:
         if error.errno is not None:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class PascalPart:
     def __init__(
         self,
         hierarchy: Hierarchy,
-        root: Path | None = None,
+        root: Path | str | None = None,
         size: tuple[PositiveInt, PositiveInt] = (224, 224),
         train_images: PositiveInt | None = None,
     ) -> None:
@@ -144,7 +145,7 @@ def _check_classes(path: Path, hierarchy: Hierarchy) -> None:
     listed = {}
     for number, line in enumerate(_lines(path), 1):
         label, separator, title = line.partition(":")
-        if not separator or not label.strip().isdecimal():
+        if not separator or not re.fullmatch("[0-9]{1,5}", label.strip()):
             raise DataError(f"{path}:{number}: expected `1: low_hand`, got {line!r}")
         listed[int(label)] = title.strip()
     if listed.get(0, "bg") == "bg":
