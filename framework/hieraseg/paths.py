@@ -34,6 +34,11 @@ def keep_working_directory() -> Iterator[None]:
         yield
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the bytes of a path are UTF-8, as recipes and weight files need."""
+    return not any("\ud800" <= one <= "\udfff" for one in str(path))
+
+
 def shown(path: Path) -> str:
     """The path in a message: in quotes if it cannot be printed."""
     return str(path) if str(path).isprintable() else repr(str(path))

@@ -183,6 +183,17 @@ def test_missing_files_are_reported_one_by_one(folder: Path) -> None:
     ]
 
 
+def test_a_run_folder_with_a_path_that_is_not_utf8_is_refused(
+    folder: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    place = tmp_path / "d\udcff"
+    assert main(["run", write_oracle_recipe(folder), "--out", str(place)]) == 2
+    assert r"d\udcff/oracle': the path of a run folder must be UTF-8" in capsys.readouterr().err
+    assert not place.exists()
+    assert main(["evaluate", str(place)]) == 2
+    assert r"d\udcff': the path of a run folder must be UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("d\udcff", "is not UTF-8"), ("a${b}", "must not contain ${")],

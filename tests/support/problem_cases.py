@@ -359,7 +359,7 @@ TYPED: dict[str, tuple[list[str], Expected]] = {
     ),
     "path with a line separator": (
         ["--backbone.weights", '"a\\u2028b"'],
-        Expected("command line", "backbone.weights", "'a\\u2028b': no such file or folder"),
+        Expected("command line", "backbone.weights", "/a\\u2028b': no such file or folder"),
     ),
     "plugin file": (
         ["--plugin", "nowhere.py"],

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from hieraseg.paths import absolute, shown
+from hieraseg.paths import absolute, is_utf8, shown
 from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, registry_of
@@ -283,7 +283,7 @@ def _writable(path: Path) -> str:
     text, problem = str(path), ""
     if "${" in text:
         problem = "must not contain ${, since recipes replace variables"
-    if any("\ud800" <= one <= "\udfff" for one in text):  # bytes that are not UTF-8
+    if not is_utf8(path):
         problem = "is not UTF-8, as recipes are"
     if problem:
         raise ValueError(f"{shown(path)}: the path {problem}; rename it")

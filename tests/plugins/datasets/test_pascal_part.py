@@ -57,6 +57,21 @@ def test_the_reference_split_is_2400_of_2826(root: Path) -> None:
     assert _open(root).ids("val") == listed[2400:]
 
 
+def test_the_folder_is_found(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIERASEG_DATA", str(tmp_path / "sets"))
+    message = _error(lambda: PascalPart(pascal_part()))
+    assert message.startswith(f"{tmp_path}/sets/pascal_part: no such data folder")
+    assert "set data.root" in message
+    assert "HIERASEG_DATA" in message
+    (tmp_path / "sets").mkdir()
+    root.rename(tmp_path / "sets/pascal_part")
+    assert PascalPart(pascal_part()).root == tmp_path / "sets/pascal_part"
+    monkeypatch.delenv("HIERASEG_DATA")
+    (tmp_path / "sets").rename(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert PascalPart(pascal_part()).root == tmp_path / "data/pascal_part"
+
+
 def test_list_of_two_has_one_image_in_each_split(root: Path) -> None:
     write_list(root / "train_id.txt", [FIRST, "2008_000001"])
     assert _open(root).ids("train") == [FIRST]
