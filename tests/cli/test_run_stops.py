@@ -66,8 +66,8 @@ def test_other_seeds_are_run_after_a_failure(
     assert run("--json", "--seeds", "0", "1", "2", "3") == 4
     out, err = capsys.readouterr()
     assert seeds_in(out) == ["seed0", "seed2"]
-    assert "hieraseg: error: seed 1: the loss is nan\n" in err
-    assert "hieraseg: error: seed 3: x.jpg: damaged\n" in err
+    assert "hieraseg: error: seed 1: the loss is nan (exit code 4)\n" in err
+    assert "hieraseg: error: seed 3: x.jpg: damaged (exit code 3)\n" in err
     assert run("--seeds", "0", "1", "2") == 4
     assert [Path(line).name[-5:] for line in capsys.readouterr().out.splitlines()[-2:]] == [
         "seed0",

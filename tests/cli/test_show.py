@@ -1,6 +1,8 @@
 """`hieraseg show`: the resolved recipe, and the origin of its values."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,19 @@ def test_output_is_a_recipe_of_the_same_run(recipe: str, tmp_path: Path, capsys:
     assert shown["optimizer"].arguments["lr"] == -3e-4
     assert shown["data"].arguments["size"] == (4, 6)
     assert shown["loss"].name == "fake_loss"
+
+
+def test_terminal_without_the_characters_of_a_value(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output is the same recipe nevertheless, as JSON."""
+    arguments = ["show", recipe, "--data.root", "t\u00eate"]
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(arguments) == 0
+    copy = tmp_path / "copy.yaml"
+    copy.write_bytes(stdout.buffer.getvalue())  # type: ignore[attr-defined]
+    assert load(copy).to_dict() == load(recipe, [("data.root", "t\u00eate")]).to_dict()
 
 
 def test_another_component(recipe: str, capsys: Captured) -> None:

@@ -150,7 +150,8 @@ def _train(
         if failure is None:
             raise
         if arguments.seeds is not None:
-            failure = failure._replace(message=f"seed {recipe.training.seed}: {failure.message}")
+            text = f"seed {recipe.training.seed}: {failure.message} (exit code {failure.exit_code})"
+            failure = failure._replace(message=text)
         print_failure(failure)
         if isinstance(error, UnwrittenScoresError):
             result = {"run": None, "splits": {"val": error.scores}, "cost": {}}

@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from hieraseg.cli.options import add_command, add_json, add_plugins, add_recipe
-from hieraseg.cli.streams import write_result
+from hieraseg.cli.streams import can_write, write_result
 
 
 def add_parser(commands: Any) -> None:
@@ -40,8 +40,11 @@ def run(arguments: Namespace) -> int:
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins)
     if not arguments.json:
-        write_result(recipe.to_yaml(origins=arguments.origin), end="")
-        return 0
+        text = recipe.to_yaml(origins=arguments.origin)
+        if can_write(text):
+            write_result(text, end="")
+            return 0
+        # Escaped characters would be other values. JSON needs no others, and is YAML as well.
     result = recipe.to_dict()
     if arguments.origin:
         result = {"recipe": result, "origin": dict(recipe.origin)}

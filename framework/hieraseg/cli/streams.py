@@ -106,6 +106,15 @@ def write_result(text: str, end: str = "\n") -> None:
             raise OSError(error.errno, error.strerror, "stdout") from error
 
 
+def can_write(text: str) -> bool:
+    """Whether stdout has all characters of a text, so that none is replaced."""
+    try:
+        text.encode(_stdout().encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that shows the results; None if stdout is a file or a pipe."""
     stream = _stdout()

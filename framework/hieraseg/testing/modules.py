@@ -66,7 +66,8 @@ class ModuleContract(ComponentContract):
 
     def test_gradients_reach_every_parameter(self, arguments: Arguments) -> None:
         """Every parameter gets a finite gradient."""
-        module, idle = self.seeded_module(arguments, 0).train(), ""
+        module = self.seeded_module(arguments, 0).train()
+        idle = {name for name, one in module.named_parameters() if one.requires_grad}
         for _ in range(_STEPS):
             gradients = self._gradients(module)
             for name, gradient in gradients.items():
@@ -76,14 +77,14 @@ class ModuleContract(ComponentContract):
                 )
                 assert gradient.isfinite().all(), f"the gradient of {name} is not finite"
             # Biases before a batch normalization have none, because it subtracts the mean.
-            zero = [name for name, one in gradients.items() if one.ndim > 1 and not one.any()]
-            if not zero:
+            idle -= {name for name, one in gradients.items() if one.ndim == 1 or one.any()}
+            if not idle:
                 return
             # A weight of zero, as in a residual branch, hides those behind it until it is trained.
-            idle = zero[0]
             _step(module, gradients)
         raise AssertionError(
-            f"the gradient of {idle} is zero everywhere: it cannot learn from its initial value"
+            f"the gradient of {min(idle)} is zero everywhere: it cannot learn from its initial "
+            "value"
         )
 
     def _gradients(self, module: nn.Module) -> dict[str, Any]:
