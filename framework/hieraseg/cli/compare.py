@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from hieraseg.cli.layout import format_table
 from hieraseg.cli.options import add_command, add_split
-from hieraseg.cli.report import format_table
 from hieraseg.cli.streams import write_result
 from hieraseg.paths import expanded
 

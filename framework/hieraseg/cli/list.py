@@ -4,9 +4,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from hieraseg.cli.layout import align_columns
 from hieraseg.cli.options import KIND_HELP, add_command, add_json, add_plugins
 from hieraseg.cli.plugins import loaded_plugins
-from hieraseg.cli.report import align_columns, print_result
+from hieraseg.cli.report import print_result
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.paths import expanded
 from hieraseg.registry import Registry, by_name, by_section, find_registry
