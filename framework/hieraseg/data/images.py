@@ -221,7 +221,7 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path}: is damaged, or not an image that Pillow reads; copy the file again, or save "
+            f"{path}: is damaged (not an image that Pillow reads); copy the file again, or save "
             "it as a PNG"
         ) from error
     except OSError as error:
