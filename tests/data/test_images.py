@@ -22,16 +22,18 @@ RNG = np.random.default_rng(0)
 
 
 def png(path: Path, values: np.ndarray, bits: int) -> Path:
-    """Write a gray PNG of so many bits by hand, since Pillow only writes 1, 8 and 16."""
+    """Write a PNG of so many bits by hand, since Pillow does not write all kinds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content)
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
-    height, width = values.shape
+    values = values[..., None] if values.ndim == 2 else values
+    height, width, channels = values.shape
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     digits = values[..., None] >> np.arange(bits)[::-1] & 1
     rows = np.packbits(digits.reshape(height, -1).astype(bool), axis=1)
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
     pixels = b"".join(b"\0" + row.tobytes() for row in rows)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
@@ -124,6 +126,14 @@ def test_16_bits_are_shifted_by_8(tmp_path: Path, name: str) -> None:
     Image.fromarray(values).save(tmp_path / name)
     image = read_image(tmp_path / name)
     assert image[..., 0].tolist() == image[..., 2].tolist() == [[0, 0, 1, 90, 255]]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bits_per_channel(tmp_path: Path, channels: int) -> None:
+    values = np.array([[[90 * 256 + 200, 255, 65535, 0][:channels]]])
+    expected = [90, 0, 255] if channels > 2 else [90, 90, 90]
+    assert read_image(png(tmp_path / "color.png", values, 16)).tolist() == [[expected]]
+    assert "is not a mask" in rejected(read_mask, tmp_path / "color.png")
 
 
 def test_16_bits_of_other_files(tmp_path: Path) -> None:

@@ -65,6 +65,12 @@ def test_other_content_is_another_store(cache: Path) -> None:
         assert len(_stores(cache)) == number
 
 
+def test_other_ids_are_another_store_whatever_the_fingerprint() -> None:
+    open_store(FakeDataset(length=4), "train", HIERARCHY)
+    more = open_store(FakeDataset(length=5), "train", HIERARCHY)
+    assert len(more) == 5
+
+
 def test_arrays_are_memory_mapped_and_read_only() -> None:
     store = open_store(FakeDataset(), "train", HIERARCHY)
     for array in (store.images, store.masks):

@@ -14,6 +14,7 @@ from hieraseg import IGNORE_INDEX, Prediction, registry
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.devices import start_fabric
+from hieraseg.errors import DataError
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics import PixelCounts, SplitCounts
 from hieraseg.metrics.scoring import score_split
@@ -111,6 +112,20 @@ def test_pixel_counts_are_a_part_of_all_counts(
     assert few.keys() < every.keys()
     for key, counts in few.items():
         np.testing.assert_array_equal(counts, every[key])
+
+
+def test_targets_in_another_order_are_refused(
+    dataset: FakeDataset,
+    fabric: Fabric,
+    segmenter: Segmenter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = open_store(dataset, "val", HIERARCHY)
+    ids = dataset.ids("val")
+    monkeypatch.setattr(dataset, "ids", lambda split: ids[::-1])
+    targets = open_targets(dataset, "val", HIERARCHY)
+    with pytest.raises(DataError, match="ids of the split differ from one call to the next"):
+        score_split(fabric, segmenter, targets, store, Evaluation())
 
 
 def test_scoring_decodes_nothing(

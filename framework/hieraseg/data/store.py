@@ -60,11 +60,11 @@ def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "
     """
     height, width = dataset.size
     checked = CheckedDataset(dataset, hierarchy)
-    fingerprint = checked.fingerprint(split)
-    key = (FORMAT, VERSION, split, fingerprint, height, width, checked.values, code)
+    ids, fingerprint = checked.ids(split), checked.fingerprint(split)
+    key = (FORMAT, VERSION, split, ids, fingerprint, height, width, checked.values, code)
 
     def write(folder: Path) -> None:
-        index = _write_arrays(folder, checked, split, (height, width))
+        index = _write_arrays(folder, checked, split, ids, (height, width))
         (folder / "index.json").write_text(json.dumps(index))
 
     folder = cached_folder(f"{split}-{height}x{width}", key, write)
@@ -78,10 +78,9 @@ def open_store(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str = "
 
 
 def _write_arrays(
-    folder: Path, dataset: CheckedDataset, split: str, size: tuple[int, int]
+    folder: Path, dataset: CheckedDataset, split: str, ids: list[str], size: tuple[int, int]
 ) -> dict[str, str | list[str]]:
     """Write `images.npy` and `masks.npy`; return the content of `index.json`."""
-    ids = dataset.ids(split)
     images = create_array(folder / "images.npy", (len(ids), *size, 3), np.dtype(np.uint8))
     masks = create_array(folder / "masks.npy", (len(ids), *size), dataset.mask_dtype)
 

@@ -22,12 +22,14 @@ class TargetStore:
     """Masks of different shapes, one after the other.
 
     Attributes:
+        ids: image ids, in the order of the data set.
         pixels: label values, uint8 `[P]`, or uint16 if the hierarchy has values above 255,
             memory-mapped and read-only.
         shapes: height and width of each mask, int64 `[N, 2]`.
         offsets: where each mask starts in `pixels`, and where the last one ends, int64 `[N + 1]`.
     """
 
+    ids: list[str]
     pixels: UInt[np.ndarray, " P"]
     shapes: Int[np.ndarray, "N 2"]
     offsets: Int[np.ndarray, " N+1"]
@@ -55,10 +57,11 @@ def open_targets(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str =
         DataError: masks that cannot be used, all of them at once; a cache that cannot be written.
     """
     checked = CheckedDataset(dataset, hierarchy)
-    key = (FORMAT, VERSION, split, checked.fingerprint(split), checked.values, code)
+    ids = checked.ids(split)
+    key = (FORMAT, VERSION, split, ids, checked.fingerprint(split), checked.values, code)
 
     def write(folder: Path) -> None:
-        ids, shapes = checked.ids(split), []
+        shapes = []
 
         def decode(row: int) -> UInt[np.ndarray, "H W"]:
             return checked.mask(ids[row])
@@ -72,6 +75,7 @@ def open_targets(dataset: Dataset, split: str, hierarchy: Hierarchy, code: str =
     folder = cached_folder(f"{split}-targets", key, write)
     shapes = np.load(folder / "shapes.npy", allow_pickle=False)
     return TargetStore(
+        ids=ids,
         pixels=np.memmap(folder / "pixels.bin", checked.mask_dtype, "r"),
         shapes=shapes,
         offsets=np.concatenate([[0], shapes.prod(1).cumsum()]),

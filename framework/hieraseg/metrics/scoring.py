@@ -12,7 +12,7 @@ from hieraseg.contracts import Prediction
 from hieraseg.data.batches import label_tensor, load
 from hieraseg.data.store import Store
 from hieraseg.data.targets import TargetStore
-from hieraseg.errors import DivergedError
+from hieraseg.errors import DataError, DivergedError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import record
 from hieraseg.inference.segmenter import Segmenter, predict_batch
@@ -41,7 +41,16 @@ def score_split(
         store: the images of the split.
         settings: the evaluation protocol.
         kind: `PixelCounts`, or all counts, which take several times as long.
+
+    Raises:
+        DataError: the targets are not those of the images.
+        DivergedError: the model predicts scores that are not finite.
     """
+    if targets is not None and targets.ids != store.ids:
+        raise DataError(
+            "data: the ids of the split differ from one call to the next; return them in the same "
+            "order, such as sorted"
+        )
     segmenter.model.eval()
     counts = kind(segmenter.hierarchy, len(store), fabric.device)
     rows = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size)
