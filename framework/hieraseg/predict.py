@@ -81,7 +81,8 @@ def predict(
         on_written(figure)
     if problems:
         total = len(written) + len(problems)
-        raise DataError(first_few(problems, f"of {total} images cannot be predicted"))
+        what = f"of {total} images cannot be predicted"
+        raise DataError(first_few(problems, what, shown=100))
     return written
 
 
@@ -112,7 +113,10 @@ def _classes(
     height, width = loaded.metadata["size"]
     segmenter = replace(segmenter, rescale=_rescale_from(image))
     predictions = predict_batch(loaded.fabric, segmenter, _batch(image, (height, width)).to(device))
-    classes = segmenter.rule(segmenter.scores(predictions, image.shape[:2]))[0]
+    scores = segmenter.scores(predictions, image.shape[:2])
+    if not_finite(scores).any():
+        raise DivergedError(f"{loaded.folder.path}: the scores that the model predicts are not finite")
+    classes = segmenter.rule(scores)[0]
     # Not int64, which would take 8 bytes per level and pixel until the figure is drawn.
     small = max(segmenter.hierarchy.num_classes) <= 256
     return classes.to(torch.uint8 if small else torch.int32).cpu().numpy()

@@ -268,3 +268,15 @@ def test_what_windows_see(oracle_run: Path, tmp_path: Path, capsys: Captured) ->
     error = capsys.readouterr().err
     assert "windows see images at 32 x 32" in error
     assert "add --scales 8" in error
+
+
+def test_all_images_that_fail_are_named(
+    trained_run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    images = [tmp_path / f"broken{index}.png" for index in range(12)]
+    for image in images:
+        image.touch()
+    assert main(["predict", str(trained_run), str(tmp_path), "--out", str(tmp_path / "o")]) == 3
+    captured = capsys.readouterr()
+    assert all(str(image) in captured.err for image in images)
+    assert captured.out == ""
