@@ -160,6 +160,19 @@ def test_32_bit_integers_are_refused(tmp_path: Path) -> None:
     assert "mode I has no known range" in rejected(read_image, path)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_tiffs_with_0_for_white_are_not_read_inverted(tmp_path: Path, dtype: Any) -> None:
+    path = tmp_path / "inverted.tif"
+    Image.fromarray(np.zeros((1, 2), dtype)).save(path, tiffinfo={262: 0})
+    assert "stored inverted" in rejected(read_image, path)
+
+
+def test_programs_are_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "program.jpg"
+    Image.new("RGB", (4, 4)).save(path, "EPS")
+    assert "not an image" in rejected(read_image, path)
+
+
 def test_low_bit_gray_images_use_the_whole_range(tmp_path: Path) -> None:
     path = png(tmp_path / "gray.png", np.array([[0, 1, 2, 3]]), 2)
     assert read_image(path)[0, :, 0].tolist() == [0, 85, 170, 255]

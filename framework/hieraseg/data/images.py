@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt, UInt8
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from hieraseg.errors import DataError
 
@@ -106,6 +106,8 @@ def _decode(path: Path) -> tuple[Image.Image, _Encoding]:
     content = io.BytesIO(path.read_bytes())
     with _filtered_warnings():
         image = Image.open(content)
+    if image.format == "EPS":
+        raise UnidentifiedImageError  # a program, which Pillow gives to Ghostscript
     encoding = _encoding_of(image)
     image.load()
     return image, encoding
@@ -128,6 +130,8 @@ def _encoding_of(image: Image.Image) -> _Encoding:
 
 def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarray, "H W 3"]:
     mode = image.mode
+    if mode.startswith(("I", "F")) and _is_white_zero(image):
+        raise DataError(f"{path}: the image is stored inverted, with 0 for white; save it as a PNG")
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         shift = (encoding.bits if encoding.bits == 12 else 16) - 8
         return _repeat((np.asarray(image) >> shift).astype(np.uint8))
@@ -145,6 +149,12 @@ def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarra
         )
     image.info.pop("transparency", None)  # else Pillow warns of it
     return np.array(image.convert("RGB"))
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether a TIFF stores 0 for white, which Pillow converts only if it has up to 8 bits."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _repeat(gray: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
