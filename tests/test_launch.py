@@ -17,6 +17,8 @@ from hieraseg import launch
 
 if not launch.is_started():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
+    if "IGNORE" in os.environ:  # as shells make jobs in the background do
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         launch.start(2)
     except launch.Finished as finished:
@@ -86,8 +88,13 @@ def test_the_first_process_that_fails_speaks(
     assert outcome(start(tmp_path, work)) == (code, "", message)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_is_passed_on_once(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "variables"),
+    [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGTERM, {"IGNORE": "SIGINT"})],
+)
+def test_an_interrupt_is_passed_on_once(
+    tmp_path: Path, number: int, variables: dict[str, str]
+) -> None:
     work = """
         try:
             print(os.getpid(), flush=True)
@@ -95,7 +102,7 @@ def test_an_interrupt_is_passed_on_once(tmp_path: Path, number: int) -> None:
         except KeyboardInterrupt:
             fail(130)
     """
-    command = start(tmp_path, work)
+    command = start(tmp_path, work, **variables)
     assert command.stdout is not None
     processes = [int(command.stdout.readline()) for _ in range(2)]
     command.send_signal(number)

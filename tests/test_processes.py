@@ -22,8 +22,8 @@ HIERARCHY = Hierarchy.from_tree(
 )
 CLASS_WEIGHTS = [[1.0, 2.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0]]
 EXACT: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("bce", "hxe", "hyperbolic", "level_consistency", "logic_rules"), {}),
-    **dict.fromkeys(("marginal_ce", "max_constraint", "rmi", "soft_labels", "focal"), {}),
+    **{name: {} for name in ("bce", "hxe", "hyperbolic", "level_consistency", "logic_rules")},
+    **{name: {} for name in ("marginal_ce", "max_constraint", "rmi", "soft_labels", "focal")},
     "tree_min": {"gamma": 2.0},
     "weighted_ce": {"class_weights": CLASS_WEIGHTS},
 }

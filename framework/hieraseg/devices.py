@@ -101,8 +101,13 @@ def start_predicting(device: str, precision: Precision) -> Fabric:
     try:
         return start_fabric(device, precision)
     except RecipeError:
-        log(f"the model was trained in {precision}, which this device has not: using 32-true")
+        log(f"warning: training used {precision}, which this device does not have; using 32-true")
         return start_fabric(device)
+
+
+def precision_of(fabric: Fabric) -> str:
+    """The precision that fabric computes in."""
+    return str(fabric.strategy.precision.precision)
 
 
 def _available_device(device: str, devices: int = 1) -> str:

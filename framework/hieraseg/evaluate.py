@@ -7,6 +7,7 @@ from typing import Any
 from hieraseg.console import log
 from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
+from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
 from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
@@ -67,6 +68,7 @@ def evaluate(
     scores = {
         **summarize(counts, segmenter.hierarchy),
         **protocol(store, segmenter.hierarchy, recipe.evaluation, checkpoint, epoch),
+        "precision": precision_of(fabric),
     }
     key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
     replaced = loaded.folder.write_scores(key, scores, counts, store.ids)

@@ -22,6 +22,7 @@ from hieraseg.errors import RecipeError
 _STARTED_BY = "HIERASEG_STARTED_BY"  # id of the process that started this one
 _FAILURE = "HIERASEG_FAILURE"  # file that the first process to fail makes
 _GRACE = 15  # seconds that a process has to end by itself
+_INTERRUPTED = 130  # exit code
 
 _Processes = dict[int, "subprocess.Popen[bytes]"]  # by rank
 
@@ -35,6 +36,9 @@ _started_by = os.environ.pop(_STARTED_BY, None)
 _failure = os.environ.pop(_FAILURE, None)
 _rank = 0 if _started_by is None else int(os.environ["RANK"])
 _speaks = _rank == 0
+if _started_by is not None:
+    # The command passes interrupts on, even if it ignores Ctrl-C itself, as shells make jobs do.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 results: int | None = None
 """File descriptor for the results of the processes; None for that of stdout."""
@@ -125,7 +129,8 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
         except KeyboardInterrupt:
             for process in processes.values():
                 process.send_signal(signal.SIGINT)
-            raise Finished(_wait(processes, failure) or 130) from None
+            _have_ended(processes.values())
+            raise Finished(_INTERRUPTED) from None
         finally:
             _end(processes.values())
 

@@ -15,8 +15,16 @@ from torch import Tensor
 from hieraseg.console import log, progress
 from hieraseg.data.finding import ImageFile, find_images
 from hieraseg.data.images import read_image, resize
-from hieraseg.errors import DataError, RecipeError, WriteError, exhausted_memory, first_few
+from hieraseg.errors import (
+    DataError,
+    DivergedError,
+    RecipeError,
+    WriteError,
+    exhausted_memory,
+    first_few,
+)
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.inference.scores import not_finite
 from hieraseg.inference.segmenter import predict_batch
 from hieraseg.inference.tta import Rescale, rescale, scaled_size, unused_window
 from hieraseg.runs.figures import output_path, save_png, write_class_names
@@ -115,7 +123,10 @@ def _classes(
     predictions = predict_batch(loaded.fabric, segmenter, _batch(image, (height, width)).to(device))
     scores = segmenter.scores(predictions, image.shape[:2])
     if not_finite(scores).any():
-        raise DivergedError(f"{loaded.folder.path}: the scores that the model predicts are not finite")
+        raise DivergedError(
+            f"{loaded.folder.path}: the model predicts scores that are not finite; use its other "
+            "checkpoint, or run the recipe again"
+        )
     classes = segmenter.rule(scores)[0]
     # Not int64, which would take 8 bytes per level and pixel until the figure is drawn.
     small = max(segmenter.hierarchy.num_classes) <= 256

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from hieraseg import Hierarchy
@@ -124,3 +125,44 @@ def test_variables_of_fabric_change_nothing(
     (result,) = tmp_path.rglob("result.json")
     assert read_json(result)["cost"]["precision"] == "32-true"
     assert read_json(result)["cost"]["processes"] == 1
+
+
+def test_a_precision_that_only_the_device_of_training_had(tmp_path: Path, capsys: Captured) -> None:
+    """A run that was trained in 16-mixed on a GPU is scored on the CPU, which is said."""
+    assert run(tmp_path, "--training.max_steps", "1") == 0
+    (recipe,) = tmp_path.glob("runs/*/*/recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("32-true", "16-mixed"))
+    assert main(["evaluate", str(recipe.parent), "--device", "cpu"]) == 0
+    err = capsys.readouterr().err
+    assert "training used 16-mixed, which this device does not have; using 32-true" in err
+    scores = read_json(recipe.parent / "result.json")["splits"]["val"]
+    assert scores["precision"] == "32-true"
+
+
+def test_a_model_with_scores_that_are_not_finite_is_not_used(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    assert run(tmp_path, "--training.max_steps", "1") == 0
+    (recipe,) = tmp_path.glob("runs/*/*/recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("nan: false", "nan: true"))
+    image = tmp_path / "image.png"
+    Image.new("RGB", (8, 8)).save(image)
+    assert main(["evaluate", str(recipe.parent)]) == 4
+    assert main(["predict", str(recipe.parent), str(image), "--out", str(tmp_path / "out")]) == 4
+    assert capsys.readouterr().err.count("not finite") == 2
+    assert not (tmp_path / "out/image.png").exists()
+
+
+@pytest.mark.parametrize("pairs", ["", "pairs: [[left_arm, right_arm]]\n"])
+@pytest.mark.parametrize("flips", ["training", "evaluation", "none"])
+def test_flips_of_classes_that_look_like_a_pair(
+    tmp_path: Path, capsys: Captured, pairs: str, flips: str
+) -> None:
+    tree = tmp_path / "arms.yaml"
+    tree.write_text(f"tree: [hair, left_arm, right_arm, skin]\nvoid: [255]\n{pairs}")
+    overrides = ["--augmentation.flip", "0.5" if flips == "training" else "0"]
+    overrides += ["--evaluation.flip", "true"] if flips == "evaluation" else []
+    settings = ("--hierarchy.path", str(tree), "--training.max_steps", "1")
+    assert run(tmp_path, *settings, *overrides) == 0
+    warned = "add the line `pairs: [[left_arm, right_arm]]`" in capsys.readouterr().err
+    assert warned == (not pairs and flips != "none")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg.contracts import Activation
@@ -93,3 +93,10 @@ def _max_of_children(
     batch, _, height, width = children.shape
     lowest = children.new_full((batch, classes, height, width), -torch.inf)
     return lowest.scatter_reduce(1, parents[:, None, None].expand_as(children), children, "amax")
+
+
+def not_finite(scores: Sequence[Float[Tensor, "B _ H W"]]) -> Bool[Tensor, " B"]:
+    """Which images have NaN or infinite scores on some level."""
+    # Scores lie in 0..1, so their sum is finite if all of them are.
+    sums = torch.stack([level.sum((1, 2, 3), dtype=torch.float32) for level in scores])
+    return ~sums.isfinite().all(0)

@@ -15,6 +15,7 @@ from hieraseg.data.targets import TargetStore
 from hieraseg.errors import DataError, DivergedError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import record
+from hieraseg.inference.scores import not_finite
 from hieraseg.inference.segmenter import Segmenter, predict_batch
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts
 from hieraseg.processes import own_share, sum_over_ranks
@@ -56,27 +57,27 @@ def score_split(
     rows = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size)
     # None, where there are fewer images than processes.
     steps = [step for step in rows.split(settings.batch_size) if len(step)]
-    not_finite = torch.zeros((), dtype=torch.int64, device=fabric.device)
+    failed = torch.zeros((), dtype=torch.int64, device=fabric.device)
     for batch in progress(load(store, steps, False), "scoring", len(steps)):
         on_device = batch.to(fabric.device)
         predictions = predict_batch(fabric, segmenter, on_device.images)
         if targets is None:
             rows, masks = on_device.rows, on_device.masks
-            not_finite += _count(counts, segmenter, predictions, rows, masks)
+            failed += _count(counts, segmenter, predictions, rows, masks)
             continue
         # Targets differ in size, so each image is counted by itself.
         for index, row in enumerate(batch.rows.tolist()):
             own = [select_image(prediction, index) for prediction in predictions]
             mask = label_tensor(targets.mask(row))[None].to(fabric.device)
             rows = on_device.rows[index : index + 1]
-            not_finite += _count(counts, segmenter, own, rows, mask)
-    _check_finite(not_finite, len(store))
+            failed += _count(counts, segmenter, own, rows, mask)
+    _check_finite(failed, len(store))
     return sum_counts(counts)
 
 
-def _check_finite(not_finite: Int[Tensor, ""], images: int) -> None:
+def _check_finite(failed: Int[Tensor, ""], images: int) -> None:
     """Raise DivergedError, in all processes alike, if there are images without finite scores."""
-    number = int(sum_over_ranks({"images": not_finite})["images"])
+    number = int(sum_over_ranks({"images": failed})["images"])
     if number:
         raise DivergedError(
             f"the scores that the model predicts are not finite in {number} of {images} images; "
@@ -95,9 +96,7 @@ def _count(
     scores = segmenter.scores(predictions, masks.shape[1:])
     targets = segmenter.hierarchy.encode(masks, check=False)  # checked when they were stored
     counts.add(rows, segmenter.rule(scores), targets, scores)
-    # Scores lie in 0..1, so their sum is finite if all of them are.
-    sums = torch.stack([level.sum((1, 2, 3), dtype=torch.float32) for level in scores])
-    return (~sums.isfinite().all(0)).sum()
+    return not_finite(scores).sum()
 
 
 def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:

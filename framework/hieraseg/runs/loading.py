@@ -89,7 +89,7 @@ def load_run(
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
     sides = sides_notice(hierarchy)
     if sides and recipe.evaluation.flip:
-        log(sides)
+        log(f"warning: {sides}")
     rule = build(recipe["inference"], hierarchy=hierarchy)
     segmenter = Segmenter(model, metadata["activation"], rule, hierarchy, recipe.evaluation)
     return LoadedRun(folder, recipe, own.evaluation, fabric, segmenter, metadata)

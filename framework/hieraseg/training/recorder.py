@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hieraseg.console import log
+from hieraseg.devices import precision_of
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
 from hieraseg.metrics.scoring import protocol
@@ -118,6 +119,7 @@ class Recorder:
         scores = {
             **summary,
             "best_level": deciding_level(summary, self.parts.hierarchy),
+            "precision": precision_of(self.parts.fabric),
             **protocol(
                 store,
                 self.parts.hierarchy,
@@ -133,7 +135,7 @@ class Recorder:
             "steps": state.step,
             "seconds": seconds,
             "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-            "precision": self.parts.recipe.training.precision,
+            "precision": precision_of(self.parts.fabric),
             "processes": self.parts.fabric.world_size,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
         }

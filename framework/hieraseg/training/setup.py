@@ -97,7 +97,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
     for sentence in notices(recipe, hierarchy, model, dataset.size, augment.flips):
-        log(sentence)
+        log(f"warning: {sentence}")
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
         total_steps = min(total_steps, settings.max_steps)
