@@ -182,8 +182,8 @@ def test_run_on_cuda(tmp_path: Path, precision: str) -> None:
     assert main(["evaluate", str(folder), "--device", "cuda"]) == 0
 
 
-def test_class_tree_that_changed_after_the_run(tmp_path: Path, capsys: Captured) -> None:
-    """The hash of a hierarchy file is recorded, and weights are not loaded with other classes."""
+def test_class_tree_that_changed_after_the_run(tmp_path: Path) -> None:
+    """The hash of a hierarchy file is recorded, and the run goes by its own copy."""
     tree = tmp_path / "tree.yaml"
     body = "tree: {background: null, body: {upper: [hand, torso, head, arm], lower: [shin, leg]}}\n"
     labels = "labels: [background, hand, torso, shin, head, leg, arm]\n"
@@ -192,10 +192,9 @@ def test_class_tree_that_changed_after_the_run(tmp_path: Path, capsys: Captured)
     folder = run_recipe(tmp_path / "runs", "--hierarchy", section, "--training.max_steps", "1")
     recorded = read_json(folder / "provenance.json")["plugins"]["hierarchy"][0]["files"]
     assert recorded == {str(tree): hashlib.sha256(tree.read_bytes()).hexdigest()}
-    assert main(["evaluate", str(folder)]) == 0
     tree.write_text((body + labels).replace("shin", "calf"))
-    assert main(["evaluate", str(folder)]) == 2
-    assert "file no longer has the classes" in capsys.readouterr().err
+    assert main(["evaluate", str(folder)]) == 0
+    assert "shin" in read_json(folder / "result.json")["splits"]["val"]["levels"][-1]["iou"]
 
 
 def test_loss_that_trains_no_class_scores(tmp_path: Path, capsys: Captured) -> None:

@@ -296,8 +296,8 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         "is read as another recipe",
     ),
     "another recipe is trained": (
-        "hieraseg.recipe.resolved.Recipe.with_seed",
-        lambda real: lambda self, seed: real(self, seed + 1),
+        "hieraseg.cli.run._with_seeds",
+        lambda real: lambda recipe, _: [recipe.with_seed(recipe.training.seed + 1)],
         "`run` trains",
     ),
     "lines are wrong": (

@@ -24,17 +24,23 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_recipe_runs_two_steps(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two steps, one evaluation, a result for every level."""
     assert main(["show", str(recipe), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)["data"]["name"]
     words = [*OVERRIDES[data], "--data.size", "[64, 64]", "--training.batch_size", "4"]
     if data == "pascal_part":
-        words += ["--data.root", str(write_pascal_folder(tmp_path / "data", images=12))]
+        folder = write_pascal_folder(tmp_path / "sets" / "pascal_part", images=12)
+        monkeypatch.setenv("HIERASEG_DATA", str(tmp_path / "sets"))
     out = str(tmp_path / "runs")
     command = ["run", str(recipe), "--out", out, *words, "--training.max_steps", "2", "--json"]
     assert main(command) == 0
     (result,) = json.loads(capsys.readouterr().out)
     assert result["cost"]["steps"] == 2
     assert [level["level"] for level in result["splits"]["val"]["levels"]] == [1, 2, 3]
+    if data == "pascal_part":  # the run folder does not depend on the variable
+        assert f"  root: {folder}\n" in (Path(result["run"]) / "recipe.yaml").read_text()

@@ -51,11 +51,13 @@ class PascalPart:
         self.size = size
         self.train_images = train_images
         if not self.root.is_dir():
-            raise DataError(
-                f"{self.root}: no such data folder; set data.root to the folder of Pascal-Part "
-                "that holds JPEGImages, gt_masks, classes.txt, train_id.txt and val_id.txt, or "
-                "set HIERASEG_DATA to the folder that has it as `pascal_part` (default: ./data)"
+            fix = (
+                "set data.root to the folder of Pascal-Part that holds JPEGImages, gt_masks, "
+                "classes.txt, train_id.txt and val_id.txt"
             )
+            if root is None:
+                fix += ", or HIERASEG_DATA to the folder that has it (default: ./data)"
+            raise DataError(f"{self.root}: no such data folder; {fix}")
         _check_classes(self.root / "classes.txt", hierarchy)
 
     def ids(self, split: str) -> list[str]:
