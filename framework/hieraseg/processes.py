@@ -3,6 +3,7 @@
 In a single process each function does what it says without communication.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -72,6 +73,8 @@ def failing_together() -> Iterator[None]:
     except DivergedError:
         raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and not launch.is_main_process():
+            os._exit(130)  # the first process, which is interrupted as well, says what is kept
         lost = num_processes() > 1 and _is_lost_connection(error)
         known = isinstance(error, HierasegError | KeyboardInterrupt | SystemExit)
         launch.fail(explained=known)
