@@ -107,6 +107,17 @@ def test_a_run_that_did_not_finish_is_left_out(
     assert "2 runs cannot be compared:\n" in capsys.readouterr().err
 
 
+def test_a_recipe_beside_the_runs_is_no_run(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    """Even if it has the name that recipes have in run folders."""
+    add_run(trained_run, "runs/q/base-seed0")
+    shutil.copy("runs/q/base-seed0/recipe.yaml", "recipe.yaml")
+    table, warnings = compared(capsys, ".")
+    assert table["rows"][0]["seeds"] == [0]
+    assert not warnings
+
+
 def test_evaluation_does_not_finish_a_run(run_copy: Path, capsys: Captured) -> None:
     (run_copy / "result.json").unlink()
     assert main(["evaluate", str(run_copy), "--checkpoint", "last"]) == 0
@@ -117,7 +128,8 @@ def test_evaluation_does_not_finish_a_run(run_copy: Path, capsys: Captured) -> N
 
 
 _ALIASES = "a: &a [x]\nb: &b [*a, *a]\n" + "".join(f"c{i}: [*b, *b]\n" for i in range(9))
-DAMAGED: list[tuple[str, bytes]] = [
+DAMAGED: list[tuple[str, bytes | None]] = [
+    ("recipe.yaml", None),
     ("recipe.yaml", b""),
     ("recipe.yaml", b"a: ["),
     ("recipe.yaml", b"\xff"),
@@ -150,10 +162,12 @@ DAMAGED: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize(("file", "content"), DAMAGED)
 def test_a_damaged_run_does_not_break_the_others(
-    trained_run: Path, here: None, file: str, content: bytes, capsys: Captured
+    trained_run: Path, here: None, file: str, content: bytes | None, capsys: Captured
 ) -> None:
     good, bad = (add_run(trained_run, f"runs/q/base-seed{seed}", seed) for seed in (0, 1))
-    (bad / file).write_bytes(content)
+    (bad / file).unlink()
+    if content is not None:
+        (bad / file).write_bytes(content)
     table, warnings = compared(capsys, "runs")
     assert [row["seeds"] for row in table["rows"]] == [[0]]
     (warning,) = warnings

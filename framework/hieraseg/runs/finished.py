@@ -44,7 +44,7 @@ class _RecipeOfRun(TypedDict):
 
 def find_runs(root: Path) -> list[RunFolder]:
     """The run folders in a folder, or the folder itself if it is one."""
-    names = ("recipe.yaml", "result.json")
+    names = ("provenance.json", "result.json")  # a `recipe.yaml` can be anybody's
     if any((root / name).is_file() for name in names):
         return [RunFolder(root)]
     found = {file.parent for name in names for file in root.glob(f"**/{name}")}
