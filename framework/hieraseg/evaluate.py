@@ -13,7 +13,7 @@ from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import protocol, score_key, score_split
 from hieraseg.recipe.dataset import build_dataset, data_digest
-from hieraseg.runs.figures import save_split_figures
+from hieraseg.runs.figures import output_path, save_split_figures
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.loading import load_run
 
@@ -23,7 +23,7 @@ def evaluate(
     split: str = "val",
     checkpoint: str = "best",
     device: str = "auto",
-    figures: tuple[Path, int] | None = None,
+    figures: tuple[Path | None, int] | None = None,
     tta: Mapping[str, Any] | None = None,
     run_plugins: bool = True,
 ) -> dict[str, Any]:
@@ -37,7 +37,8 @@ def evaluate(
         split: split of the run's data set.
         checkpoint: `best` or `last`.
         device: `auto`, `cpu` or `cuda`.
-        figures: folder and number of figures to draw, or None.
+        figures: folder and number of figures to draw, or None. The default folder is one in the
+            run folder, for this split and protocol.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
         run_plugins: whether plugin files of the run folder may be run.
 
@@ -57,8 +58,11 @@ def evaluate(
     unused = unused_window(recipe.evaluation, dataset.size)
     if unused is not None:
         log(f"warning: {unused}")
+    key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
+    drawn, count = figures or (None, 0)
     if figures is not None:
-        loaded.folder.make_folder(figures[0])
+        drawn = drawn or output_path(loaded.folder.figures, key, "")
+        loaded.folder.make_folder(drawn)
     code = data_digest(recipe)
     store = open_store(dataset, split, segmenter.hierarchy, code)
     native = recipe.evaluation.resolution == "native"
@@ -70,11 +74,11 @@ def evaluate(
         **protocol(store, segmenter.hierarchy, recipe.evaluation, checkpoint, epoch),
         "precision": precision_of(fabric),
     }
-    key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
     replaced = loaded.folder.write_scores(key, scores, counts, store.ids)
     _log_changes(loaded.folder, key, scores, replaced or {})
-    if figures is not None:
-        save_split_figures(figures[0], fabric, segmenter, store, figures[1])
+    if drawn is not None:
+        save_split_figures(drawn, fabric, segmenter, store, count)
+        log(f"figures are in {drawn}")
     return scores
 
 

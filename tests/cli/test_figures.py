@@ -34,6 +34,20 @@ def test_a_finished_run_has_curves_and_figures_of_its_best_weights(
         np.testing.assert_array_equal(np.asarray(Image.open(figure)), again)
 
 
+def test_figures_of_another_protocol_do_not_replace_those_of_the_run(
+    run_copy: Path, capsys: Captured
+) -> None:
+    folder = run_copy / "figures"
+    before = {file: file.read_bytes() for file in (folder / "val").iterdir()}
+    options = ["--checkpoint", "last", "--flip", "--visualize", "--num_viz", "1", "--json"]
+    assert main(["evaluate", str(run_copy), *options]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["checkpoint"] == "last"
+    assert f"figures are in {folder / 'val@last,flip'}" in captured.err
+    assert [file.name for file in (folder / "val@last,flip").iterdir()] == ["val-00000.png"]
+    assert {file: file.read_bytes() for file in (folder / "val").iterdir()} == before
+
+
 def test_a_run_says_where_its_figures_are(tmp_path: Path, capsys: Captured) -> None:
     recipe = write_oracle_recipe(tmp_path, "logging: {images: 0}\n")
     assert main(["run", recipe, "--out", str(tmp_path / "runs")]) == 0

@@ -55,7 +55,8 @@ def add_parser(commands: Any) -> None:
         "--viz_dir",
         metavar="DIR",
         type=expanded,
-        help="output folder for drawn images (default: figures/SPLIT in the run folder)",
+        help="output folder for drawn images (default: figures/SPLIT in the run folder, "
+        "or figures/SPLIT@PROTOCOL for another protocol than the run's own)",
     )
     add_tta(parser)
     add_device(parser)
@@ -66,9 +67,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Score a split, print the scores, and draw images if requested."""
     from hieraseg.evaluate import evaluate
-    from hieraseg.runs.folder import RunFolder
 
-    figures = arguments.viz_dir or RunFolder(arguments.run_folder).figures / arguments.split
+    figures = (arguments.viz_dir, arguments.num_viz) if arguments.visualize else None
     title = f"{arguments.run_folder}, {arguments.split}"
     try:
         scores = evaluate(
@@ -76,15 +76,12 @@ def run(arguments: Namespace) -> int:
             arguments.split,
             checkpoint=arguments.checkpoint,
             device=arguments.device,
-            figures=(figures, arguments.num_viz) if arguments.visualize else None,
+            figures=figures,
             tta=tta_settings(arguments),
             run_plugins=arguments.run_plugins,
         )
     except UnwrittenScoresError as error:
         print_result(arguments.json, error.scores, format_scores(error.scores, title))
         raise
-    text = format_scores(scores, title)
-    if arguments.visualize:
-        text += f"\nimages drawn in {figures}"
-    print_result(arguments.json, scores, text)
+    print_result(arguments.json, scores, format_scores(scores, title))
     return 0
