@@ -121,6 +121,7 @@ def test_changed_counts_are_seen(tmp_path: Path) -> None:
         b"{",
         b'{"splits": 3, "cost": {}}',
         b'{"splits": {}}',
+        b'{"splits": {"a\\nb": 3}, "cost": {}}',
         b'{"splits": {}, "cost": {"seconds": NaN}}',
         b'{"splits": {}, "cost": {"seconds": 1e999}}',
         b'{"splits": {}, "cost": {"seconds": true}}',

@@ -216,7 +216,11 @@ def problem_in(value: Any, expected: Any, place: str = "") -> str:
     elif get_origin(expected) is dict:
         if not isinstance(value, dict) or not all(map(_is_text, value)):
             return _unexpected("an object", value, place)
-        inner = [(one, get_args(expected)[1], f"{place}.{key}") for key, one in value.items()]
+        kind = get_args(expected)[1]
+        inner = [
+            (one, kind, f"{place}.{key if key.isprintable() else ascii(key)}")
+            for key, one in value.items()
+        ]
     elif get_origin(expected) is list:
         if not isinstance(value, list):
             return _unexpected("a list", value, place)
