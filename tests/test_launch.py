@@ -80,6 +80,8 @@ def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
         ),
         # They say it alike, and the first process alone prints it.
         ("sys.exit(4)", 4, ""),
+        # Code that runs when Python exits has no say.
+        ("import atexit; atexit.register(os.abort); launch.leave(4)", 4, ""),
     ],
 )
 def test_the_first_process_that_fails_speaks(

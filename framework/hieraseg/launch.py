@@ -86,6 +86,18 @@ def fail(explained: bool) -> None:
     _speaks = True
 
 
+def leave(exit_code: int) -> None:
+    """End this process if `start` of another one started it, and it has failed.
+
+    Where processes do not end as planned, what Python does at its exit can abort in a thread of
+    torch, whose message and exit code would replace those of the failure.
+    """
+    if is_started() and exit_code:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
 def watch_starter() -> None:
     """From now on, end this process when the one that started it has ended."""
     if _started_by is None or os.name == "nt":

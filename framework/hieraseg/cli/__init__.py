@@ -15,7 +15,7 @@ from hieraseg.cli.failures import failure_of, print_failure, signals_as_interrup
 from hieraseg.cli.parser import parse
 from hieraseg.cli.streams import prepare_streams, separate_results, write_result
 from hieraseg.errors import HierasegError
-from hieraseg.launch import Finished, is_main_process
+from hieraseg.launch import Finished, is_main_process, leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,15 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = signals_as_interrupts() if is_main_process() else nullcontext()
     try:
         with signals:
-            return _run(argv)
+            code = _run(argv)
     except Finished as finished:
-        return int(finished.code or 0)
+        code = int(finished.code or 0)
     except BaseException as error:
         failure = failure_of(error)
         if failure is None:
             raise
         print_failure(failure)
-        return failure.exit_code
+        code = failure.exit_code
+    leave(code)
+    return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
