@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +181,24 @@ def test_interrupt_before_a_checkpoint(
     (folder,) = tmp_path.glob("*/*")
     expected = f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint\n"
     assert capsys.readouterr().err.endswith(expected)
+
+
+def test_signal_to_several_processes(tmp_path: Path) -> None:
+    """The first one says what is kept, and none is left."""
+    options = ["--training.devices", "2", "--training.device", "cpu", "--training.epochs", "900"]
+    command = [sys.executable, "-m", "hieraseg", "run", QUICKSTART, *SMALL, *options]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 1/"):
+            break
+    process.send_signal(signal.SIGTERM)
+    said = process.stderr.read()  # until all processes have ended
+    assert process.wait() == 130
+    assert re.search(r"^hieraseg: interrupted in epoch \d+ of 900; the checkpoint", said, re.M)
+    assert said.count("interrupted") == 1
 
 
 def test_nohup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
