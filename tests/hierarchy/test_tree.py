@@ -132,9 +132,7 @@ def test_values_without_a_label_are_refused_or_ignored(pascal: Hierarchy) -> Non
     for value in values:
         with pytest.raises(ValueError, match=f"void of the hierarchy: {value}, in 1 of 2 pixels"):
             pascal.encode(torch.tensor([[6, value]]))
-    with pytest.raises(
-        ValueError, match=r"-100, -2, -1, 7, \.\.\., in 8 of 9 pixels; fix"
-    ):
+    with pytest.raises(ValueError, match=r"-100, -2, -1, 7, \.\.\., in 8 of 9 pixels; fix"):
         pascal.encode(torch.tensor([[*values, 0]]))
     assert pascal.encode(torch.tensor([values]), check=False).eq(-100).all()
     mask = torch.full((2, 2), 255, dtype=torch.uint8)
