@@ -100,12 +100,11 @@ def test_runs_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
     earlier = tmp_path / trained_run.parent.name / trained_run.name
     shutil.copytree(trained_run, earlier)
     before = (earlier / "result.json").read_bytes()
-    overrides = (*SMALL, "--training.epochs", "2", "--training.max_steps", "1")
     for _ in range(2):
-        assert main(["run", QUICKSTART, "--out", str(tmp_path), *overrides]) == 0
+        run_recipe(tmp_path, "--training.epochs", "2")
     name = earlier.name.removesuffix("-seed0")
     folders = sorted(path.name for path in earlier.parent.iterdir())
-    assert folders == [f"{name}-seed0", f"{name}.2-seed0", f"{name}.3-seed0"]
+    assert folders == [f"{name}-run2-seed0", f"{name}-run3-seed0", f"{name}-seed0"]
     assert (earlier / "result.json").read_bytes() == before
 
 
