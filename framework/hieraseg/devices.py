@@ -69,8 +69,9 @@ def start_fabric(
     for name in _OF_FABRIC:
         os.environ.pop(name, None)
     processes = devices * num_nodes
-    launcher = None if processes == 1 or launch.is_started() else _launcher()
-    if processes > 1 and launcher is None and not launch.is_started():
+    needs_others = processes > 1 and not launch.is_started()
+    launcher = _launcher() if needs_others else None
+    if needs_others and launcher is None:
         launch.start(devices, num_nodes)
     environment = _environment(launcher, devices, num_nodes)
     fabric = Fabric(
