@@ -20,10 +20,11 @@ settings.load_profile("hieraseg")
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of its own, and one thread, so that tests can run side by side."""
+    """A cache of its own, no data sets, and one thread, so that tests can run side by side."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HIERASEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("HIERASEG_DATA", raising=False)
         yield
 
 

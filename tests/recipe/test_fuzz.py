@@ -159,8 +159,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FUZZ_FOLDER", str(tmp_path))
-    for name in ("FUZZ_MISSING", "HIERASEG_DATA"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("FUZZ_MISSING", raising=False)
 
     def train(recipe: Any, *_: Any) -> None:
         write_result(json.dumps(recipe.to_dict(), indent=2))

@@ -66,7 +66,6 @@ def folder(tmp_path: Path, monkeypatch: Patch) -> Path:
     for name in ("recipes/sub", "work"):
         (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.delenv("HIERASEG_DATA", raising=False)
     (tmp_path / "recipes" / "paths_plugin.py").write_text(PLUGIN)
     (tmp_path / "recipes" / "recipe.yaml").write_text(RECIPE)
     return tmp_path / "recipes"
