@@ -59,7 +59,8 @@ def find_images(given: Sequence[str | Path], excluded: Path) -> tuple[list[Image
         others += sorted(set(files) - set(found))
     if others:
         names = ", ".join(map(str, others[:3])) + (", ..." if len(others) > 3 else "")
-        log(f"skipped {len(others)} files that are not images by their suffix: {names}")
+        total = len(images) + len(others)
+        log(f"skipped {len(others)} of {total} files, which are no images by their suffix: {names}")
     return list(images), problems
 
 
@@ -80,7 +81,8 @@ def _walk(folder: Path, excluded: Path, problems: list[str]) -> Iterator[Path]:
                 folders.append(name)
         for name in files:
             path = Path(root, name)
-            if not name.startswith(".") and path.is_file():  # a pipe would never end
+            # A broken link is reported when it is read, but reading a pipe would never end.
+            if not name.startswith(".") and (path.is_file() or not path.exists()):
                 yield path
 
 
