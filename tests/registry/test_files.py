@@ -363,7 +363,7 @@ class Plain:
         return np.full((64, 64, 3), COLOR, np.uint8)
 
     def mask(self, id):
-        return np.zeros((64, 64), np.uint8)
+        return np.ones((64, 64), np.uint8)
 
     def fingerprint(self, split):
         return split
