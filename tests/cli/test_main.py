@@ -15,7 +15,7 @@ from tests.support.runs import ROOT
 
 COMMANDS = (
     *("run", "list", "show", "validate", "new", "check", "schema"),
-    *("evaluate", "predict", "compare"),
+    *("evaluate", "predict", "compare", "clean"),
 )
 Captured = pytest.CaptureFixture[str]
 
