@@ -410,7 +410,7 @@ def test_a_run_uses_its_own_copies(
     out, err = capsys.readouterr()
     assert json.loads(out)["levels"] == trained
     warnings = " ".join(err.split())
-    assert f"{tmp_path}/my_loss.py is missing, or cannot be read" in warnings
+    assert f"{tmp_path}/my_loss.py is missing" in warnings
     assert f"{tmp_path}/rules/my_rule.py has changed since this run" in warnings
     # The recipe of the run uses the copies too.
     again = ["run", str(finished / "recipe.yaml"), "--out", str(tmp_path / "again")]
@@ -445,7 +445,7 @@ def test_later_installations_and_links_do_not_affect_a_run(
     monkeypatch.setattr(catalogue, "AVAILABLE_ENTRY_POINTS", entry_points())
     assert "mine" in registry.losses.names()
     assert main(["evaluate", run["run"]]) == 0, capsys.readouterr().err
-    assert "is missing, or cannot be read" in " ".join(capsys.readouterr().err.split())
+    assert "is missing" in " ".join(capsys.readouterr().err.split())
 
 
 def test_runs_with_different_code_are_not_averaged(
