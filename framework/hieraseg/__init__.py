@@ -7,7 +7,7 @@ fast. The contracts below are imported on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hieraseg.paths import data_folder
+from hieraseg.files.paths import data_folder
 
 if TYPE_CHECKING:
     from hieraseg.contracts import (

@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HIERASEG_CACHE", str(folder))
     write(folder / "train-0123/checksums.json")
     write(folder / "train-0123.lock", "")
-    write(folder / "val-4567.unfinished/images.npy")
+    write(folder / "val-4567.0123abcd.unfinished/images.npy")
     write(folder / "val-4567.lock", "")
     return folder
 
@@ -76,7 +76,7 @@ def test_previous_checkpoint_that_is_the_only_one_stays(run_copy: Path, cache: P
 def test_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FileLock(cache / "val-4567.lock"):  # a build that runs
         assert clean() == 0
-        assert (cache / "val-4567.unfinished").is_dir()
+        assert (cache / "val-4567.0123abcd.unfinished").is_dir()
     assert clean() == 0
     assert [path.name for path in cache.iterdir()] == ["train-0123"]
     capsys.readouterr()

@@ -11,10 +11,10 @@ from PIL import Image
 from hieraseg.cli import main
 from hieraseg.compare import compare
 from hieraseg.errors import RecipeError
+from hieraseg.files.writing import write_json
 from hieraseg.recipe import load
 from hieraseg.runs import argument_files
 from hieraseg.runs.argument_files import check_argument_files, copy_argument_files
-from hieraseg.runs.files import write_json
 from hieraseg.runs.folder import RunFolder
 from tests.support.oracle import write_oracle_recipe
 from tests.support.runs import read_json

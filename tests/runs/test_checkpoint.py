@@ -266,7 +266,7 @@ def test_an_ended_save_leaves_a_checkpoint_of_one_epoch(
     save_checkpoint(folder, weights[1], {**METADATA, "epoch": 1}, {"epoch": 1})
     monkeypatch.setattr(target, killed_at(number, resolve_name(target), after))
     if not cleans:  # a process that is killed does not come to it
-        monkeypatch.setattr("hieraseg.runs.files._remove", lambda path: None)
+        monkeypatch.setattr("hieraseg.files.writing._remove", lambda path: None)
     with pytest.raises(Killed):
         save_checkpoint(folder, weights[2], {**METADATA, "epoch": 2}, {"epoch": 2})
     monkeypatch.undo()

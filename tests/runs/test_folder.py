@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
-from hieraseg.runs.files import find_leftovers
+from hieraseg.files.writing import find_leftovers
 from hieraseg.runs.folder import RunFolder
 
 COUNTS = {"pixels": np.ones(1, int)}

@@ -56,12 +56,12 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Find and remove leftovers, and print them with their sizes."""
     from hieraseg.data import cache
-    from hieraseg.runs import files
+    from hieraseg.files import writing
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if missing and arguments.folders != [Path("runs")]:
         raise RecipeError(f"{missing[0]}: no such folder; name run folders, or a folder of them")
-    found = [path for folder in arguments.folders for path in files.find_leftovers(folder)]
+    found = [path for folder in arguments.folders for path in writing.find_leftovers(folder)]
     found = [path for path in found if time.time() - _changed(path) > _RECENT]
     found += cache.find_leftovers(arguments.stores)
     sizes = {str(path): sum(map(_size, _files_in(path))) for path in found}

@@ -9,7 +9,7 @@ from typing import Any
 from hieraseg.cli.layout import format_table
 from hieraseg.cli.options import add_command, add_split
 from hieraseg.cli.streams import write_result
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 
 _FORMATS = {"md": "Markdown", "csv": "CSV", "latex": "LaTeX", "json": "JSON"}
 

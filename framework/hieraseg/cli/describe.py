@@ -6,10 +6,10 @@ from typing import Any
 
 from hieraseg.cli import tree
 from hieraseg.errors import RecipeError, did_you_mean, from_here
+from hieraseg.files.strict_yaml import inline
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.values import type_name
 from hieraseg.registry import Registry
-from hieraseg.strict_yaml import inline
 
 
 def summarize(registry: Registry, name: str) -> dict[str, Any]:

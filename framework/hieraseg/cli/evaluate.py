@@ -16,7 +16,7 @@ from hieraseg.cli.options import (
 from hieraseg.cli.report import format_scores, print_result
 from hieraseg.cli.tta import add_tta, tta_settings
 from hieraseg.errors import UnwrittenScoresError
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 
 
 def add_parser(commands: Any) -> None:

@@ -9,7 +9,7 @@ from hieraseg.cli.options import KIND_HELP, add_command, add_json, add_plugins
 from hieraseg.cli.plugins import loaded_plugins
 from hieraseg.cli.report import print_result
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 from hieraseg.registry import Registry, by_name, by_section, find_registry
 from hieraseg.registry.files import broken_files
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
 
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 
 RECIPE_HELP = "recipe file, or name of an installed recipe"
 KIND_HELP = "kind of component, singular or plural: loss, losses"

@@ -9,8 +9,8 @@ from typing import Any
 
 from yaml.nodes import ScalarNode
 
-from hieraseg import strict_yaml
 from hieraseg.cli.overrides import Overrides
+from hieraseg.files import strict_yaml
 
 _LONGEST_NAME, _LONGEST_VALUE = 80, 32  # bytes
 _SAFE = re.compile(r"[\w.+-]+")

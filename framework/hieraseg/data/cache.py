@@ -4,12 +4,12 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from jaxtyping import UInt
 from numpy.lib.format import open_memmap
 
 from hieraseg.console import log
-from hieraseg.errors import DataError
-from hieraseg.paths import absolute
+from hieraseg.errors import DataError, WriteError
+from hieraseg.files.paths import absolute
+from hieraseg.files.writing import write_folder
 
 _CHECKSUMS = "checksums.json"
 _PART = 1 << 24  # bytes that a checksum covers
@@ -60,9 +61,9 @@ def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], Non
                 if os.path.lexists(folder):
                     log(f"{folder}: is damaged, so it is built again")
                 _build(folder, write)
-    except OSError as error:
+    except (OSError, WriteError) as error:
         raise DataError(
-            f"{folder.parent}: the cache cannot be written ({error}); "
+            f"{folder.parent}: the cache cannot be written ({error.__cause__ or error}); "
             "set HIERASEG_CACHE to a folder with enough space"
         ) from error
     return folder
@@ -76,14 +77,14 @@ def find_leftovers(unused_days: int | None = None) -> list[Path]:
             days.
     """
     latest = -math.inf if unused_days is None else time.time() - unused_days * 86400
-    found = []
-    for folder in sorted({path.with_suffix("") for path in cache_folder().glob("*-*")}):
-        lock = Path(f"{folder}.lock")
+    root, found = cache_folder(), []
+    for name in sorted({path.name.partition(".")[0] for path in root.glob("*-*")}):
+        folder, lock = root / name, root / f"{name}.lock"
         if lock.exists() and not _is_free(lock):
             continue
         if (folder / _CHECKSUMS).exists() and folder.stat().st_mtime < latest:
             found.append(folder)
-        found += [path for path in (_unfinished(folder), lock) if path.exists()]
+        found += sorted(root.glob(f"{escape(name)}.*"))
     return found
 
 
@@ -102,25 +103,14 @@ def _note_use(folder: Path) -> None:
         os.utime(folder)
 
 
-def _unfinished(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".unfinished")
-
-
 def _build(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write into a temporary folder, then rename it. The caller holds the lock."""
-    unfinished = _unfinished(folder)
-    _remove(unfinished)  # left by a killed process
-    unfinished.mkdir()
-    try:
+    """Build a folder with its checksums. The caller holds the lock."""
+
+    def write_all(unfinished: Path) -> None:
         write(unfinished)
         (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
-        for path in (*unfinished.iterdir(), unfinished):
-            _sync(path)
-        _remove(folder)
-        unfinished.rename(folder)
-        _sync(folder.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+    write_folder(folder, write_all)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -148,25 +138,6 @@ def _checksum(part: tuple[Path, int]) -> int:
     with path.open("rb") as file:
         file.seek(start)
         return zlib.crc32(file.read(_PART))
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or the file or link in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder to the disk, so that a power cut leaves nothing half written."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot open folders
-    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def create_array(

@@ -14,8 +14,8 @@ from hieraseg.data.cache import cached_folder, create_array, open_array
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.images import VERSION, resize
+from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.paths import keep_working_directory
 
 FORMAT = 3  # part of the key: increase it when the content of a store changes
 

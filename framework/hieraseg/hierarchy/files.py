@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hieraseg.files.strict_yaml import read_text
 from hieraseg.hierarchy.rules import Name, PlainTree, TreeError
 from hieraseg.hierarchy.yaml_file import read_yaml
-from hieraseg.strict_yaml import read_text
 
 EXTENSIONS = (".yaml", ".yml", ".txt", ".csv", ".tsv")
 """Suffixes of hierarchy files."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from yaml.nodes import ScalarNode
 
-from hieraseg import strict_yaml
 from hieraseg.errors import did_you_mean
+from hieraseg.files import strict_yaml
 from hieraseg.hierarchy.rules import Name, PlainTree, TreeError, check_value
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}$")

@@ -4,7 +4,7 @@ from typing import Any
 
 from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
-from hieraseg.paths import keep_working_directory
+from hieraseg.files.paths import keep_working_directory
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
 

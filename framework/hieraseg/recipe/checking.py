@@ -6,7 +6,7 @@ from typing import Any
 
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.paths import DATA, data_folder, shown
+from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.recipe.arguments import Argument, arguments_of
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hieraseg.errors import RecipeError
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 from hieraseg.recipe.reading import (
     COMMAND_LINE,
     Entry,

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from hieraseg import strict_yaml
 from hieraseg.errors import RecipeError
+from hieraseg.files import strict_yaml
+from hieraseg.files.strict_yaml import InvalidYAMLError, unquoted
 from hieraseg.recipe.environment import SubstitutedString, has_reference, substitute
-from hieraseg.strict_yaml import InvalidYAMLError, unquoted
 
 
 class Place(NamedTuple):

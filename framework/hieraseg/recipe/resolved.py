@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.errors import RecipeError
+from hieraseg.files.strict_yaml import inline
 from hieraseg.recipe.reading import COMMAND_LINE
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Evaluation, Logging, Training
-from hieraseg.strict_yaml import inline
 from hieraseg.types import ArgumentError
 
 

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.paths import expanded
+from hieraseg.files.paths import expanded
 
 PACKAGE = "hieraseg_recipes"
 

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from hieraseg.paths import absolute, is_utf8, shown
+from hieraseg.files.paths import absolute, is_utf8, shown
+from hieraseg.files.strict_yaml import inline, unquoted
 from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, registry_of
 from hieraseg.registry.kinds import all_kinds
-from hieraseg.strict_yaml import inline, unquoted
 from hieraseg.types import constraints_of, plain_type, violation
 
 _LONGEST = 60

@@ -20,7 +20,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from hieraseg.errors import HierasegError, RecipeError, from_here
-from hieraseg.paths import expanded, keep_working_directory
+from hieraseg.files.paths import expanded, keep_working_directory
 from hieraseg.registry.static import Registration, fault_in, parse, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import catalogue
 
 from hieraseg.errors import RecipeError, did_you_mean
-from hieraseg.paths import keep_working_directory
+from hieraseg.files.paths import keep_working_directory
 from hieraseg.registry.files import PluginFile, broken_files, collecting, files_on_path
 from hieraseg.registry.kinds import Kind, all_kinds
 from hieraseg.registry.static import Registration, fault_of

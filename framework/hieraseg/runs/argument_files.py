@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
+from hieraseg.files.writing import write_file
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths, paths_in
 from hieraseg.recipe.spec import components_in
-from hieraseg.runs.files import write_file
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile, sha256
 

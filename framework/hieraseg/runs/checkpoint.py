@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hieraseg.contracts import Activation
 from hieraseg.errors import DivergedError, RecipeError
+from hieraseg.files.writing import existing_folder, write_folder
 from hieraseg.model.weights import load_weights, read_weights
-from hieraseg.runs.files import existing_folder, write_folder
 from hieraseg.runs.records import problem_in, read_record, sha256
 
 WEIGHTS = "model.safetensors"

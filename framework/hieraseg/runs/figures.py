@@ -12,9 +12,9 @@ from hieraseg.console import log
 from hieraseg.data.batches import load
 from hieraseg.data.store import Store
 from hieraseg.errors import DataError
+from hieraseg.files.writing import write_errors, write_file, write_text
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.segmenter import Segmenter, predict_batch
-from hieraseg.runs.files import write_errors, write_file, write_text
 from hieraseg.runs.folder import RunFolder
 from hieraseg.visualize import draw, undrawable_names
 from hieraseg.visualize.curves import draw_curves

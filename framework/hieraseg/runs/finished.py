@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from hieraseg.errors import RecipeError
+from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
-from hieraseg.strict_yaml import InvalidYAMLError, read_plain
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 from filelock import FileLock
 
 from hieraseg.errors import RecipeError, UnwrittenScoresError, WriteError
+from hieraseg.files.paths import is_utf8, shown
+from hieraseg.files.writing import append_line, replacing, to_json, write_errors
 from hieraseg.metrics import Counts
-from hieraseg.paths import is_utf8, shown
-from hieraseg.runs.files import append_line, replacing, to_json, write_errors
 from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
 

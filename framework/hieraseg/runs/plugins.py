@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
+from hieraseg.files.writing import write_bytes
 from hieraseg.recipe.composing import compose
 from hieraseg.registry.files import PluginFile, plugin_folders
-from hieraseg.runs.files import write_bytes
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile, sha256
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from hieraseg.files.strict_yaml import inline
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of, docstring_of
 from hieraseg.recipe.values import plain
 from hieraseg.registry.kinds import Kind, all_kinds
-from hieraseg.strict_yaml import inline
 from hieraseg.testing.building import build_component, keyword_arguments
 from hieraseg.testing.cases import MAIN_TREE, TREES
 from hieraseg.testing.violations import violating_value

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hieraseg.console import log
 from hieraseg.devices import precision_of
+from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
 from hieraseg.metrics.scoring import protocol
@@ -18,7 +19,6 @@ from hieraseg.processes import broadcast, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.runs.figures import draw_rows, save_run_figures, spread_rows
-from hieraseg.runs.files import write_json, write_text
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance

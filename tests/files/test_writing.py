@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hieraseg.errors import WriteError
-from hieraseg.runs.files import (
+from hieraseg.files.writing import (
     append_line,
     find_leftovers,
     write_file,

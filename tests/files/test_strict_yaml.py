@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hieraseg.strict_yaml import (
+from hieraseg.files.strict_yaml import (
     LARGEST,
     InvalidYAMLError,
     Loader,
@@ -161,5 +161,5 @@ def test_huge_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    program = "import sys, hieraseg.strict_yaml; sys.exit('torch' in sys.modules)"
+    program = "import sys, hieraseg.files.strict_yaml; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
