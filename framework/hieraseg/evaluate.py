@@ -68,11 +68,16 @@ def evaluate(
     native = recipe.evaluation.resolution == "native"
     targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None
     counts = score_split(fabric, segmenter, targets, store, recipe.evaluation)
-    epoch = loaded.metadata["epoch"]
     scores = {
         **summarize(counts, segmenter.hierarchy),
-        **protocol(store, segmenter.hierarchy, recipe.evaluation, checkpoint, epoch),
-        "precision": precision_of(fabric),
+        **protocol(
+            store,
+            segmenter.hierarchy,
+            recipe.evaluation,
+            precision_of(fabric),
+            checkpoint,
+            loaded.metadata["epoch"],
+        ),
     }
     replaced = loaded.folder.write_scores(key, scores, counts, store.ids)
     _log_changes(loaded.folder, key, scores, replaced or {})

@@ -13,7 +13,7 @@ from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
-from hieraseg.training.checks import check_weights, deciding_level
+from hieraseg.training.checks import check_weights, deciding_level, deciding_notice
 from hieraseg.training.meter import EpochMeter
 from hieraseg.training.recorder import Recorder
 from hieraseg.training.setup import Parts, set_up
@@ -65,9 +65,11 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
             raise DivergedError(f"{error}{recorder.kept()}") from error
         record["val"] = scores = summarize(counts, parts.hierarchy)
         record["best_level"] = level = deciding_level(scores, parts.hierarchy)
-        if state.epoch == 1 and level < parts.hierarchy.num_levels:
-            log(f"the labels of val end on level {level}, so its mIoU decides which epoch is best")
-        improved = state.update_best(scores["levels"][level - 1]["miou"])
+        notice = deciding_notice(level, parts.hierarchy)
+        if notice and state.epoch == 1:
+            log(notice)
+        # Without a level, the last epoch is the best one.
+        improved = state.update_best(scores["levels"][level - 1]["miou"] if level else state.epoch)
         recorder.save_epoch(state, record, improved)
 
 

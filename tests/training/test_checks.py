@@ -10,7 +10,7 @@ from torch import nn
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
-from hieraseg.errors import DataError, DivergedError
+from hieraseg.errors import DivergedError
 from hieraseg.metrics import PixelCounts, summarize
 from hieraseg.training.checks import check_weights, deciding_level
 from tests.support.processes import write_recipe
@@ -40,9 +40,8 @@ def test_the_finest_level_with_labels_decides(labels: list[int], level: int) -> 
     assert deciding_level(scores_of(labels), HIERARCHY) == level
 
 
-def test_without_labels_no_epoch_is_the_best() -> None:
-    with pytest.raises(DataError, match="val has no pixel with a label"):
-        deciding_level(scores_of([0]), HIERARCHY)
+def test_without_labels_no_level_decides() -> None:
+    assert deciding_level(scores_of([0]), HIERARCHY) is None
 
 
 def scores_of(labels: list[int]) -> dict:
@@ -97,16 +96,20 @@ def test_a_split_without_labels_of_leaves(tmp_path: Path, capsys: Captured) -> N
     epochs = read_metrics(folder)
     assert [epoch["best_level"] for epoch in epochs] == [2, 2, 2]
     scores = [epoch["val"]["levels"][1]["miou"] for epoch in epochs]
-    val = read_json(folder / "result.json")["splits"]["val"]
-    assert val["best_level"] == 2
+    result = read_json(folder / "result.json")
+    assert result["cost"]["best_level"] == 2
+    val = result["splits"]["val"]
     assert val["epoch"] == scores.index(max(scores)) + 1
     assert val["levels"][1]["miou"] == max(scores)
     assert val["levels"][2]["miou"] is None
 
 
 def test_a_split_with_background_only(tmp_path: Path, capsys: Captured) -> None:
-    assert run(tmp_path, "--data.val_label", "0") == 3
-    assert "val has no pixel with a label" in capsys.readouterr().err
+    """All epochs are equal, so the last one is kept as the best, and that is said."""
+    assert run(tmp_path, "--data.val_label", "0", "--training.epochs", "2") == 0
+    assert capsys.readouterr().err.count("val has no label of a class other than background") == 1
+    (folder,) = (tmp_path / "runs").glob("*/*")
+    assert read_json(folder / "result.json")["splits"]["val"]["epoch"] == 2
 
 
 def test_precision_that_the_device_has_not(tmp_path: Path, capsys: Captured) -> None:

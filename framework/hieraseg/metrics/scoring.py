@@ -111,7 +111,12 @@ def select_image(prediction: Prediction, index: int) -> Prediction:
 
 
 def protocol(
-    store: Store, hierarchy: Hierarchy, settings: Evaluation, checkpoint: str, epoch: int
+    store: Store,
+    hierarchy: Hierarchy,
+    settings: Evaluation,
+    precision: str,
+    checkpoint: str,
+    epoch: int,
 ) -> dict[str, Any]:
     """How a split was scored: written into `result.json` beside the scores."""
     return {
@@ -119,6 +124,7 @@ def protocol(
         "tta": settings.tta,
         "data": store.fingerprint,
         "tree": record(hierarchy),
+        "precision": precision,
         "checkpoint": checkpoint,
         "epoch": epoch,
     }

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hieraseg.errors import DataError, DivergedError
+from hieraseg.errors import DivergedError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.processes import sum_over_ranks
 
@@ -43,25 +43,31 @@ def check_weights(model: nn.Module, allowed: Collection[str], epoch: int, step: 
         )
 
 
-def deciding_level(scores: Mapping[str, Any], hierarchy: Hierarchy) -> int:
+def deciding_level(scores: Mapping[str, Any], hierarchy: Hierarchy) -> int | None:
     """The level whose mIoU decides which epoch is the best one.
 
     It is the finest level on which the validation split has labels of another class than
-    background; 1 is the coarsest.
+    background; 1 is the coarsest. None if there is no such level.
 
     Args:
         scores: scores of the validation split, from `metrics.summarize`.
         hierarchy: the class tree.
-
-    Raises:
-        DataError: there is no such level.
     """
     for level in reversed(scores["levels"]):
         # The accuracy of a class without labels is None.
         accuracies = {**level["accuracy"], hierarchy.background: None}
         if any(accuracy is not None for accuracy in accuracies.values()):
             return int(level["level"])
-    raise DataError(
-        "data: the split val has no pixel with a label of a class other than background, so no "
-        "epoch can be the best one; check its masks, and the labels of the class tree"
-    )
+    return None
+
+
+def deciding_notice(level: int | None, hierarchy: Hierarchy) -> str | None:
+    """What to say of the level that decides, unless it is the finest one."""
+    if level is None:
+        return (
+            "warning: the split val has no label of a class other than background, so all epochs "
+            "are equal and the last one counts as best; check its masks and the class tree"
+        )
+    if level < hierarchy.num_levels:
+        return f"the labels of val end on level {level}, so its mIoU decides which epoch is best"
+    return None

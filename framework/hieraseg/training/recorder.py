@@ -116,26 +116,22 @@ class Recorder:
             return
         store, device = self.parts.stores["val"], self.parts.fabric.device
         summary = summarize(counts, self.parts.hierarchy)
+        precision, evaluation = precision_of(self.parts.fabric), self.parts.recipe.evaluation
         scores = {
             **summary,
-            "best_level": deciding_level(summary, self.parts.hierarchy),
-            "precision": precision_of(self.parts.fabric),
             **protocol(
-                store,
-                self.parts.hierarchy,
-                self.parts.recipe.evaluation,
-                "best",
-                state.best_epoch,
+                store, self.parts.hierarchy, evaluation, precision, "best", state.best_epoch
             ),
         }
         on_cuda = device.type == "cuda"
         cost = {
             "parameters": sum(p.numel() for p in state.model.parameters()),
             "epochs": state.epoch,
+            "best_level": deciding_level(summary, self.parts.hierarchy),
             "steps": state.step,
             "seconds": seconds,
             "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-            "precision": precision_of(self.parts.fabric),
+            "precision": precision,
             "processes": self.parts.fabric.world_size,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
         }
