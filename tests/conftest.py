@@ -1,5 +1,6 @@
 """Set-up of all tests: shapes are checked at run time, caches lie in a temporary folder."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ import tests.support.shapes  # noqa: F401 (the hook looks it up as an attribute)
 
 # Before anything imports the packages: the hook changes modules while they are loaded.
 install_import_hook(["hieraseg", "hieraseg_plugins"], "tests.support.shapes.checked")
+
+# Shells start jobs in the background with Ctrl-C ignored, and programs that tests start inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example pays for imports, so no single one has a time limit.
 settings.register_profile("hieraseg", deadline=None, max_examples=40)

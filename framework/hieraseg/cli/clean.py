@@ -9,6 +9,7 @@ from typing import Any
 from hieraseg.cli.options import add_command, add_json, non_negative_int
 from hieraseg.cli.report import print_result
 from hieraseg.errors import RecipeError
+from hieraseg.files.paths import expanded
 
 _RECENT = 60  # seconds after a change in which a process may still be writing
 
@@ -35,7 +36,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "folders",
         metavar="DIR",
-        type=Path,
+        type=expanded,
         nargs="*",
         default=[Path("runs")],
         help="run folders, or folders of run folders (default: runs)",
