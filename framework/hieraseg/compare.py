@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
 from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
 from hieraseg.runs.folder import RunFolder
@@ -63,7 +63,7 @@ def compare(
     if not groups:
         raise RecipeError(first_few(problems, "runs cannot be compared"))
     for problem in problems:
-        _warn(f"left out: {problem}")
+        warn(f"left out: {problem}")
     return [_row(group) for group in groups.values()]
 
 
@@ -133,12 +133,8 @@ def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
     for seed, same in by_seed.items():
         newest = max(same, key=lambda run: run.started)
         if len(same) > 1:
-            _warn(
+            warn(
                 f"seed {seed} was run {len(same)} times, of which {newest.path} is the newest, "
                 "and the only one that is compared"
             )
         yield newest
-
-
-def _warn(problem: str) -> None:
-    log(f"hieraseg: warning: {problem}")

@@ -36,6 +36,11 @@ def log(message: str) -> None:
     console.print(message, soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Print a line of what may be wrong, although the command goes on."""
+    log(f"warning: {message}")
+
+
 def progress(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
     """Iterate over items with a progress bar, or without one if stderr is not a terminal."""
     if not console.is_terminal:

@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments import (
 )
 
 from hieraseg import launch
-from hieraseg.console import console, log
+from hieraseg.console import console, log, warn
 from hieraseg.errors import RecipeError
 from hieraseg.settings import Precision
 
@@ -102,7 +102,7 @@ def start_predicting(device: str, precision: Precision) -> Fabric:
     try:
         return start_fabric(device, precision)
     except RecipeError:
-        log(f"warning: training used {precision}, which this device does not have; using 32-true")
+        warn(f"training used {precision}, which this device does not have; using 32-true")
         return start_fabric(device)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hieraseg.console import log
+from hieraseg.console import log, warn
 from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.devices import precision_of
@@ -57,7 +57,7 @@ def evaluate(
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
     unused = unused_window(recipe.evaluation, dataset.size)
     if unused is not None:
-        log(f"warning: {unused}")
+        warn(unused)
     key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
     drawn, count = figures or (None, 0)
     if figures is not None:
@@ -95,12 +95,12 @@ def _log_changes(
     parts = ("data", "tree", "resolution", "tta", "epoch")
     changed = [part for part in parts if part in replaced and replaced[part] != scores[part]]
     if changed:
-        log(f"warning: they replace scores with another {', '.join(changed)}")
+        warn(f"they replace scores with another {', '.join(changed)}")
     try:
         trained = folder.read_provenance().get("data", {})
     except RecipeError as error:
-        log(f"warning: {error}")
+        warn(str(error))
         return
     split = key.partition("@")[0]
     if trained.get(split, scores["data"]) != scores["data"]:
-        log(f"warning: the data of split {split!r} has changed since the run was trained")
+        warn(f"the data of split {split!r} has changed since the run was trained")

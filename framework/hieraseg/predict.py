@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
-from hieraseg.console import log, progress
+from hieraseg.console import progress, warn
 from hieraseg.data.finding import ImageFile, find_images
 from hieraseg.data.images import read_image, resize
 from hieraseg.errors import (
@@ -167,7 +167,7 @@ def _log_window(loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]) -> None:
         warning = f"windows see images at {height} x {width} (data.size times scales)"
     if warning is not None:
         hint = f"; add --scales {own:.3g} for the resolution of the images" if own > largest else ""
-        log(f"warning: {warning}{hint}")
+        warn(f"{warning}{hint}")
 
 
 def _check_outputs(files: Sequence[ImageFile], out: Path, levels: int) -> None:

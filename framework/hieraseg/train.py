@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.data.batches import load
 from hieraseg.data.sampling import training_order
 from hieraseg.errors import DivergedError
@@ -67,7 +67,7 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
         record["best_level"] = level = deciding_level(scores, parts.hierarchy)
         notice = deciding_notice(level, parts.hierarchy)
         if notice and state.epoch == 1:
-            log(notice)
+            warn(notice)
         # Without a level, the last epoch is the best one.
         improved = state.update_best(scores["levels"][level - 1]["miou"] if level else state.epoch)
         recorder.save_epoch(state, record, improved)

@@ -1,7 +1,6 @@
 """`hieraseg compare`: compare runs and recipes in one table."""
 
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from hieraseg.cli.layout import format_table
 from hieraseg.cli.options import add_command, add_split
 from hieraseg.cli.streams import write_result
+from hieraseg.console import warn
 from hieraseg.files.paths import expanded
 
 _FORMATS = {"md": "Markdown", "csv": "CSV", "latex": "LaTeX", "json": "JSON"}
@@ -72,17 +72,17 @@ def run(arguments: Namespace) -> int:
         write_result(formats[arguments.format](rows))
     different = differences(rows)
     if different:
-        print(_warning(different), file=sys.stderr)
+        warn(_difference(different))
     return 0
 
 
-def _warning(different: dict[str, list[str]]) -> str:
+def _difference(different: dict[str, list[str]]) -> str:
     # Hashes and lists of classes are too long to read.
     parts = [
         key if key in ("data", "classes", "tree", "labels") else f"{key} ({' | '.join(values)})"
         for key, values in different.items()
     ]
     return (
-        f"hieraseg: warning: these runs were evaluated with different {', '.join(parts)}; "
+        f"these runs were evaluated with different {', '.join(parts)}; "
         "their scores are not comparable"
     )

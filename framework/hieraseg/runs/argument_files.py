@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_file
 from hieraseg.recipe import Recipe
@@ -31,7 +31,7 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
     for path in dict.fromkeys(_files_of(recipe)):
         if path.stat().st_size > LARGEST_FILE:
             limit = f"{LARGEST_FILE >> 20} MiB"
-            log(f"{path}: larger than {limit}, so the run folder keeps no copy of it")
+            warn(f"{path}: larger than {limit}, so the run folder keeps no copy of it")
             continue
         folder.make_folder(folder.files)
         copy = _unused(folder.files, path)

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.data.batches import load
 from hieraseg.data.store import Store
 from hieraseg.errors import DataError
@@ -78,7 +78,7 @@ def save_run_figures(
         save_png(folder.figures / "curves.png", draw_curves([json.loads(line) for line in lines]))
         save_split_figures(folder.figures / "val", fabric, segmenter, store, count)
     except Exception as error:
-        log(f"warning: {folder.figures}: figures cannot be drawn ({error}); the run is complete")
+        warn(f"{folder.figures}: figures cannot be drawn ({error}); the run is complete")
 
 
 def output_path(folder: Path, id: str, suffix: str) -> Path:
@@ -124,7 +124,7 @@ def write_class_names(folder: Path, hierarchy: Hierarchy) -> None:
     write_text(path, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
     missing = undrawable_names(hierarchy)
     if missing:
-        log(
-            f"warning: no installed font has the characters of {len(missing)} class names, such "
+        warn(
+            f"no installed font has the characters of {len(missing)} class names, such "
             f"as {missing[0]!r}; figures show their indices, which {path} explains"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.devices import start_predicting
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
@@ -77,7 +77,7 @@ def load_run(
     hierarchy = build(recipe["hierarchy"])
     _check_tree(recipe, hierarchy, metadata, path)
     if metadata.get("recipe", sha256(folder.recipe)) != sha256(folder.recipe):
-        log(f"{folder.recipe} is not the one that {path} was trained with")
+        warn(f"{folder.recipe} is not the one that {path} was trained with")
     model = build_model(
         recipe,
         build_backbone(recipe, pretrained=False),
@@ -89,7 +89,7 @@ def load_run(
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
     sides = sides_notice(hierarchy)
     if sides and recipe.evaluation.flip:
-        log(f"warning: {sides}")
+        warn(sides)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     segmenter = Segmenter(model, metadata["activation"], rule, hierarchy, recipe.evaluation)
     return LoadedRun(folder, recipe, own.evaluation, fabric, segmenter, metadata)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hieraseg.console import log
+from hieraseg.console import log, warn
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_bytes
 from hieraseg.recipe.composing import compose
@@ -86,7 +86,7 @@ def _check_plugin(file: Path, copy: CopiedFile) -> None:
         )
     difference = _difference(Path(copy["original"]), copy["sha256"])
     if difference:
-        log(f"{copy['original']} {difference}; using the run's copy {file}")
+        warn(f"{copy['original']} {difference}; using the run's copy {file}")
 
 
 def _difference(original: Path, digest: str) -> str:

@@ -65,7 +65,7 @@ def deciding_notice(level: int | None, hierarchy: Hierarchy) -> str | None:
     """What to say of the level that decides, unless it is the finest one."""
     if level is None:
         return (
-            "warning: the split val has no label of a class other than background, so all epochs "
+            "the split val has no label of a class other than background, so all epochs "
             "are equal and the last one counts as best; check its masks and the class tree"
         )
     if level < hierarchy.num_levels:

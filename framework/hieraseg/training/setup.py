@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.contracts import Dataset, Loss, has_argument
 from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import steps_per_epoch
@@ -97,7 +97,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
     for sentence in notices(recipe, hierarchy, model, dataset.size, augment.flips):
-        log(f"warning: {sentence}")
+        warn(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
         total_steps = min(total_steps, settings.max_steps)
@@ -139,7 +139,7 @@ def _open_data(
     stores = {split: open_store(dataset, split, hierarchy, code) for split in ("train", "val")}
     shared = sorted(set(stores["train"].ids) & set(stores["val"].ids))
     if shared:
-        log(
+        warn(
             f"data: {len(shared)} ids are in both train and val, such as {shared[0]!r}; val then "
             "scores images that were trained on"
         )

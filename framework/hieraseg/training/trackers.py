@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch.utils.tensorboard import SummaryWriter
 
-from hieraseg.console import log
+from hieraseg.console import warn
 from hieraseg.recipe import Recipe
 
 
@@ -68,8 +68,8 @@ class TensorBoard:
         except Exception as error:  # with TensorFlow installed, of types of its own
             self.writer = None
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            log(
-                f"warning: {self.folder}: cannot be written ({reason}); "
+            warn(
+                f"{self.folder}: cannot be written ({reason}); "
                 "training goes on without curves and figures"
             )
 
