@@ -245,3 +245,32 @@ def test_attributes(attribute: str, value: Any) -> None:
 def test_missing_attribute() -> None:
     with pytest.raises(DataError, match="data: object has no size, which data sets need"):
         check_attributes(object())
+
+
+class Buffered(FakeDataset):
+    """Returns views of one buffer, which its next call overwrites."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+        self.buffers = {"image": super().image("train0"), "mask": super().mask("train0")}
+
+    def image(self, id: str) -> np.ndarray:
+        return self._returned("image", super().image(id))
+
+    def mask(self, id: str) -> np.ndarray:
+        return self._returned("mask", super().mask(id))
+
+    def _returned(self, method: str, array: np.ndarray) -> np.ndarray:
+        if method != self.method:
+            return array
+        self.buffers[method][:] = array
+        return self.buffers[method][:]
+
+
+@pytest.mark.parametrize(
+    ("method", "open_any"), [("image", open_store), ("mask", open_store), ("mask", open_targets)]
+)
+def test_arrays_that_the_next_call_overwrites(method: str, open_any: Any) -> None:
+    with pytest.raises(DataError, match=rf"Buffered\.{method} \(.*\): has changed the array"):
+        open_any(Buffered(method), "train", HIERARCHY)

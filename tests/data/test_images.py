@@ -403,6 +403,12 @@ def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
     assert "compression changes labels" in rejected(read_mask, tmp_path / "mask.jpg")
 
 
+def test_a_gif_is_no_mask(tmp_path: Path) -> None:
+    """Pillow saves the labels 0, 1 and 3 as the indices 0, 1 and 2 of a palette."""
+    Image.fromarray(np.array([[0, 1], [3, 3]], np.uint8)).save(tmp_path / "mask.gif")
+    assert "palette changes labels" in rejected(read_mask, tmp_path / "mask.gif")
+
+
 def test_resize_to_the_same_size_copies_nothing() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     assert resize(pixels, (4, 6), Image.Resampling.BILINEAR) is pixels

@@ -3,10 +3,10 @@
 import inspect
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import UInt, UInt8
+from jaxtyping import Shaped, UInt, UInt8
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.subset import FirstImages
@@ -38,6 +38,7 @@ class CheckedDataset:
         self.mask_dtype = np.dtype(np.uint8 if hierarchy.largest_value < 256 else np.uint16)
         self._is_known = np.zeros(np.iinfo(np.uint16).max + 1, bool)
         self._is_known[self.values] = True
+        self._first: dict[str, _Returned] = {}
 
     def fingerprint(self, split: str) -> str:
         """The fingerprint of a split."""
@@ -70,6 +71,7 @@ class CheckedDataset:
         if not _is_array(image, (np.uint8,)) or len(shape) != 3 or shape[2] != 3 or not image.size:
             fix = "return RGB pixels in 0..255, as hieraseg.read_image does"
             _reject(self.dataset, "image", id, "uint8 [H, W, 3]", image, fix)
+        self._check_unshared("image", id, image)
         return image
 
     def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
@@ -78,6 +80,7 @@ class CheckedDataset:
         if not _is_array(mask, (np.uint8, np.uint16)) or mask.ndim != 2 or not mask.size:
             fix = "return label values, as hieraseg.read_mask does"
             _reject(self.dataset, "mask", id, "uint8 or uint16 [H, W]", mask, fix)
+        self._check_unshared("mask", id, mask)
         known = self._is_known[mask]
         if not known.all():
             unknown = int(mask[~known].min())
@@ -100,6 +103,26 @@ class CheckedDataset:
                 f"{own[1]}x{own[0]}; {fix}"
             )
         return image, mask
+
+    def _check_unshared(self, method: str, id: str, array: Shaped[np.ndarray, "..."]) -> None:
+        """Check that later calls leave the array of the first one as it was."""
+        if method not in self._first:
+            self._first[method] = _Returned(id, array, array.copy())
+        first = self._first[method]
+        if not np.array_equal(first.array, first.copy):
+            place = _definition(self.dataset, method)
+            raise DataError(
+                f"{id}: {place}: has changed the array that it returned for {first.id!r}; "
+                "return a new array from each call, since several threads read"
+            )
+
+
+class _Returned(NamedTuple):
+    """An array that a data set returned, and a copy made at once."""
+
+    id: str
+    array: Shaped[np.ndarray, "..."]
+    copy: Shaped[np.ndarray, "..."]
 
 
 def check_attributes(dataset: Any) -> None:

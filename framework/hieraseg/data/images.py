@@ -19,7 +19,10 @@ VERSION = 2
 """Increase it when files are read as other pixels than before: stores depend on it."""
 
 _LARGEST_LABEL = np.iinfo(np.uint16).max
-_LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
+_CHANGES_LABELS = {
+    **dict.fromkeys(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"), "compression"),
+    "GIF": "palette",  # Pillow saves it without the colors that no pixel has
+}
 # Python's warning filters, and NumPy's parser of headers (python/cpython#106905, in Python 3.11),
 # are not thread-safe.
 _warning_filters = Lock()
@@ -163,9 +166,10 @@ def _repeat(gray: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
 
 def _labels(image: Image.Image, encoding: _Encoding, path: Path) -> UInt[np.ndarray, "H W"]:
     values = np.array(image)
-    if image.format in _LOSSY:
+    if image.format in _CHANGES_LABELS:
         raise DataError(
-            f"{path}: a {image.format} file is not a mask, since its compression changes labels; "
+            f"{path}: a {image.format} file is not a mask, since its "
+            f"{_CHANGES_LABELS[image.format]} changes labels; "
             "save label values as a grayscale or palette PNG"
         )
     if encoding.inverted:
