@@ -1,17 +1,19 @@
 """`hieraseg clean`: remove what killed processes left behind."""
 
+import math
 import shutil
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from hieraseg.cli.options import add_command, add_json, non_negative_int
 from hieraseg.cli.report import print_result
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, WriteError, first_few
 from hieraseg.files.paths import expanded
-
-_RECENT = 60  # seconds after a change in which a process may still be writing
 
 
 def add_parser(commands: Any) -> None:
@@ -63,13 +65,23 @@ def run(arguments: Namespace) -> int:
     if missing and arguments.folders != [Path("runs")]:
         raise RecipeError(f"{missing[0]}: no such folder; name run folders, or a folder of them")
     found = [path for folder in arguments.folders for path in writing.find_leftovers(folder)]
-    found = [path for path in found if time.time() - _changed(path) > _RECENT]
+    found = [path for path in found if time.time() - _changed(path) > writing.RECENT]
+    found = [path for path in found if path.suffix != ".lock" or writing.is_free(path)]
     found += cache.find_leftovers(arguments.stores)
-    sizes = {str(path): sum(map(_size, _files_in(path))) for path in found}
+    places = {path.parent.resolve() / path.name: path for path in found}  # each once
+    sizes = {str(path): sum(map(_size, _files_in(path))) for path in places.values()}
+    failed: list[OSError] = []
     if not arguments.dry_run:
-        for path in found:
-            _remove(path)
+        for path in places.values():
+            try:
+                _remove(path)
+            except OSError as error:
+                failed.append(error)
+                del sizes[str(path)]
     print_result(arguments.json, sizes, _as_text(sizes, arguments.dry_run))
+    if failed:
+        problems = [f"{error.filename}: cannot be removed ({error.strerror})" for error in failed]
+        raise WriteError(first_few(problems, "leftovers stay"))
     return 0
 
 
@@ -87,16 +99,25 @@ def _files_in(path: Path) -> list[Path]:
 
 
 def _changed(path: Path) -> float:
-    """Time of the last change of a file, or of anything in a folder."""
-    return max(file.lstat().st_mtime for file in _files_in(path))
+    """Time of the last change of a file, or of anything in a folder; infinite if it vanishes."""
+    try:
+        return max(file.lstat().st_mtime for file in _files_in(path))
+    except FileNotFoundError:
+        return math.inf
 
 
 def _size(file: Path) -> int:
-    return 0 if file.is_dir() else file.lstat().st_size
+    with suppress(FileNotFoundError):  # another process may remove it, too
+        return 0 if file.is_dir() else file.lstat().st_size
+    return 0
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.suffix == ".lock":
+            with suppress(Timeout), FileLock(path, timeout=0):  # only while nobody else holds it
+                path.unlink()
+        else:
+            path.unlink()

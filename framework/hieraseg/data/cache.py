@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -14,16 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from jaxtyping import UInt
 from numpy.lib.format import open_memmap
 
 from hieraseg.console import log
 from hieraseg.errors import DataError, WriteError
 from hieraseg.files.paths import absolute
-from hieraseg.files.writing import write_folder
+from hieraseg.files.writing import RECENT, is_free, write_folder
 
 _CHECKSUMS = "checksums.json"
+_NAME = re.compile(
+    r"(?P<folder>.+-[0-9a-f]{20})(\.lock|\.previous|\.[0-9a-f]{8}\.unfinished)?", re.DOTALL
+)
 _PART = 1 << 24  # bytes that a checksum covers
 
 
@@ -76,25 +80,20 @@ def find_leftovers(unused_days: int | None = None) -> list[Path]:
         unused_days: find folders too that were not returned by `cached_folder` for this number of
             days.
     """
-    latest = -math.inf if unused_days is None else time.time() - unused_days * 86400
+    now = time.time()
+    latest = -math.inf if unused_days is None else now - max(unused_days * 86400, RECENT)
     root, found = cache_folder(), []
-    for name in sorted({path.name.partition(".")[0] for path in root.glob("*-*")}):
-        folder, lock = root / name, root / f"{name}.lock"
-        if lock.exists() and not _is_free(lock):
+    # HIERASEG_CACHE can be any folder, so nothing is found but what has a name of the cache.
+    names = {path.name: _NAME.fullmatch(path.name) for path in root.glob("*-*")}
+    for folder in sorted({root / match["folder"] for match in names.values() if match}):
+        lock = Path(f"{folder}.lock")
+        if lock.exists() and not is_free(lock):
             continue
         if (folder / _CHECKSUMS).exists() and folder.stat().st_mtime < latest:
             found.append(folder)
-        found += sorted(root.glob(f"{escape(name)}.*"))
+        beside = sorted(root.glob(f"{escape(folder.name)}.*"))
+        found += [path for path in beside if names.get(path.name)]
     return found
-
-
-def _is_free(lock: Path) -> bool:
-    """Whether no process holds a lock."""
-    try:
-        with FileLock(lock, timeout=0):
-            return True
-    except (Timeout, OSError):
-        return False
 
 
 def _note_use(folder: Path) -> None:
