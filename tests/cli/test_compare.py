@@ -194,6 +194,7 @@ def test_a_damaged_run_does_not_break_the_others(
         (("coherence",), True),
         (("mistake_distance",), {}),
         (("resolution",), None),
+        (("size",), [None]),
         (("tta",), ["flip"]),
         (("data",), 3),
         (("tree",), "oak"),
@@ -302,6 +303,21 @@ def test_different_protocols(trained_run: Path, here: None, capsys: Captured) ->
     table, (warning,) = compared(capsys, "runs/q", "runs/other")
     assert not table["comparable"]
     assert "with different data, resolution (native | input); their" in warning
+
+
+@pytest.mark.parametrize(("resolution", "comparable"), [("native", True), ("input", False)])
+def test_the_input_size_is_protocol_where_targets_have_it(
+    trained_run: Path, here: None, resolution: str, comparable: bool, capsys: Captured
+) -> None:
+    own = add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "runs/other/base-seed0")
+    assert read_json(own / "result.json")["splits"]["val"]["size"] == [64, 64]
+    for run, size in ((own, [64, 64]), (other, [32, 48])):
+        changes = {"resolution": resolution, "size": size}
+        change_result(run, lambda result, new=changes: result["splits"]["val"].update(new))
+    table, warnings = compared(capsys, "runs/q", "runs/other")
+    assert table["comparable"] == comparable
+    assert comparable or "with different size (64x64 | 32x48); their" in warnings[0]
 
 
 def test_another_protocol_is_compared_if_asked(

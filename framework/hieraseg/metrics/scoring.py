@@ -121,6 +121,7 @@ def protocol(
     """How a split was scored: written into `result.json` beside the scores."""
     return {
         "resolution": settings.resolution,
+        "size": list(store.images.shape[1:3]),
         "tta": settings.tta,
         "data": store.fingerprint,
         "tree": record(hierarchy),

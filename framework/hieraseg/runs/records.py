@@ -62,6 +62,7 @@ class SplitScores(TypedDict):
     hierarchical_recall: NotRequired[Score]
     hierarchical_f1: NotRequired[Score]
     resolution: str
+    size: NotRequired[list[int]]
     data: str
     checkpoint: str
     epoch: NotRequired[int]
