@@ -112,7 +112,9 @@ def test_fault_of_the_code_has_a_traceback(recipe: str, monkeypatch: pytest.Monk
         main(["show", recipe])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["run", "--help"], ["list", "losse"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["run", "--help"], ["list", "losse"], ["compare", "none"]]
+)
 def test_quick_commands_do_not_import_torch(arguments: list[str]) -> None:
     program = (
         f"import sys; from hieraseg.cli import main; main({arguments}); "

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from jaxtyping import Int
 
 from hieraseg.errors import RecipeError, UnwrittenScoresError, WriteError
 from hieraseg.files.paths import is_utf8, shown
 from hieraseg.files.writing import append_line, replacing, to_json, write_errors
-from hieraseg.metrics import Counts
 from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
 
@@ -174,7 +174,7 @@ class RunFolder:
         self,
         key: str,
         scores: dict[str, Any],
-        counts: Counts,
+        counts: Mapping[str, Int[np.ndarray, "..."]],
         ids: list[str],
         cost: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any] | None:
