@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -170,6 +171,22 @@ def test_signals_name_the_epoch_and_the_folder(
     )
     assert (folder / "checkpoints/last/model.safetensors").is_file()
     assert not (folder / "result.json").exists()
+
+
+@pytest.mark.usefixtures("default_handlers")
+def test_interrupt_while_figures_are_drawn(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("hieraseg.training.recorder.save_run_figures", interrupt)
+    assert run("--out", str(tmp_path), "--training.epochs", "1") == 130
+    (folder,) = tmp_path.glob("*/*")
+    assert (folder / "result.json").is_file()
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "hieraseg: interrupted after epoch 1 of 1, while figures were drawn; "
+        f"the result of the run is complete in {folder}\n"
+    )
 
 
 @pytest.mark.usefixtures("default_handlers")

@@ -56,6 +56,23 @@ def test_round_trip(tmp_path: Path) -> None:
     assert names == {"model.safetensors", "state.pt", "checksums.json"}
 
 
+def test_an_interrupt_in_the_middle_of_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch raises an error of its own while it handles an interrupt."""
+
+    def save(state: Any, file: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 7})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_without_state(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "best", _model().state_dict(), METADATA)
     assert not (tmp_path / "best" / "state.pt").exists()

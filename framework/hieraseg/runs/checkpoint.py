@@ -178,8 +178,8 @@ def _save_state(state: Mapping[str, Any], path: Path) -> None:
     try:
         with path.open("wb") as file:
             torch.save(dict(state), file)
-    except RuntimeError as error:  # torch raises its own while it handles that of the file
-        if isinstance(error.__context__, OSError):
+    except RuntimeError as error:  # torch raises its own while it handles another
+        if isinstance(error.__context__, OSError | KeyboardInterrupt):
             raise error.__context__ from error
         raise
 

@@ -86,6 +86,11 @@ class Recorder:
     def interrupted(self, state: State) -> str:
         """How far an interrupted run came, and what it leaves behind."""
         epochs = self.parts.recipe.training.epochs
+        if self.folder.result.is_file():
+            return (
+                f"interrupted after epoch {epochs} of {epochs}, while figures were drawn; "
+                f"the result of the run is complete in {self.folder.path}"
+            )
         when = "in" if state.epoch else "before"
         is_trained = state.step >= self.parts.total_steps
         if is_trained and self._saved_epochs.get("last", state.epoch) == state.epoch:
