@@ -9,6 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+INTERRUPTED = 130
+"""Exit code of a command that the user interrupts."""
+
 
 class HierasegError(Exception):
     """Base class of errors that a user can fix."""

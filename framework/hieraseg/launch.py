@@ -17,12 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import INTERRUPTED, RecipeError
 
 _STARTED_BY = "HIERASEG_STARTED_BY"  # id of the process that started this one
 _FAILURE = "HIERASEG_FAILURE"  # file that the first process to fail makes
 _GRACE = 15  # seconds that a process has to end by itself
-_INTERRUPTED = 130  # exit code
 
 _Processes = dict[int, "subprocess.Popen[bytes]"]  # by rank
 
@@ -142,7 +141,7 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
             for process in processes.values():
                 process.send_signal(signal.SIGINT)
             _have_ended(processes.values())
-            raise Finished(_INTERRUPTED) from None
+            raise Finished(INTERRUPTED) from None
         finally:
             _end(processes.values())
 

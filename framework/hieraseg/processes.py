@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hieraseg import launch
-from hieraseg.errors import DivergedError, HierasegError
+from hieraseg.errors import INTERRUPTED, DivergedError, HierasegError
 
 Result = TypeVar("Result")
 
@@ -74,7 +74,7 @@ def failing_together() -> Iterator[None]:
         raise
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not launch.is_main_process():
-            os._exit(130)  # the first process, which is interrupted as well, says what is kept
+            os._exit(INTERRUPTED)  # the first process, also interrupted, says what is kept
         lost = num_processes() > 1 and _is_lost_connection(error)
         known = isinstance(error, HierasegError | KeyboardInterrupt | SystemExit)
         launch.fail(explained=known)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from hieraseg.errors import HierasegError, exhausted_memory
+from hieraseg.errors import INTERRUPTED, HierasegError, exhausted_memory
 from hieraseg.launch import speaker
 
-INTERRUPTED = 130
 _OUT_OF_MEMORY = (
     "out of {} memory; decrease training.batch_size, evaluation.batch_size or the size of images"
 )
