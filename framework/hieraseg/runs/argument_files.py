@@ -13,7 +13,7 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths, paths_in
 from hieraseg.recipe.spec import components_in
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import CopiedFile, sha256
+from hieraseg.runs.records import CopiedFile, check_digest, sha256
 
 
 def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list[CopiedFile]]:
@@ -33,8 +33,7 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
             limit = f"{LARGEST_FILE >> 20} MiB"
             warn(f"{path}: larger than {limit}, so the run folder keeps no copy of it")
             continue
-        folder.make_folder(folder.files)
-        copy = _unused(folder.files, path)
+        copy = folder.new_copy(folder.files, path)
         write_file(copy, partial(shutil.copyfile, path))
         copies[path] = PurePosixPath(copy.relative_to(folder.path))
         records.append({"file": str(copies[path]), "original": str(path), "sha256": sha256(copy)})
@@ -54,11 +53,7 @@ def check_argument_files(folder: RunFolder) -> None:
         copy = folder.path / record["file"]
         if not copy.is_file():
             raise RecipeError(f"{copy}: is missing; restore it, or run the recipe again")
-        if sha256(copy) != record["sha256"]:
-            raise RecipeError(
-                f"{copy}: was changed after the run, so it no longer explains the scores; "
-                "restore it, or run the recipe again"
-            )
+        check_digest(copy, sha256(copy), record)
 
 
 def _files_of(recipe: Recipe) -> Iterator[Path]:
@@ -68,12 +63,3 @@ def _files_of(recipe: Recipe) -> Iterator[Path]:
             for name, value in spec.arguments.items():
                 if (section, name) != ("backbone", "weights"):
                     yield from (path for _, path in paths_in(value, name) if path.is_file())
-
-
-def _unused(folder: Path, original: Path) -> Path:
-    """A path in a folder, with the name of the original or, if that exists, a number added."""
-    copy, number = folder / original.name, 2
-    while copy.exists():
-        copy = folder / f"{original.stem}_{number}{original.suffix}"
-        number += 1
-    return copy

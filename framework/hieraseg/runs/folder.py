@@ -134,6 +134,23 @@ class RunFolder:
                 self.path.stat()  # a run folder that was removed stays so
             path.mkdir(parents=True, exist_ok=True)
 
+    def new_copy(self, folder: Path, original: Path) -> Path:
+        """Path for a copy of a file, whose name gets a number if it is taken.
+
+        Args:
+            folder: `plugins` or `files`, which is created unless it exists.
+            original: the file.
+
+        Raises:
+            WriteError: the folder cannot be created.
+        """
+        self.make_folder(folder)
+        copy, number = folder / original.name, 2
+        while copy.exists():
+            copy = folder / f"{original.stem}_{number}{original.suffix}"
+            number += 1
+        return copy
+
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Append an epoch's record to `metrics.jsonl`.
 

@@ -10,7 +10,7 @@ from hieraseg.files.writing import write_bytes
 from hieraseg.recipe.composing import compose
 from hieraseg.registry.files import PluginFile, plugin_folders
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import CopiedFile, sha256
+from hieraseg.runs.records import CopiedFile, check_digest, sha256
 
 
 def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[CopiedFile]:
@@ -22,12 +22,7 @@ def copy_plugins(folder: RunFolder, files: Sequence[PluginFile]) -> list[CopiedF
     """
     copies: list[CopiedFile] = []
     for file in files:
-        folder.make_folder(folder.plugins)
-        copy = folder.plugins / file.path.name
-        attempt = 2
-        while copy.exists():  # files with the same name from two folders
-            copy = folder.plugins / f"{file.path.stem}_{attempt}.py"
-            attempt += 1
+        copy = folder.new_copy(folder.plugins, file.path)
         write_bytes(copy, file.source)
         name = copy.relative_to(folder.path).as_posix()
         copies.append({"file": name, "original": str(file.path), "sha256": file.sha256})
@@ -79,11 +74,7 @@ def _plugin_files(folder: RunFolder) -> list[Path]:
 
 
 def _check_plugin(file: Path, copy: CopiedFile) -> None:
-    if PluginFile.read(file).sha256 != copy["sha256"]:
-        raise RecipeError(
-            f"{file}: was changed after the run, so it no longer explains the scores; "
-            "restore it, or run the recipe again"
-        )
+    check_digest(file, PluginFile.read(file).sha256, copy)
     difference = _difference(Path(copy["original"]), copy["sha256"])
     if difference:
         warn(f"{copy['original']} {difference}; using the run's copy {file}")

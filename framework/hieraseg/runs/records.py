@@ -188,6 +188,15 @@ def checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def check_digest(file: Path, digest: str, recorded: CopiedFile) -> None:
+    """Raise RecipeError if a copy is not the file that the run used."""
+    if digest != recorded["sha256"]:
+        raise RecipeError(
+            f"{file}: was changed after the run, so it no longer explains the scores; "
+            "restore it, or run the recipe again"
+        )
+
+
 def sha256(file: Path) -> str:
     """SHA-256 of a file's content."""
     with file.open("rb") as content:
