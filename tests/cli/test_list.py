@@ -171,6 +171,14 @@ Void: labels 0 255
     assert Hierarchy.from_tree(listed["tree"]).num_classes == [3, 5, 6]
 
 
+def test_class_tree_with_wide_and_control_characters(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "tree.yaml"
+    path.write_text('tree: ["\\u773c\\u775b", "a\\nb", "\\e[31m"]\n')
+    assert main(["list", "hierarchies", str(path)]) == 0
+    drawn = capsys.readouterr().out.splitlines()[2:]
+    assert drawn == ["\u773c\u775b      label 0", "a\\nb      label 1", "\\x1b[31m  label 2"]
+
+
 def test_class_tree_in_ascii(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "tree.txt"
     path.write_text("sky\nbody\n  arm\n  t\u00eate\n", encoding="utf-8")

@@ -14,12 +14,12 @@ _MIN_WIDTH = 20
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Lines of left-aligned columns. On a terminal, the last column is wrapped between words."""
-    rows = [[_visible(cell) for cell in row] for row in rows]
+    rows = [[visible(cell) for cell in row] for row in rows]
     *widths, _ = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     indent, lines = sum(widths) + 2 * len(widths), []
     terminal = terminal_width()
     for *cells, last in rows:
-        start = "".join(_pad(cell, width) + "  " for cell, width in zip(cells, widths, strict=True))
+        start = "".join(pad(cell, width) + "  " for cell, width in zip(cells, widths, strict=True))
         wrapped = [last] if terminal is None else _wrap(last, max(terminal - indent, _MIN_WIDTH))
         lines.append((start + wrapped[0]).rstrip())
         lines += [" " * indent + line for line in wrapped[1:]]
@@ -43,7 +43,7 @@ def format_table(
         title: first line.
         optional: headings of the columns to leave out, the least important first.
     """
-    rows = [[_visible(cell) for cell in row] for row in rows]
+    rows = [[visible(cell) for cell in row] for row in rows]
     width = terminal_width()
     for stacked, left_out in _layouts(header, optional):
         kept = [index for index, heading in enumerate(header) if heading not in left_out]
@@ -54,7 +54,7 @@ def format_table(
             break
     if width is not None and left_out:
         lines += _wrap(f"left out, for a wider terminal: {', '.join(left_out)}", width)
-    return "\n".join([_visible(title), *lines] if title else lines)
+    return "\n".join([visible(title), *lines] if title else lines)
 
 
 def _layouts(
@@ -95,7 +95,7 @@ def _lines(table: Sequence[Sequence[str]], stacked: bool, wrap: bool) -> list[st
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """One line: the first cell left-aligned, all others right-aligned."""
     first, *others = cells
-    padded = [_pad(first, widths[0])]
+    padded = [pad(first, widths[0])]
     padded += [
         " " * (width - cell_len(cell)) + cell
         for cell, width in zip(others, widths[1:], strict=True)
@@ -103,8 +103,8 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _pad(text: str, width: int) -> str:
-    # Not `str.ljust`, because some characters take two columns.
+def pad(text: str, width: int) -> str:
+    """The text followed by spaces; unlike `str.ljust` if characters take two columns."""
     return text + " " * (width - cell_len(text))
 
 
@@ -114,6 +114,6 @@ def _wrap(text: str, width: int) -> list[str]:
     return wrapper.wrap(text) or [""]
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """The text with its control characters escaped, which a terminal would obey."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
+
+from hieraseg.cli.layout import pad, visible
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
 
@@ -53,7 +56,7 @@ def as_text(tree: dict[str, Any]) -> str:
     """The tree of `as_dict`, drawn with one line per class."""
     counts = " / ".join(map(str, tree["num_classes"]))
     rows = list(_rows(tree["tree"]))
-    width = max(len(drawn) for drawn, *_ in rows)
+    width = max(cell_len(drawn) for drawn, *_ in rows)
     labels: dict[str, list[int]] = {}
     for value, name in tree["labels"].items():
         labels.setdefault(name, []).append(value)
@@ -64,8 +67,8 @@ def as_text(tree: dict[str, Any]) -> str:
         if name == tree["background"]:
             notes.append("background")
         if name in mirrored:
-            notes.append(f"flips to {mirrored[name]}")
-        lines.append(f"{drawn.ljust(width)}  {', '.join(notes)}".rstrip())
+            notes.append(f"flips to {visible(mirrored[name])}")
+        lines.append(f"{pad(drawn, width)}  {', '.join(notes)}".rstrip())
     if tree["void"]:
         lines += ["", f"Void: {_label_list(tree['void'])}"]
     return "\n".join(lines)
@@ -79,7 +82,7 @@ def _rows(branch: dict[str, Any], indent: str | None = None) -> Iterator[tuple[s
             last = name == next(reversed(branch))
             fork = indent + ("└── " if last else "├── ")
             below = indent + ("    " if last else "│   ")
-        yield fork + name, name, children is None
+        yield fork + visible(name), name, children is None
         yield from _rows(children or {}, below)
 
 
