@@ -78,6 +78,22 @@ def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
             139,
             "hieraseg: error: process 0 was killed by SIGSEGV; the others were ended\n",
         ),
+        # The first process takes SIGTERM as an interrupt, as the command line does.
+        (
+            """
+            if rank == 1:
+                time.sleep(1)
+                fail(3)
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                if launch.speaker() is not None:
+                    print("interrupted", file=sys.stderr)
+            """,
+            3,
+            "process 1: says it\n",
+        ),
         # They say it alike, and the first process alone prints it.
         ("sys.exit(4)", 4, ""),
         # Code that runs when Python exits has no say.

@@ -61,9 +61,16 @@ def join(rank: int) -> None:
 
 def speaker() -> str | None:
     """The beginning of error messages: the process, unless it is the first; None to be silent."""
-    if not _speaks:
+    if not _speaks or _another_speaks():
         return None
     return f"process {_rank}: " if _rank else ""
+
+
+def _another_speaks() -> bool:
+    """Whether this process is only ended because another one, or `start`, says what failed."""
+    if _failure is None or not os.path.exists(_failure):
+        return False
+    return Path(_failure).read_text() != str(_rank)
 
 
 def fail(explained: bool) -> None:

@@ -76,7 +76,7 @@ def failing_together() -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt) and not launch.is_main_process():
             os._exit(INTERRUPTED)  # the first process, also interrupted, says what is kept
         lost = num_processes() > 1 and _is_lost_connection(error)
-        known = isinstance(error, HierasegError | KeyboardInterrupt | SystemExit)
+        known = isinstance(error, HierasegError | OSError | KeyboardInterrupt | SystemExit)
         launch.fail(explained=known)
         if lost:
             raise HierasegError(
