@@ -112,6 +112,21 @@ def test_full_disk_is_detected_before_decoding(
     assert _folders(cache) == []
 
 
+def test_a_store_larger_than_the_disk_takes_no_space(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Allocating it would leave no space to other processes before it fails."""
+
+    def allocate(*_: int) -> None:
+        pytest.fail("allocates space")
+
+    monkeypatch.setattr(cache_module.os, "posix_fallocate", allocate, raising=False)
+    dataset = FakeDataset(size=(10**9, 10**9))
+    with pytest.raises(DataError, match=r"images.npy needs [\d,]+ MiB, but [\d,]+ are free"):
+        open_store(dataset, "train", HIERARCHY)
+    assert _folders(cache) == []
+
+
 def _folders(cache: Path) -> list[Path]:
     return [path for path in cache.iterdir() if path.is_dir()]
 

@@ -226,6 +226,7 @@ def test_fingerprints(fingerprint: Any) -> None:
         ("size", 224),
         ("size", (0, 5)),
         ("size", (5.0, 5)),
+        ("size", (True, 5)),
         ("size", (5, 5, 3)),
         ("splits", None),
         ("splits", "train"),

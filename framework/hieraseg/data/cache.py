@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import time
 import zlib
 from collections.abc import Callable
@@ -147,8 +148,12 @@ def create_array(
     Without that, a write to the array would kill the process with SIGBUS on a full disk.
 
     Raises:
-        OSError: the disk is full.
+        OSError: the disk is full, or has less space than the array needs.
     """
+    needed, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(file.parent).free
+    if needed > free:  # allocating would take all of it before it fails
+        reason = f"{file.name} needs {needed >> 20:,} MiB, but {free >> 20:,} are free"
+        raise OSError(f"No space left on device: {reason}")
     array = open_memmap(file, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as opened:

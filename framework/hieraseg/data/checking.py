@@ -137,7 +137,7 @@ def check_attributes(dataset: Any) -> None:
         raise DataError(f"data: {name} has no {missing[0]}, which data sets need; add it")
     size = dataset.size
     is_pair = isinstance(size, list | tuple) and len(size) == 2
-    if not is_pair or not all(isinstance(side, int) and side > 0 for side in size):
+    if not is_pair or not all(type(side) is int and side > 0 for side in size):
         raise DataError(
             f"data: {name}.size is {size!r}; it must be height and width, two positive integers"
         )
