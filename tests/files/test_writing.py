@@ -10,7 +10,6 @@ import pytest
 from hieraseg.errors import WriteError
 from hieraseg.files.writing import (
     append_line,
-    find_leftovers,
     write_file,
     write_folder,
     write_json,
@@ -131,22 +130,3 @@ def test_a_run_folder_that_vanished_stays_so(tmp_path: Path) -> None:
 def test_long_names_are_written(tmp_path: Path) -> None:
     write_text(tmp_path / ("x" * 255), "text")
     assert [len(path.name) for path in tmp_path.iterdir()] == [255]
-
-
-def test_leftovers_are_found(tmp_path: Path) -> None:
-    """Only those that the writers leave, and a previous version only beside a whole one."""
-    leftovers = [
-        "run/0123456789abcdef.unfinished",
-        "run/result.lock",
-        "run/checkpoints/last.89abcdef.unfinished",
-        "run/checkpoints/last.previous",
-    ]
-    kept = ["run/result.json", "run/checkpoints/last", "run/checkpoints/best.previous"]
-    for name in (*leftovers, *kept):
-        if "checkpoints" in name:
-            (tmp_path / name).mkdir(parents=True)
-            (tmp_path / name / "model.safetensors").touch()
-        else:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-    assert sorted(find_leftovers(tmp_path)) == sorted(tmp_path / name for name in leftovers)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
-from hieraseg.files.writing import find_leftovers
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.leftovers import find_leftovers
 
 COUNTS = {"pixels": np.ones(1, int)}
 

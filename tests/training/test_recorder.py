@@ -15,9 +15,9 @@ from torch import nn
 
 from hieraseg.cli import main
 from hieraseg.errors import WriteError
-from hieraseg.files.writing import find_leftovers
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.leftovers import find_leftovers
 from tests.support.oracle import write_oracle_recipe
 from tests.support.runs import read_json
 

@@ -59,14 +59,15 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Find and remove leftovers, and print them with their sizes."""
     from hieraseg.data import cache
-    from hieraseg.files import writing
+    from hieraseg.files.writing import RECENT, is_free
+    from hieraseg.runs.leftovers import find_leftovers
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if missing and arguments.folders != [Path("runs")]:
         raise RecipeError(f"{missing[0]}: no such folder; name run folders, or a folder of them")
-    found = [path for folder in arguments.folders for path in writing.find_leftovers(folder)]
-    found = [path for path in found if time.time() - _changed(path) > writing.RECENT]
-    found = [path for path in found if path.suffix != ".lock" or writing.is_free(path)]
+    found = [path for folder in arguments.folders for path in find_leftovers(folder)]
+    found = [path for path in found if time.time() - _changed(path) > RECENT]
+    found = [path for path in found if path.suffix != ".lock" or is_free(path)]
     found += cache.find_leftovers(arguments.stores)
     places = {path.parent.resolve() / path.name: path for path in found}  # each once
     sizes = {str(path): sum(map(_size, _files_in(path))) for path in places.values()}

@@ -25,7 +25,6 @@ RECENT = 60
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _UNFINISHED = re.compile(r"([0-9a-f]{16}|.+\.[0-9a-f]{8})\.unfinished")
-_RUN = {"provenance.json", "result.json"}  # of which a run folder has at least one
 _FIXES = {
     errno.ENOSPC: "free space on its disk",
     errno.EDQUOT: "free space in your quota",
@@ -181,23 +180,9 @@ def existing_folder(folder: Path) -> Path:
     return previous if previous.is_dir() and not folder.exists() else folder
 
 
-def find_leftovers(folder: Path) -> list[Path]:
-    """Find what killed processes left below a folder, and locks that nobody needs any more.
-
-    In run folders these are unfinished files and folders, previous versions of folders that are
-    whole, and `result.lock`; elsewhere, only what has the exact name of an unfinished file or
-    folder. A process that is running now may still use some of them.
-    """
-    found: list[Path] = []
-    runs: set[str] = set()  # run folders and the folders in them
-    for root, folders, files in os.walk(folder):
-        if os.path.dirname(root) in runs or not _RUN.isdisjoint(files):
-            runs.add(root)
-        is_leftover = _is_leftover if root in runs else _is_unfinished
-        here = [Path(root, name) for name in sorted((*folders, *files)) if is_leftover(root, name)]
-        found += here
-        folders[:] = sorted(set(folders) - {path.name for path in here})
-    return found
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder has the name that this module gives to unfinished ones."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def is_free(lock: Path) -> bool:
@@ -207,26 +192,6 @@ def is_free(lock: Path) -> bool:
             return True
     except (Timeout, OSError):
         return False
-
-
-def _is_unfinished(root: str, name: str) -> bool:
-    return _UNFINISHED.fullmatch(name) is not None
-
-
-def _is_leftover(root: str, name: str) -> bool:
-    """Whether a file or folder in a run folder is a leftover."""
-    stem, _, suffix = name.rpartition(".")
-    return (
-        suffix == "unfinished"
-        or name == "result.lock"
-        or (suffix == "previous" and _has_all_of(Path(root, stem), Path(root, name)))
-    )
-
-
-def _has_all_of(folder: Path, previous: Path) -> bool:
-    """Whether a folder has all files of its previous version: a copy of it may be cut off."""
-    names = [{file.name for file in one.glob("*")} for one in (folder, previous)]
-    return folder.is_dir() and names[0] >= names[1]
 
 
 def _beside(folder: Path, what: str) -> Path:

@@ -1,6 +1,7 @@
 """Finished runs, read to be compared: without running their code, and damaged ones refused."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypedDict
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
-from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.folder import RECORDS, RunFolder
 from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
 
 
@@ -43,12 +44,20 @@ class _RecipeOfRun(TypedDict):
 
 
 def find_runs(root: Path) -> list[RunFolder]:
-    """The run folders in a folder, or the folder itself if it is one."""
-    names = ("provenance.json", "result.json")  # a `recipe.yaml` can be anybody's
-    if any((root / name).is_file() for name in names):
+    """The run folders in a folder, or the folder itself if it is one. Links are followed."""
+    if any((root / name).is_file() for name in RECORDS):
         return [RunFolder(root)]
-    found = {file.parent for name in names for file in root.glob(f"**/{name}")}
-    return [RunFolder(folder) for folder in sorted(found) if not found & set(folder.parents)]
+    found: list[RunFolder] = []
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):  # runs may be on another disk
+        place = os.path.realpath(folder)
+        if place in seen:
+            folders.clear()
+        elif any(name in files for name in RECORDS):
+            found.append(RunFolder(Path(folder)))
+            folders.clear()
+        seen.add(place)
+    return sorted(found, key=lambda run: run.path)
 
 
 def read_finished(folder: RunFolder, key: str) -> FinishedRun:
@@ -119,7 +128,7 @@ def _identity(
         for component in components:
             hashes |= component.get("files", {})  # without copies, such as pretrained weights
     parts = [
-        folder.path.parent.name,
+        folder.path.resolve().parent.name,
         _with_hashes({**recipe, "training": training}, hashes),
         # Not all of a tree is in the recipe.
         [list(level["iou"]) for level in scores["levels"]],

@@ -16,6 +16,9 @@ from hieraseg.files.paths import is_utf8, shown
 from hieraseg.files.writing import append_line, replacing, to_json, write_errors
 from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
+RECORDS = ("provenance.json", "result.json")
+"""Files of which a run folder has at least one; a `recipe.yaml` can be anybody's."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
