@@ -1,5 +1,6 @@
 """Job: compare finished runs, grouped by recipe."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ class Row:
     """Runs of one recipe that differ only in their seeds.
 
     Attributes:
-        title: recipe and run name, as in `quickstart/base`.
+        title: recipe and run name, as in `quickstart/base`; a run folder if other rows have the
+            same.
         seeds: seed of each run.
         scores: scores of each run on one split, as in `result.json`.
         costs: cost of each run, as in `result.json`.
@@ -53,7 +55,7 @@ def compare(
     found = [folder for entry in entries for folder in _run_folders(Path(entry), Path(runs))]
     groups: dict[str, list[FinishedRun]] = {}
     problems = []
-    for folder in dict.fromkeys(found):
+    for folder in {folder.path.resolve(): folder for folder in found}.values():
         try:
             run = read_finished(folder, split)
         except RecipeError as error:
@@ -64,7 +66,8 @@ def compare(
         raise RecipeError(first_few(problems, "runs cannot be compared"))
     for problem in problems:
         warn(f"left out: {problem}")
-    return [_row(group) for group in groups.values()]
+    titles = _titles(groups.values())
+    return [_row(group, title) for group, title in zip(groups.values(), titles, strict=True)]
 
 
 def differences(rows: Iterable[Row]) -> dict[str, list[str]]:
@@ -116,15 +119,26 @@ def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
     return found
 
 
-def _row(runs: Sequence[FinishedRun]) -> Row:
-    first = min((run.path for run in runs), key=lambda path: len(path.name))  # no rerun
+def _row(runs: Sequence[FinishedRun], title: str) -> Row:
     compared = list(_newest(runs))
     return Row(
-        title=f"{first.parent.name}/{first.name.rsplit('-seed', 1)[0]}",
+        title=title,
         seeds=[run.seed for run in compared],
         scores=[run.scores for run in compared],
         costs=[run.cost for run in compared],
     )
+
+
+def _titles(groups: Iterable[Sequence[FinishedRun]]) -> list[str]:
+    """Recipe and run name of each group of runs, or a run folder if several have the same."""
+    first = [min((run.path for run in runs), key=lambda path: len(path.name)) for runs in groups]
+    places = [path.resolve() for path in first]  # it may be `.`
+    titles = [f"{place.parent.name}/{place.name.rsplit('-seed', 1)[0]}" for place in places]
+    counts = Counter(titles)
+    return [
+        title if counts[title] == 1 else str(path)
+        for title, path in zip(titles, first, strict=True)
+    ]
 
 
 def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
@@ -134,9 +148,12 @@ def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
         by_seed.setdefault(run.seed, []).append(run)
     for seed, same in by_seed.items():
         newest = max(same, key=lambda run: run.started)
-        if len(same) > 1:
+        times = len({run.started for run in same})
+        if times > 1:
             warn(
-                f"seed {seed} was run {len(same)} times, of which {newest.path} is the newest, "
+                f"seed {seed} was run {times} times, of which {newest.path} is the newest, "
                 "and the only one that is compared"
             )
+        elif len(same) > 1:
+            warn(f"seed {seed} has {len(same)} copies of one run; {newest.path} is compared")
         yield newest

@@ -88,6 +88,37 @@ def test_a_rerun_of_a_seed_is_no_measurement(
     assert "seed 0 was run 3 times, of which runs/q/base-run2-seed0 is the newest" in warning
 
 
+def test_a_run_counts_once(trained_run: Path, here: None, capsys: Captured) -> None:
+    """Whatever leads to it: its path, that of a folder above, a link, or a copy."""
+    run = add_run(trained_run, "disk/q/base-seed0")
+    Path("runs").mkdir()
+    Path("runs/q").symlink_to(Path("disk/q").absolute())
+    (run / "loop").symlink_to(Path("disk").absolute())
+    words = ("runs", str(run), f"./disk/../{run}", str(run.absolute()))
+    table, warnings = compared(capsys, *words)
+    assert [(row["recipe"], row["seeds"]) for row in table["rows"]] == [("q/base", [0])]
+    assert not warnings
+    add_run(trained_run, "copy/q/base-seed0")
+    table, (warning,) = compared(capsys, "runs", "copy")
+    assert [row["seeds"] for row in table["rows"]] == [[0]]
+    assert "seed 0 has 2 copies of one run; runs/q/base-seed0 is compared" in warning
+
+
+def test_names_of_rows(
+    trained_run: Path, here: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run folders where recipes and runs have the same name; and inside of a run folder."""
+    add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "other/q/base-seed0")
+    change_result(other, lambda result: result["splits"]["val"]["tree"].update(void=[9]))
+    table, _ = compared(capsys, "runs", "other")
+    names = [row["recipe"] for row in table["rows"]]
+    assert names == ["runs/q/base-seed0", "other/q/base-seed0"]
+    monkeypatch.chdir(other)
+    table, _ = compared(capsys, ".")
+    assert [row["recipe"] for row in table["rows"]] == ["q/base"]
+
+
 def test_a_run_that_did_not_finish_is_left_out(
     trained_run: Path, here: None, capsys: Captured
 ) -> None:

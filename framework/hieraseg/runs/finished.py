@@ -65,7 +65,7 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
 
     Args:
         folder: the run folder.
-        key: key of the scores (see `metrics.scoring.score_key`).
+        key: key of the scores (see `metrics.protocol.score_key`).
 
     Raises:
         RecipeError: a file is damaged, the run did not finish, or it has no such scores.
