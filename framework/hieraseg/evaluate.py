@@ -11,7 +11,8 @@ from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
 from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
-from hieraseg.metrics.scoring import protocol, score_key, score_split
+from hieraseg.metrics.protocol import protocol, score_key
+from hieraseg.metrics.scoring import score_split
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.runs.figures import output_path, save_split_figures
 from hieraseg.runs.folder import RunFolder
@@ -30,7 +31,7 @@ def evaluate(
     """Score a split with a run's checkpoint, and add the scores to the run folder.
 
     Scores of another protocol than the run's own are kept beside those (see
-    `metrics.scoring.score_key`).
+    `metrics.protocol.score_key`).
 
     Args:
         run: the run folder.
@@ -95,7 +96,7 @@ def _log_changes(
     parts = ("data", "tree", "resolution", "tta", "epoch")
     changed = [part for part in parts if part in replaced and replaced[part] != scores[part]]
     if changed:
-        warn(f"they replace scores with another {', '.join(changed)}")
+        warn(f"these scores replace earlier ones that differ in {', '.join(changed)}")
     try:
         trained = folder.read_provenance().get("data", {})
     except RecipeError as error:

@@ -78,7 +78,7 @@ def test_scores_of_other_data_are_not_replaced_in_silence(run_copy: Path, capsys
         (run_copy / file).write_text(json.dumps(change))
     assert main(["evaluate", str(run_copy)]) == 0
     error = capsys.readouterr().err
-    assert "warning: they replace scores with another data, epoch\n" in error
+    assert "warning: these scores replace earlier ones that differ in data, epoch\n" in error
     assert "warning: the data of split 'val' has changed since the run was trained\n" in error
     assert main(["evaluate", str(run_copy)]) == 0
     assert "replace" not in capsys.readouterr().err

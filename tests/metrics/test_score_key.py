@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hieraseg.metrics.scoring import score_key
+from hieraseg.metrics.protocol import score_key
 from hieraseg.settings import Evaluation
 
 

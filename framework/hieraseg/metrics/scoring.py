@@ -1,6 +1,4 @@
-"""Counting the predictions of a split, and what its scores are known by."""
-
-from typing import Any
+"""Counting the predictions of a split."""
 
 import torch
 from jaxtyping import Int, Integer
@@ -13,8 +11,6 @@ from hieraseg.data.batches import label_tensor, load
 from hieraseg.data.store import Store
 from hieraseg.data.targets import TargetStore
 from hieraseg.errors import DataError, DivergedError
-from hieraseg.hierarchy import Hierarchy
-from hieraseg.hierarchy.identity import record
 from hieraseg.inference.scores import not_finite
 from hieraseg.inference.segmenter import Segmenter, predict_batch
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts
@@ -108,47 +104,3 @@ def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:
 def select_image(prediction: Prediction, index: int) -> Prediction:
     """The prediction of one image of a batch, as a batch of one."""
     return Prediction(tuple(level[index : index + 1] for level in prediction.logits))
-
-
-def protocol(
-    store: Store,
-    hierarchy: Hierarchy,
-    settings: Evaluation,
-    precision: str,
-    checkpoint: str,
-    epoch: int,
-) -> dict[str, Any]:
-    """How a split was scored: written into `result.json` beside the scores."""
-    return {
-        "resolution": settings.resolution,
-        "size": list(store.images.shape[1:3]),
-        "tta": settings.tta,
-        "data": store.fingerprint,
-        "tree": record(hierarchy),
-        "precision": precision,
-        "checkpoint": checkpoint,
-        "epoch": epoch,
-    }
-
-
-def score_key(split: str, checkpoint: str, settings: Evaluation, own: Evaluation) -> str:
-    """Key of the scores of a split in `result.json`.
-
-    It is the split, and what differs from the run's own protocol: `val`, `holdout`, `val@last`,
-    `val@flip,scales=0.5+1`.
-
-    Args:
-        split: the split.
-        checkpoint: `best` or `last`; a run's own scores are those of `best`.
-        settings: the protocol.
-        own: the protocol of the run's recipe.
-    """
-    words = [checkpoint] if checkpoint != "best" else []
-    if settings.flip != own.flip:
-        words.append("flip" if settings.flip else "no-flip")
-    if sorted(settings.scales) != sorted(own.scales):
-        words.append("scales=" + "+".join(f"{scale:.15g}" for scale in sorted(settings.scales)))
-    if settings.window != own.window:
-        window = settings.window
-        words.append(f"window={window[0]}x{window[1]}" if window else "no-window")
-    return f"{split}@{','.join(words)}" if words else split

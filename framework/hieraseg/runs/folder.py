@@ -203,7 +203,7 @@ class RunFolder:
         Changes by several processes at once are all kept.
 
         Args:
-            key: split and protocol (see `metrics.scoring.score_key`).
+            key: split and protocol (see `metrics.protocol.score_key`).
             scores: as `metrics.summarize` gives them, with their protocol.
             counts: counts of each image, by name.
             ids: ids of the images, in the order of the counts' rows.

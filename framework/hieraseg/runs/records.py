@@ -53,7 +53,7 @@ class TreeRecord(TypedDict):
 
 
 class SplitScores(TypedDict):
-    """Scores of a split and their protocol (see `metrics.scoring.protocol`)."""
+    """Scores of a split and their protocol (see `metrics.protocol.protocol`)."""
 
     levels: list[LevelScores]
     coherence: Score
@@ -81,7 +81,7 @@ class Cost(TypedDict, total=False):
 
 
 class Result(TypedDict):
-    """`result.json`: scores by split and protocol (see `metrics.scoring.score_key`), and cost.
+    """`result.json`: scores by split and protocol (see `metrics.protocol.score_key`), and cost.
 
     Each entry of `splits` is a `SplitScores` (see `scores_in`).
     """

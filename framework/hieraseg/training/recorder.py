@@ -13,7 +13,7 @@ from hieraseg.devices import precision_of
 from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
-from hieraseg.metrics.scoring import protocol
+from hieraseg.metrics.protocol import protocol
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
