@@ -1,4 +1,4 @@
-"""The processes that a command starts: how they end, who speaks, and the exit code."""
+"""The processes that a command starts: how they end, who reports the error, and the exit code."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ rank = int(os.environ["RANK"])
 
 def fail(code, explained=True):
     launch.fail(explained)
-    print(f"{launch.speaker()}says it", file=sys.stderr, flush=True)
+    print(f"{launch.error_prefix()}says it", file=sys.stderr, flush=True)
     sys.exit(code)
 
 """
@@ -54,7 +54,7 @@ def outcome(command: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
-    work = 'print(rank, os.environ["LOCAL_RANK"], os.environ["WORLD_SIZE"], launch.speaker())'
+    work = 'print(rank, os.environ["LOCAL_RANK"], os.environ["WORLD_SIZE"], launch.error_prefix())'
     code, out, err = outcome(start(tmp_path, work, LOCAL_RANK="7", RANK="7", WORLD_SIZE="9"))
     assert code == 0, err
     assert sorted(out.splitlines()) == ["0 0 2 ", "1 1 2 None"]
@@ -88,7 +88,7 @@ def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
             try:
                 time.sleep(60)
             except KeyboardInterrupt:
-                if launch.speaker() is not None:
+                if launch.error_prefix() is not None:
                     print("interrupted", file=sys.stderr)
             """,
             3,
@@ -100,7 +100,7 @@ def test_all_processes_run_the_same_command(tmp_path: Path) -> None:
         ("import atexit; atexit.register(os.abort); launch.leave(4)", 4, ""),
     ],
 )
-def test_the_first_process_that_fails_speaks(
+def test_the_first_process_that_fails_reports_it(
     tmp_path: Path, work: str, code: int, message: str
 ) -> None:
     assert outcome(start(tmp_path, work)) == (code, "", message)
@@ -153,8 +153,8 @@ def is_running(process: int) -> bool:
 def test_what_a_process_starts_is_no_part_of_the_run(tmp_path: Path) -> None:
     work = """
         import subprocess
-        code = "from hieraseg import launch; print(launch.is_started(), launch.speaker() == '')"
+        code = "from hieraseg import launch; print(launch.is_started(), [launch.error_prefix()])"
         subprocess.run([sys.executable, "-c", code])
     """
     code, out, err = outcome(start(tmp_path, work))
-    assert (code, out) == (0, "False True\n" * 2), err
+    assert (code, out) == (0, "False ['']\n" * 2), err

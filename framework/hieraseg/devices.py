@@ -122,13 +122,14 @@ def _available_device(device: str, devices: int = 1) -> str:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and devices > torch.cuda.device_count():
         raise RecipeError(
-            f"training.devices is {devices}, but there are {torch.cuda.device_count()} GPUs here"
+            f"training.devices: is {devices}, but there are {torch.cuda.device_count()} GPUs here; "
+            "decrease it"
         )
     return device
 
 
 def _check_precision(device: str, precision: Precision) -> None:
-    """Raise RecipeError if a device has not a precision: fabric would choose another one."""
+    """Raise RecipeError if a device does not support a precision: fabric would choose another."""
     if precision == "16-mixed" and device == "cpu":
         raise RecipeError(
             "training.precision: 16-mixed needs CUDA, but the device is the CPU; choose "

@@ -34,7 +34,7 @@ class Finished(SystemExit):
 _started_by = os.environ.pop(_STARTED_BY, None)
 _failure = os.environ.pop(_FAILURE, None)
 _rank = 0 if _started_by is None else int(os.environ["RANK"])
-_speaks = _rank == 0
+_reports = _rank == 0
 if _started_by is not None:
     # The command passes interrupts on, even if it ignores Ctrl-C itself, as shells make jobs do.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,18 +55,18 @@ def is_main_process() -> bool:
 
 def join(rank: int) -> None:
     """Note that this is one of several processes. All but the first are silent until they fail."""
-    global _rank, _speaks
-    _rank, _speaks = rank, rank == 0
+    global _rank, _reports
+    _rank, _reports = rank, rank == 0
 
 
-def speaker() -> str | None:
-    """The beginning of error messages: the process, unless it is the first; None to be silent."""
-    if not _speaks or _another_speaks():
+def error_prefix() -> str | None:
+    """Start of error messages: the process, unless it is the first; None to print no error."""
+    if not _reports or _another_reports():
         return None
     return f"process {_rank}: " if _rank else ""
 
 
-def _another_speaks() -> bool:
+def _another_reports() -> bool:
     """Whether this process is only ended because another one, or `start`, says what failed."""
     if _failure is None or not os.path.exists(_failure):
         return False
@@ -74,22 +74,22 @@ def _another_speaks() -> bool:
 
 
 def fail(explained: bool) -> None:
-    """Speak for the run if this process is the first to fail, or else end it silently.
+    """Let this process report its error if it is the first to fail, or else end it silently.
 
     Args:
         explained: whether the error says what is wrong. Any other may only be the consequence of
             the end of another process, which `start` sees within a second.
     """
-    global _speaks
+    global _reports
     if _failure is not None:
-        # If all processes have the same error, the first one speaks.
+        # If all processes have the same error, the first one reports it.
         time.sleep((0 if explained else 1) + (0 if _rank == 0 else 0.3))
         try:
             with Path(_failure).open("x") as file:
                 file.write(str(_rank))
         except OSError:  # another was first, or the command has ended
             os._exit(1)
-    _speaks = True
+    _reports = True
 
 
 def leave(exit_code: int) -> None:
@@ -183,11 +183,11 @@ def _wait(processes: _Processes, failure: Path) -> int:
         Its exit code; 0 if none has failed.
     """
     while True:
-        speaks = failure.read_text() if failure.exists() else ""
+        reporting = failure.read_text() if failure.exists() else ""
         codes = {rank: process.poll() for rank, process in processes.items()}
         failed = [rank for rank, code in codes.items() if code]
-        if speaks:
-            return _end_others(processes, int(speaks))
+        if reporting:
+            return _end_others(processes, int(reporting))
         if failed:
             return _explain(processes, failed[0], failure)
         if all(code == 0 for code in codes.values()):

@@ -60,7 +60,7 @@ def _copy(message: str, exit_code: int) -> HierasegError:
 
 @contextmanager
 def failing_together() -> Iterator[None]:
-    """Inside this context, an error of one process ends all of them; only that process speaks.
+    """Inside this context, an error of one process ends all of them; only that process reports it.
 
     `DivergedError` passes: all processes raise it at the same time, and a command may go on to
     its next run.

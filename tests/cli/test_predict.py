@@ -101,7 +101,7 @@ def test_folders_are_searched(trained_run: Path, folder: Path, capsys: Captured)
     assert captured.out.split() == [
         str(out / name) for name in ("a.png", "b.c.png", "sub/deeper/b.png")
     ]
-    skipped = f"skipped 1 of 4 files, which are no images by their suffix: {folder / 'notes.txt'}"
+    skipped = f"skipped 1 of 4 files, whose suffix is not of an image: {folder / 'notes.txt'}"
     assert skipped in captured.err
     assert main(command) == 0, "outputs are not images to predict"
     assert tree(out) == outputs("a", "b.c", "sub/deeper/b")

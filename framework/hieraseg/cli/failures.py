@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from hieraseg.errors import INTERRUPTED, HierasegError, exhausted_memory
-from hieraseg.launch import speaker
+from hieraseg.launch import error_prefix
 
 _OUT_OF_MEMORY = (
     "out of {} memory; decrease training.batch_size, evaluation.batch_size or the size of images"
@@ -42,7 +42,7 @@ def failure_of(error: BaseException) -> Failure | None:
 
 def print_failure(failure: Failure) -> None:
     """Print a failure on stderr, once, even if several processes have it."""
-    process = speaker()
+    process = error_prefix()
     if process is not None:
         prefix = "hieraseg:" if failure.exit_code == INTERRUPTED else "hieraseg: error:"
         separator = "\n" if "\n" in failure.message else " "

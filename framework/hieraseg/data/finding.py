@@ -28,8 +28,8 @@ def find_images(given: Sequence[str | Path], excluded: Path) -> tuple[list[Image
     """Find image files.
 
     In folders and their sub-folders, images are known by the suffixes of Pillow's formats. Hidden
-    files and folders are left out. Links to folders are followed; no folder is searched twice. How
-    many files are no images is logged.
+    files and folders are left out. Links to folders are followed; no folder is searched twice. The
+    number of other files is logged.
 
     Args:
         given: image files, which need not exist, and folders.
@@ -60,7 +60,7 @@ def find_images(given: Sequence[str | Path], excluded: Path) -> tuple[list[Image
     if others:
         names = ", ".join(map(str, others[:3])) + (", ..." if len(others) > 3 else "")
         total = len(images) + len(others)
-        log(f"skipped {len(others)} of {total} files, which are no images by their suffix: {names}")
+        log(f"skipped {len(others)} of {total} files, whose suffix is not of an image: {names}")
     return list(images), problems
 
 

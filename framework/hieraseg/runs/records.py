@@ -275,4 +275,4 @@ def _unexpected(expected: str, value: Any, place: str) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
