@@ -220,6 +220,7 @@ def test_a_damaged_run_does_not_break_the_others(
         (("levels", 0, "miou"), "0.5"),
         (("levels", 0, "miou"), 1e999),
         (("levels", 0, "mean_dice"), [0.5]),
+        (("levels", 0, "mean_accuracy"), {"head": 0.5}),
         (("levels", 0, "level"), None),
         (("levels", 0), 3),
         (("coherence",), True),

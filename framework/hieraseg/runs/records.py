@@ -37,6 +37,16 @@ class LevelScores(TypedDict):
     level: int
     miou: Score
     iou: dict[str, Score]
+    miou_with_background: NotRequired[Score]
+    miou_per_image: NotRequired[Score]
+    mean_accuracy: NotRequired[Score]
+    pixel_accuracy: NotRequired[Score]
+    mean_dice: NotRequired[Score]
+    frequency_weighted_iou: NotRequired[Score]
+    mean_boundary_iou: NotRequired[Score]
+    ece: NotRequired[Score]
+    classwise_ece: NotRequired[Score]
+    sibling_mistakes: NotRequired[Score]
 
 
 _AllScores = list[dict[str, Score | dict[str, Score]]]
