@@ -204,4 +204,5 @@ def test_run_folders(oracle_run: Path, tmp_path: Path, name: str) -> None:
         assert code == 0
         rows = json.loads(out)["rows"]
         assert any(row | {"recipe": ""} == expected | {"recipe": ""} for row in rows)
-        assert len(rows) == 2 or str(broken) in err
+        # A damaged time of its start can make it the older run of the seed, which is said.
+        assert len(rows) == 2 or str(broken) in err or "seed 0 was run 2 times" in err
