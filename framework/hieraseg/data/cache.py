@@ -67,8 +67,10 @@ def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], Non
                     log(f"{folder}: is damaged, so it is built again")
                 _build(folder, write)
     except (OSError, WriteError) as error:
+        cause = error.__cause__ or error
         raise DataError(
-            f"{folder.parent}: the cache cannot be written ({error.__cause__ or error}); "
+            f"{folder.parent}: the cache cannot be written "
+            f"({getattr(cause, 'strerror', None) or cause}); "
             "set HIERASEG_CACHE to a folder with enough space"
         ) from error
     return folder

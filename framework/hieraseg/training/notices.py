@@ -48,4 +48,7 @@ def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
         )
     others = os.environ.get("WORLD_SIZE", "1")
     if processes == 1 and others != "1":
-        yield f"WORLD_SIZE is {others}, but training.devices is 1: this process trains alone"
+        yield (
+            f"WORLD_SIZE is {others}, but training.devices is 1: this process trains alone; set "
+            "training.devices for several processes, or unset WORLD_SIZE"
+        )
