@@ -82,7 +82,7 @@ def predict(
                 _log_window(loaded, image)
             classes = _classes(loaded, image)
             figure = _write(out, file, image, classes, hierarchy)
-        except Exception as error:
+        except Exception as error:  # `_problem` raises what is no fault of the image
             problems.append(_problem(error, file.path))
             continue
         written.append(figure)

@@ -109,7 +109,7 @@ def pad(text: str, width: int) -> str:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Lines of a text, broken between words only; at least one."""
+    """Lines of a string, broken between words only; at least one."""
     wrapper = textwrap.TextWrapper(max(width, 1), break_long_words=False, break_on_hyphens=False)
     return wrapper.wrap(text) or [""]
 

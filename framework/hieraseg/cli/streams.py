@@ -107,7 +107,7 @@ def write_result(text: str, end: str = "\n") -> None:
 
 
 def can_write(text: str) -> bool:
-    """Whether stdout has all characters of a text, so that none is replaced."""
+    """Whether stdout can encode all characters of a string, so that none is replaced."""
     try:
         text.encode(_stdout().encoding or "utf-8")
     except UnicodeEncodeError:

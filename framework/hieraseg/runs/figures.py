@@ -77,7 +77,7 @@ def save_run_figures(
         lines = folder.metrics.read_text(encoding="utf-8").splitlines()
         save_png(folder.figures / "curves.png", draw_curves([json.loads(line) for line in lines]))
         save_split_figures(folder.figures / "val", fabric, segmenter, store, count)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it must not lose the run
         warn(f"{folder.figures}: figures cannot be drawn ({error}); the run is complete")
 
 

@@ -9,7 +9,7 @@ from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 SIZE = 13  # in pixels
-_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control characters, ends of lines
+_UNDRAWABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: control characters, ends of lines
 _INVISIBLE = {"Zs", "Cf"}  # spaces, and joiners of letters
 _STYLES = ("bold", "black", "heavy", "light", "thin", "italic", "oblique", "mono")
 
@@ -21,18 +21,18 @@ def default_font() -> Font:
 
 
 @cache
-def find_fonts(texts: tuple[str, ...]) -> Mapping[str, Font]:
-    """A font for each text that has all its characters; texts for which there is none are left out.
+def find_fonts(names: tuple[str, ...]) -> Mapping[str, Font]:
+    """A font for each name that has all its characters; names without such a font are left out.
 
-    ASCII is drawn in the default font. For other texts, the DejaVu Sans that comes with matplotlib
+    ASCII is drawn in the default font. For other names, the DejaVu Sans that comes with matplotlib
     (European scripts, Arabic) and then all installed fonts are tried.
     """
-    found = {text: default_font() for text in texts if text.isascii() and text.isprintable()}
-    missing = set(texts) - found.keys()
+    found = {name: default_font() for name in names if name.isascii() and name.isprintable()}
+    missing = set(names) - found.keys()
     files = _font_files() if missing else iter(())
     while missing and (file := next(files, None)):
         characters = _characters(file)
-        covered = {text for text in missing if _needed(text) <= characters}
+        covered = {name for name in missing if _needed(name) <= characters}
         if covered:
             try:
                 font = ImageFont.truetype(file, SIZE)
@@ -67,11 +67,11 @@ def _characters(file: Path) -> set[int]:
         return set()
 
 
-def _needed(text: str) -> set[int]:
-    """The code points that a font needs to draw a line of text; -1 if none can."""
-    kinds = {char: unicodedata.category(char) for char in text}
+def _needed(name: str) -> set[int]:
+    """The code points that a font needs to draw a name; -1 if none can."""
+    kinds = {char: unicodedata.category(char) for char in name}
     return {
-        -1 if kind in _NOT_TEXT else ord(char)
+        -1 if kind in _UNDRAWABLE else ord(char)
         for char, kind in kinds.items()
         if kind not in _INVISIBLE
     }
