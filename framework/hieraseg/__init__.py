@@ -20,23 +20,28 @@ if TYPE_CHECKING:
         OptimizerFactory,
         Prediction,
         ScheduleFactory,
+        Transform,
     )
     from hieraseg.data.images import read_image, read_mask
-    from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
+    from hieraseg.draws import Draws
+    from hieraseg.hierarchy import IGNORE_INDEX, VOID, Hierarchy
 
 __version__ = "0.1.0"
 __all__ = [
     "IGNORE_INDEX",
+    "VOID",
     "Activation",
     "Backbone",
     "Dataset",
     "Decoder",
+    "Draws",
     "Hierarchy",
     "InferenceRule",
     "Loss",
     "OptimizerFactory",
     "Prediction",
     "ScheduleFactory",
+    "Transform",
     "__version__",
     "data_folder",
     "read_image",
@@ -45,6 +50,8 @@ __all__ = [
 _MODULES = {
     "Hierarchy": "hieraseg.hierarchy",
     "IGNORE_INDEX": "hieraseg.hierarchy",
+    "VOID": "hieraseg.hierarchy",
+    "Draws": "hieraseg.draws",
     "read_image": "hieraseg.data.images",
     "read_mask": "hieraseg.data.images",
 }

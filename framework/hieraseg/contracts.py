@@ -9,10 +9,12 @@ from inspect import signature
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt, UInt8
+from jaxtyping import Float, Int, Integer, UInt, UInt8
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from hieraseg.draws import Draws
 
 Activation = Literal["softmax", "sigmoid", "leaf_softmax", "sibling_softmax", "descendant_max"]
 """How logits become scores.
@@ -121,12 +123,13 @@ class Dataset(Protocol):
     `Path | None` is the folder of the data set: if a recipe leaves it null, the runner passes
     `hieraseg.data_folder(name)`.
 
+    It knows files. What size the model sees is no matter of a data set: the recipe's section
+    `input` says it.
+
     Attributes:
-        size: height and width in pixels that images are resized to.
         splits: names of the splits; training needs `train` and `val`.
     """
 
-    size: tuple[int, int]
     splits: tuple[str, ...]
 
     def ids(self, split: str) -> list[str]:
@@ -138,11 +141,13 @@ class Dataset(Protocol):
         ...
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB image. Raises DataError with the file if it cannot be read (see `read_image`)."""
+        """RGB image of any size. Raises DataError if it cannot be read (see `read_image`)."""
         ...
 
     def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
         """Label values of the pixels, uint8 or uint16, at the size of the image.
+
+        `hieraseg.VOID` (65535) is void in any tree that does not use this value itself.
 
         Raises DataError with the file if it cannot be read.
         """
@@ -150,6 +155,30 @@ class Dataset(Protocol):
 
     def fingerprint(self, split: str) -> str:
         """A string, fast to compute, that changes whenever the images or masks of a split do."""
+        ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Random augmentation of training images, after they were cropped to the input size.
+
+    The runner passes `hierarchy` to `__init__` if its signature has it. All random numbers come
+    from the draws, so that they depend on the seed, the epoch, the step and the image alone.
+    """
+
+    def __call__(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        masks: Integer[Tensor, "B H W"],
+        draws: Draws,
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+        """Return changed copies of images and masks, or what it leaves as it is.
+
+        Args:
+            images: RGB, float32 in 0..1, on the training device.
+            masks: label values; `hierarchy.void_value` outside an image.
+            draws: random numbers of the images.
+        """
         ...
 
 

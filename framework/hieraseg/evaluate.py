@@ -56,7 +56,7 @@ def evaluate(
     dataset = build_dataset(recipe, segmenter.hierarchy)
     if split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
-    unused = unused_window(recipe.evaluation, dataset.size)
+    unused = unused_window(recipe.evaluation, recipe.input.size)
     if unused is not None:
         warn(unused)
     key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
@@ -65,7 +65,7 @@ def evaluate(
         drawn = drawn or output_path(loaded.folder.figures, key, "")
         loaded.folder.make_folder(drawn)
     code = data_digest(recipe)
-    store = open_store(dataset, split, segmenter.hierarchy, code)
+    store = open_store(dataset, split, segmenter.hierarchy, recipe.input, code)
     native = recipe.evaluation.resolution == "native"
     targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None
     counts = score_split(fabric, segmenter, targets, store, recipe.evaluation)
@@ -73,6 +73,7 @@ def evaluate(
         **summarize(counts, segmenter.hierarchy),
         **protocol(
             store,
+            recipe.input,
             segmenter.hierarchy,
             recipe.evaluation,
             precision_of(fabric),

@@ -164,7 +164,7 @@ def _log_window(loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]) -> None:
     warning = unused_window(settings, size)
     if warning is None and own > largest:
         height, width = scaled_size(size, largest)
-        warning = f"windows see images at {height} x {width} (data.size times scales)"
+        warning = f"windows see images at {height} x {width} (input.size times scales)"
     if warning is not None:
         hint = f"; add --scales {own:.3g} for the resolution of the images" if own > largest else ""
         warn(f"{warning}{hint}")

@@ -1,13 +1,19 @@
 """Recipe sections that configure the framework itself; all others name a component."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from hieraseg.contracts import Transform
 from hieraseg.types import (
     ArgumentError,
+    Ascending,
     NonEmpty,
+    NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
+    Probability,
     Range,
     check_arguments,
 )
@@ -15,6 +21,64 @@ from hieraseg.types import (
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Scale = Annotated[float, Range(gt=0, le=16)]
 """Factor of test-time augmentation. Larger ones are typing errors, and exceed any memory."""
+
+_Area = Annotated[float, Range(gt=0, le=1)]
+_Interval = Annotated[tuple[PositiveFloat, PositiveFloat], Ascending()]
+
+
+@check_arguments
+@dataclass(frozen=True)
+class Input:
+    """What the model sees of an image.
+
+    Args:
+        size: height and width in pixels of the images that the model trains on.
+        resize: how an image is brought there. `stretch` resizes it to `size`, whatever its shape.
+            `shorter` and `longer` keep its aspect ratio, and give this side of the image its
+            length in `size`; `none` keeps its own resolution. Training then takes a random crop of
+            `size`, with void outside the image.
+        store: `decoded` keeps decoded images in the cache, `files` decodes them again whenever
+            they are needed, with the same result; `auto` chooses by the free space.
+    """
+
+    size: tuple[PositiveInt, PositiveInt] = (224, 224)
+    resize: Literal["stretch", "shorter", "longer", "none"] = "stretch"
+    store: Literal["auto", "decoded", "files"] = "auto"
+
+
+@check_arguments
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images.
+
+    Scale, rotation, shift, flip and crop are one sampling of the stored pixels: bilinear for
+    images, nearest for masks.
+
+    Args:
+        flip: probability of a horizontal flip, which swaps left and right classes.
+        affine: probability of a random scale, rotation and shift about the center.
+        scale: minimum and maximum factor by which an image is enlarged.
+        rotate: maximum angle in degrees.
+        shift: maximum shift, relative to the width and height.
+        crop: probability of a random resized crop; only with `input.resize: stretch`, since the
+            other ways of resizing always take a crop.
+        crop_scale: minimum and maximum area of such a crop, relative to the image.
+        crop_ratio: minimum and maximum aspect ratio of such a crop, relative to the image.
+        crop_tries: number of random positions of a crop, of which the first one is taken where no
+            class covers more than three quarters; not with `input.resize: stretch`.
+        transforms: further transforms, which are applied in this order.
+    """
+
+    flip: Probability = 0.5
+    affine: Probability = 1.0
+    scale: _Interval = (1.0, 1.0)
+    rotate: NonNegativeFloat = 0.0
+    shift: Probability = 0.0
+    crop: Probability = 0.0
+    crop_scale: Annotated[tuple[_Area, _Area], Ascending()] = (0.8, 1.0)
+    crop_ratio: _Interval = (3 / 4, 4 / 3)
+    crop_tries: PositiveInt = 1
+    transforms: Sequence[Transform] = ()
 
 
 @check_arguments
@@ -64,7 +128,7 @@ class Evaluation:
         batch_size: images per forward pass; the logits of all their augmented versions are in
             memory at once.
         flip: predict the mirrored image as well; left and right classes are swapped back.
-        scales: factors by which the image is resized; 1 is the input size, `data.size`. Above 1,
+        scales: factors by which the image is resized; 1 is the input size, `input.size`. Above 1,
             `predict` enlarges the image itself, and scoring its stored copy of the input size.
         window: height and width in pixels of a window that slides over each resized image that is
             larger; null for the whole image at once.

@@ -4,9 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Int
+from torch import Tensor
+
 from hieraseg.console import warn
-from hieraseg.data.batches import load
-from hieraseg.data.sampling import training_order
+from hieraseg.data.sampling import generator, training_order
+from hieraseg.data.views import Step
+from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
@@ -80,13 +84,30 @@ def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
     state.totals.reset()
     order = training_order(len(store), settings.batch_size, settings.seed, state.epoch)
     order = order[: parts.total_steps - state.step]
-    steps = [own_share(rows, fabric.global_rank, fabric.world_size) for rows in order]
+    steps = [epoch_step(parts, state, rows, step) for step, rows in enumerate(order, 1)]
     parts.model.train()
     with EpochMeter(parts, state, len(steps)) as meter:
-        for batch in meter.timed(load(store, steps, fabric.device.type == "cuda")):
-            train_step(parts, state, batch.to(fabric.device))
+        batches = meter.timed(parts.view.load(steps))
+        for batch, step in zip(batches, steps, strict=True):
+            train_step(parts, state, batch.to(fabric.device), step.draws)
             meter.update()
     return meter.record()
+
+
+def epoch_step(parts: Parts, state: State, rows: Int[Tensor, " batch"], step: int) -> Step:
+    """This process's images of a step, and their random numbers.
+
+    Args:
+        parts: the parts of the run.
+        state: its state at the beginning of the epoch.
+        rows: images of all processes.
+        step: step of the epoch, from 1; step 0 draws the order of images.
+    """
+    fabric = parts.fabric
+    rank, processes = fabric.global_rank, fabric.world_size
+    random = generator(parts.recipe.training.seed, state.epoch, state.step + step)
+    own = own_share(rows, rank, processes)
+    return Step(own, Draws(random, len(own), rank, processes, fabric.device))
 
 
 def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts]) -> Counts:

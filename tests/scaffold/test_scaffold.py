@@ -13,7 +13,7 @@ from hieraseg import registry
 from hieraseg.cli import main
 from tests.support.environments import new_environment, run_module
 
-SECTIONS = sorted(registry.by_section())
+SECTIONS = sorted(registry.by_singular())
 ROOT = Path(__file__).parents[2]
 
 Captured = pytest.CaptureFixture[str]
@@ -58,7 +58,7 @@ def test_packages_of_all_kinds(tmp_path: Path, capsys: Captured) -> None:
     python = new_environment(tmp_path / "environment", *(root.absolute() for root in roots))
     listed = json.loads(run_module(python, tmp_path, "hieraseg", "list", "--json").stdout)
     for section in SECTIONS:
-        origin = listed[registry.by_section()[section].kind.name][f"my_{section}"]
+        origin = listed[registry.by_singular()[section].kind.name][f"my_{section}"]
         assert origin.startswith(f"hieraseg-my-{section} (hieraseg_my_{section}.my_{section}:")
     done = run_module(python, tmp_path, "pytest", *map(str, roots))
     assert done.returncode == 0, done.stdout

@@ -13,13 +13,14 @@ RECIPE = f"""\
 plugins: [{PLUGIN}]
 hierarchy: pascal_part
 data: rectangles
+input: {{size: [32, 32]}}
 backbone: oracle
 decoder: oracle
 loss: marginal_ce
 inference: bottom_up
 optimizer: {{name: sgd, lr: 1e-9, momentum: 0}}
 schedule: cosine
-augmentation: {{crop: 0, flip: 0, affine: 0, photometric: 0, blur: 0}}
+augmentation: {{flip: 0}}
 training: {{epochs: 1, batch_size: 2, max_steps: 1, device: cpu}}
 logging: {{tensorboard: false}}
 """

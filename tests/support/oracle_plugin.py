@@ -30,8 +30,7 @@ class Rectangles:
 
     Args:
         hierarchy: supplied by the runner. Each leaf has a label.
-        size: height and width of the model's input.
-        shape: height and width of the images; null for the model's input size.
+        shape: height and width of the images.
         images: number of images in the split `train`. Other splits have half as many.
         shown: maximum number of leaves in an image, drawn at random; null for all.
     """
@@ -41,12 +40,11 @@ class Rectangles:
     def __init__(
         self,
         hierarchy: Hierarchy,
-        size: tuple[int, int] = (32, 32),
-        shape: tuple[int, int] | None = None,
+        shape: tuple[int, int] = (32, 32),
         images: int = 4,
         shown: int | None = None,
     ) -> None:
-        self.size, self.shape, self.images, self.shown = size, shape or size, images, shown
+        self.shape, self.images, self.shown = shape, images, shown
         leaf = {name: index for index, name in enumerate(hierarchy.level_names[-1])}
         self.labels = [value for value, name in hierarchy.labels.items() if name in leaf]
         colors = leaf_colors(len(leaf))
@@ -74,7 +72,7 @@ class Rectangles:
         return mask
 
     def fingerprint(self, split: str) -> str:
-        return f"rectangles {split} {self.size} {self.shape} {self.images} {self.shown}"
+        return f"rectangles {split} {self.shape} {self.images} {self.shown}"
 
 
 @registry.backbones.register("oracle")

@@ -9,7 +9,16 @@ from hieraseg.cli import main
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
 SMALL = (
-    *("--data.size", "[64, 64]", "--data.train_images", "12", "--data.val_images", "5"),
+    *(
+        "--data.image_size",
+        "[64, 64]",
+        "--input.size",
+        "[64, 64]",
+        "--data.train_images",
+        "12",
+        "--data.val_images",
+        "5",
+    ),
     *("--data.holdout_images", "3", "--training.batch_size", "4", "--decoder.width", "8"),
     *("--backbone.weights", "null"),
 )

@@ -10,11 +10,11 @@ from hieraseg.cli.plugins import loaded_plugins
 from hieraseg.cli.report import print_result
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import expanded
-from hieraseg.registry import Registry, by_name, by_section, find_registry
+from hieraseg.registry import Registry, by_name, by_singular, find_registry
 from hieraseg.registry.files import broken_files
 
 RECIPES = "recipes"
-SECTIONS = ("augmentation", "training", "evaluation", "logging")
+SECTIONS = ("input", "augmentation", "training", "evaluation", "logging")
 """Sections that name no component. Their settings are not imported here, because of torch."""
 
 
@@ -32,8 +32,8 @@ def add_parser(commands: Any) -> None:
             listed with the reason.
 
             `hieraseg list training` describes the keys of a section that names no component;
-            the others are `augmentation`, `evaluation` and `logging`. `hieraseg list recipes`
-            lists the installed recipes, and with a NAME prints one of them.
+            the others are `input`, `augmentation`, `evaluation` and `logging`. `hieraseg list
+            recipes` lists the installed recipes, and with a NAME prints one of them.
         """,
         examples="""
             hieraseg list
@@ -83,7 +83,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _find_registry(kind: str) -> Registry:
-    known = [*by_name(), *by_section(), *SECTIONS, RECIPES]
+    known = [*by_name(), *by_singular(), *SECTIONS, RECIPES]
     if kind not in known:
         raise RecipeError(f"unknown kind of component {kind!r}, {did_you_mean(kind, known)}")
     return find_registry(kind)

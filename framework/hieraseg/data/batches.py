@@ -38,7 +38,7 @@ def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batc
 
 
 def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iterator[Batch]:
-    """Yield the batch of each step.
+    """Yield the batch of each step. The images of a step have the same shape.
 
     Args:
         store: the images and masks.
@@ -47,8 +47,8 @@ def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iter
     """
 
     def read(rows: Int[Tensor, " B"]) -> Batch:
-        images = torch.from_numpy(store.images[rows.numpy()])
-        masks = label_tensor(store.masks[rows.numpy()])
+        images = torch.from_numpy(np.stack([store.image(row) for row in rows.tolist()]))
+        masks = label_tensor(np.stack([store.mask(row) for row in rows.tolist()]))
         if pin_memory:
             images, masks = images.pin_memory(), masks.pin_memory()
         return Batch(rows, images.permute(0, 3, 1, 2), masks)

@@ -11,10 +11,10 @@ from jaxtyping import Shaped, UInt, UInt8
 from hieraseg.contracts import Dataset
 from hieraseg.data.subset import FirstImages
 from hieraseg.errors import DataError, from_here
-from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy import VOID, Hierarchy
 from hieraseg.tracebacks import describe, place_in
 
-_ATTRIBUTES = ("size", "splits", "ids", "image", "mask", "fingerprint")
+_ATTRIBUTES = ("splits", "ids", "image", "mask", "fingerprint")
 
 
 class CheckedDataset:
@@ -35,9 +35,13 @@ class CheckedDataset:
     def __init__(self, dataset: Dataset, hierarchy: Hierarchy) -> None:
         self.dataset = dataset
         self.values = sorted({*hierarchy.labels, *hierarchy.void})
-        self.mask_dtype = np.dtype(np.uint8 if hierarchy.largest_value < 256 else np.uint16)
+        largest = max(hierarchy.largest_value, hierarchy.void_value)
+        self.mask_dtype = np.dtype(np.uint8 if largest < 256 else np.uint16)
         self._is_known = np.zeros(np.iinfo(np.uint16).max + 1, bool)
         self._is_known[self.values] = True
+        self._void = hierarchy.void_value
+        self._replaces_void = not self._is_known[VOID]
+        self._is_known[VOID] = True
         self._first: dict[str, _Returned] = {}
 
     def fingerprint(self, split: str) -> str:
@@ -88,6 +92,8 @@ class CheckedDataset:
                 f"{id}: the mask has the label {unknown}, but the hierarchy knows only "
                 f"{_listed(self.values)}; fix the mask, or add the label to the hierarchy"
             )
+        if self._replaces_void and mask.dtype == np.uint16:
+            mask = np.where(mask == VOID, np.uint16(self._void), mask)
         return mask.astype(self.mask_dtype, copy=False)
 
     def pair(self, id: str) -> tuple[UInt8[np.ndarray, "H W 3"], UInt[np.ndarray, "H W"]]:
@@ -135,12 +141,6 @@ def check_attributes(dataset: Any) -> None:
     missing = [attribute for attribute in _ATTRIBUTES if not hasattr(dataset, attribute)]
     if missing:
         raise DataError(f"data: {name} has no {missing[0]}, which data sets need; add it")
-    size = dataset.size
-    is_pair = isinstance(size, list | tuple) and len(size) == 2
-    if not is_pair or not all(type(side) is int and side > 0 for side in size):
-        raise DataError(
-            f"data: {name}.size is {size!r}; it must be height and width, two positive integers"
-        )
     splits = dataset.splits
     if not isinstance(splits, list | tuple) or not all(_is_split(one) for one in splits):
         raise DataError(f"data: {name}.splits is {splits!r}; it must be a tuple of names")

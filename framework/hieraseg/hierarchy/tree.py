@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -314,6 +315,12 @@ class Hierarchy:
     def largest_value(self) -> int:
         """The highest label or void value of a mask; 0 if there is none."""
         return max([*self.labels, *self.void], default=0)
+
+    @cached_property
+    def void_value(self) -> int:
+        """Value of pixels without any label in batches: the first of `void`, or a free value."""
+        taken = {*self.labels, *self.void}
+        return self.void[0] if self.void else next(one for one in count() if one not in taken)
 
     def encode(
         self, mask: Integer[Tensor, "*batch H W"], check: bool = True

@@ -114,7 +114,7 @@ def unused_window(settings: Evaluation, size: Sequence[int]) -> str | None:
     if settings.window is None or not all(_is_covered(one, settings.window) for one in sizes):
         return None
     window, largest = (f"{height} x {width}" for height, width in (settings.window, max(sizes)))
-    return f"window {window} has no effect: images are seen at {largest} (data.size times scales)"
+    return f"window {window} has no effect: images are seen at {largest} (input.size times scales)"
 
 
 def _is_covered(size: tuple[int, int], window: tuple[int, int]) -> bool:

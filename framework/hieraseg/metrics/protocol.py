@@ -5,11 +5,12 @@ from typing import Any
 from hieraseg.data.store import Store
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import record
-from hieraseg.settings import Evaluation
+from hieraseg.settings import Evaluation, Input
 
 
 def protocol(
     store: Store,
+    seen: Input,
     hierarchy: Hierarchy,
     settings: Evaluation,
     precision: str,
@@ -19,7 +20,8 @@ def protocol(
     """How a split was scored: written into `result.json` beside the scores."""
     return {
         "resolution": settings.resolution,
-        "size": list(store.images.shape[1:3]),
+        "size": list(seen.size),
+        "resize": seen.resize,
         "tta": settings.tta,
         "data": store.fingerprint,
         "tree": record(hierarchy),

@@ -1,30 +1,42 @@
 """Check a recipe's sections against the signatures of the components that they name."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.data.augmentation import Augmentation
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.recipe.arguments import Argument, arguments_of
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
-from hieraseg.recipe.spec import ComponentSpec, components_in
+from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Evaluation, Logging, Training
+from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
 from hieraseg.types import ArgumentError
 
 CORE_SECTIONS: dict[str, type] = {
+    "input": Input,
     "augmentation": Augmentation,
     "training": Training,
     "evaluation": Evaluation,
     "logging": Logging,
 }
 """Sections that configure the framework itself, and the class that has their signature."""
+
+_TRANSFORM = "is set in augmentation.transforms now; see `hieraseg list transforms`"
+_OF_TRANSFORMS = (
+    *("photometric", "brightness", "contrast", "saturation", "hue", "noise"),
+    *("blur", "blur_sigma"),
+)
+_MOVED = {
+    "data.size": "is input.size now: write `input: {size: [height, width]}`",
+    **{f"augmentation.{key}": _TRANSFORM for key in _OF_TRANSFORMS},
+}
+"""What became of keys of earlier versions."""
 
 
 def sections() -> list[str]:
@@ -61,18 +73,19 @@ def check(
     }
     if checker.problems:
         return None, checker.problems
-    named = {one.file: None for one in components_in(list(components.values())) if one.file}
     recipe = Recipe(
         path=path,
-        plugins=tuple(dict.fromkeys([*plugins, *named])),
+        plugins=(),
         components={section: one for section, one in components.items() if one is not None},
-        augmentation=core["augmentation"],
+        input=Input(**core["input"]),
+        augmentation=Augmentation(**core["augmentation"]),
         training=Training(**core["training"]),
         evaluation=Evaluation(**core["evaluation"]),
         logging=Logging(**core["logging"]),
         origin=checker.origin,
     )
-    return recipe, []
+    used = [one.file for one in recipe.specs() if one.file]
+    return replace(recipe, plugins=tuple(dict.fromkeys([*plugins, *used]))), []
 
 
 class Checker:
@@ -186,6 +199,8 @@ class Checker:
             if key in supplied:
                 text = "is supplied by the runner; remove it"
                 self.note(given.place, f"{section}.{key}", text)
+            elif key not in known and f"{section}.{key}" in _MOVED:
+                self.note(given.place, f"{section}.{key}", _MOVED[f"{section}.{key}"])
             elif key not in known:
                 hint = did_you_mean(key, known)
                 text = f"{owner} has no such key, {hint}" if known else f"{owner} has no keys"

@@ -1,17 +1,17 @@
 """A resolved recipe: every section and every argument filled in."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import inline
 from hieraseg.recipe.reading import COMMAND_LINE
-from hieraseg.recipe.spec import ComponentSpec
+from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Evaluation, Logging, Training
+from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
 from hieraseg.types import ArgumentError
 
 
@@ -23,7 +23,8 @@ class Recipe:
         path: file it was read from.
         plugins: its own plugin files, and those of the plugin folders that it uses.
         components: by section, a component, or a list of them for kinds of which there are many.
-        augmentation: arguments of `hieraseg.data.augmentation.Augmentation`.
+        input: what the model sees of an image.
+        augmentation: random changes of training images; its transforms are specs.
         training: how long, how fast and where to train.
         evaluation: protocol of the scores.
         logging: what a run writes.
@@ -33,7 +34,8 @@ class Recipe:
     path: Path = field(compare=False)
     plugins: tuple[PluginFile, ...] = field(compare=False)
     components: dict[str, Any]
-    augmentation: dict[str, Any]
+    input: Input
+    augmentation: Augmentation
     training: Training
     evaluation: Evaluation
     logging: Logging
@@ -49,6 +51,15 @@ class Recipe:
         """The components of a section: any number of them, none if it is missing."""
         components = self.components.get(section, [])
         return components if isinstance(components, list) else [components]
+
+    def specs(self) -> Iterator[ComponentSpec]:
+        """All components that the recipe names, nested ones included."""
+        yield from components_in([*self.components.values(), *self.transforms])
+
+    @property
+    def transforms(self) -> list[ComponentSpec]:
+        """The transforms of the section `augmentation`, in their order."""
+        return list(components_in(list(self.augmentation.transforms)))
 
     def with_seed(self, seed: int) -> "Recipe":
         """The same recipe with another seed.
@@ -74,10 +85,9 @@ class Recipe:
             plugins = [str(file.path) for file in self.plugins]
         sections: dict[str, Any] = {"plugins": list(plugins)} if plugins else {}
         sections |= self.components
-        sections["augmentation"] = self.augmentation
-        sections["training"] = asdict(self.training)
-        sections["evaluation"] = asdict(self.evaluation)
-        sections["logging"] = asdict(self.logging)
+        for section in ("input", "augmentation", "training", "evaluation", "logging"):
+            settings = getattr(self, section)
+            sections[section] = {one.name: getattr(settings, one.name) for one in fields(settings)}
         return {section: plain(settings) for section, settings in sections.items()}
 
     def to_yaml(self, origins: bool = False, plugins: Sequence[str] | None = None) -> str:

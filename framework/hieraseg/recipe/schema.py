@@ -16,7 +16,7 @@ from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
 from hieraseg.recipe.checking import CORE_SECTIONS, sections
 from hieraseg.recipe.environment import REFERENCE
 from hieraseg.recipe.values import kind_of, registry_in, type_name
-from hieraseg.registry import Registry, by_section
+from hieraseg.registry import Registry, by_section, by_singular
 from hieraseg.types import constraints_of
 
 Schema = dict[str, Any]
@@ -55,7 +55,7 @@ def recipe_schema() -> tuple[Schema, list[str]]:
     broken: list[str] = []
     definitions = {"variable": _VARIABLE}
     registries = by_section()
-    for registry in registries.values():
+    for registry in by_singular().values():
         definitions |= _definitions(registry, broken)
     properties = {section: _ref(section) for section in sections()}
     for section, settings in CORE_SECTIONS.items():

@@ -25,6 +25,7 @@ __all__ = [
     "all_kinds",
     "by_name",
     "by_section",
+    "by_singular",
     "find_registry",
     "plugin_files",
     "registered_by",
@@ -44,7 +45,12 @@ def by_name() -> dict[str, Registry]:
 
 
 def by_section() -> dict[str, Registry]:
-    """All registries by the recipe section of their kind."""
+    """The registries of all kinds that have a recipe section of their own, by this section."""
+    return {kind.section: registry_of(kind) for kind in all_kinds() if not kind.within}
+
+
+def by_singular() -> dict[str, Registry]:
+    """All registries by the singular name of their kind, which is its recipe section if any."""
     return {kind.section: registry_of(kind) for kind in all_kinds()}
 
 
@@ -61,7 +67,7 @@ def __getattr__(attribute: str) -> Registry:
     registries = by_name()
     if attribute in registries:
         return registries[attribute]
-    singular = by_section().get(attribute)
+    singular = by_singular().get(attribute)
     hint = f"did you mean {singular.kind.name!r}?" if singular else ""
     raise AttributeError(
         f"hieraseg.registry has no attribute {attribute!r}, "

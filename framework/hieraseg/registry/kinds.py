@@ -31,6 +31,8 @@ class Kind:
         required: whether a recipe must have the section.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
+        within: section of the framework whose settings name its components, for a kind without a
+            section of its own.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Kind:
     many: bool = False
     required: bool = True
     nestable: bool = False
+    within: str = ""
 
     @property
     def group(self) -> str:
@@ -109,6 +112,17 @@ for _kind in (
         suite="hieraseg.testing:DatasetContract",
         template=TEMPLATES / "data.template",
         supplied=frozenset({"hierarchy"}),
+        nestable=True,
+    ),
+    Kind(
+        name="transforms",
+        section="transform",
+        contract="hieraseg.contracts:Transform",
+        suite="hieraseg.testing:TransformContract",
+        template=TEMPLATES / "transform.template",
+        supplied=frozenset({"hierarchy"}),
+        nestable=True,
+        within="augmentation",
     ),
     Kind(
         name="backbones",

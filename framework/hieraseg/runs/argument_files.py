@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_file
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths, paths_in
-from hieraseg.recipe.spec import components_in
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import CopiedFile, check_digest, sha256
 
@@ -37,8 +37,13 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
         write_file(copy, partial(shutil.copyfile, path))
         copies[path] = PurePosixPath(copy.relative_to(folder.path))
         records.append({"file": str(copies[path]), "original": str(path), "sha256": sha256(copy)})
-    components = map_paths(recipe.components, lambda path: copies.get(path, path))
-    return replace(recipe, components=components), records
+
+    def moved(value: Any) -> Any:
+        return map_paths(value, lambda path: copies.get(path, path))
+
+    augmentation = replace(recipe.augmentation, transforms=moved(recipe.augmentation.transforms))
+    components = moved(recipe.components)
+    return replace(recipe, components=components, augmentation=augmentation), records
 
 
 def check_argument_files(folder: RunFolder) -> None:
@@ -58,8 +63,7 @@ def check_argument_files(folder: RunFolder) -> None:
 
 def _files_of(recipe: Recipe) -> Iterator[Path]:
     """Files that arguments name, without pretrained weights."""
-    for section, component in recipe.components.items():
-        for spec in components_in(component):
-            for name, value in spec.arguments.items():
-                if (section, name) != ("backbone", "weights"):
-                    yield from (path for _, path in paths_in(value, name) if path.is_file())
+    for spec in recipe.specs():
+        for name, value in spec.arguments.items():
+            if (spec.section, name) != ("backbone", "weights"):
+                yield from (path for _, path in paths_in(value, name) if path.is_file())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 import hieraseg
 from hieraseg.recipe import ComponentSpec, Recipe
 from hieraseg.recipe.paths import paths_in
-from hieraseg.recipe.spec import components_in
 from hieraseg.runs.records import sha256
 from hieraseg.tracebacks import source_file
 
@@ -48,8 +48,8 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
         },
         "data": data,
         "plugins": {
-            section: [_component(one) for one in components_in(component)]
-            for section, component in recipe.components.items()
+            section: [_component(one) for one in specs]
+            for section, specs in groupby(recipe.specs(), lambda one: one.section)
         },
     }
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hieraseg.data.batches import Batch, load
+from hieraseg.data.batches import Batch
+from hieraseg.data.sampling import generator
+from hieraseg.data.views import Step
+from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.inference.segmenter import predict_batch
 from hieraseg.recipe import Recipe
-from hieraseg.recipe.spec import components_in
 from hieraseg.tracebacks import describe, frames, source_file
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
@@ -65,19 +67,20 @@ def dry_run(recipe: Recipe) -> DryRun:
 
 def _dry_run(recipe: Recipe) -> DryRun:
     parts, state = set_up(recipe, images=recipe.training.batch_size)
-    store = parts.stores["train"]
-    batch = next(load(store, [torch.arange(len(store))], False))
+    rows = torch.arange(len(parts.stores["train"]))
+    step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
+    batch = next(parts.view.load([step]))
     _check_logits(parts, batch)
     parts.model.train()
     state.epoch = 1
     started = time.monotonic()
-    terms = train_step(parts, state, batch)
+    terms = train_step(parts, state, batch, step.draws)
     seconds = time.monotonic() - started
     loss = sum(float(term.detach()) for term in terms.values())
     if not math.isfinite(loss):
         raise RecipeError(f"loss: {recipe['loss'].name} is {loss} on the first batch")
     parameters = sum(one.numel() for one in state.model.parameters())
-    return DryRun(loss, parameters, len(store), seconds, _peak_memory())
+    return DryRun(loss, parameters, len(rows), seconds, _peak_memory())
 
 
 def _check_logits(parts: Parts, batch: Batch) -> None:
@@ -95,14 +98,13 @@ def _check_logits(parts: Parts, batch: Batch) -> None:
 def _too_large(recipe: Recipe) -> str:
     return (
         f"training: a step with {recipe.training.batch_size} images needs more memory than this "
-        "machine has; decrease training.batch_size or data.size"
+        "machine has; decrease training.batch_size or input.size"
     )
 
 
 def _blame(recipe: Recipe, error: BaseException) -> str:
     """A sentence on an error, with the component whose code raised it."""
-    specs = components_in(list(recipe.components.values()))
-    owners = {source_file(spec.factory): spec for spec in specs}
+    owners = {source_file(spec.factory): spec for spec in recipe.specs()}
     for path, line in frames(error):
         owner = owners.get(path)
         if owner is not None:

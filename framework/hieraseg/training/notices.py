@@ -18,8 +18,6 @@ def notices(
     recipe: Recipe,
     hierarchy: Hierarchy,
     model: nn.Module,
-    size: tuple[int, int],
-    flips: bool,
 ) -> Iterator[str]:
     """One sentence each.
 
@@ -27,13 +25,11 @@ def notices(
         recipe: the recipe.
         hierarchy: the class tree.
         model: the model.
-        size: height and width of its input.
-        flips: whether training flips images.
     """
     sides = sides_notice(hierarchy)
-    if sides and (flips or recipe.evaluation.flip):
+    if sides and (recipe.augmentation.flip or recipe.evaluation.flip):
         yield sides
-    unused = unused_window(recipe.evaluation, size)
+    unused = unused_window(recipe.evaluation, recipe.input.size)
     if unused:
         yield unused
     yield from _on_processes(recipe.training, model)

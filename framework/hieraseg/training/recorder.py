@@ -121,11 +121,17 @@ class Recorder:
             return
         store, device = self.parts.stores["val"], self.parts.fabric.device
         summary = summarize(counts, self.parts.hierarchy)
-        precision, evaluation = precision_of(self.parts.fabric), self.parts.recipe.evaluation
+        precision, recipe = precision_of(self.parts.fabric), self.parts.recipe
         scores = {
             **summary,
             **protocol(
-                store, self.parts.hierarchy, evaluation, precision, "best", state.best_epoch
+                store,
+                recipe.input,
+                self.parts.hierarchy,
+                recipe.evaluation,
+                precision,
+                "best",
+                state.best_epoch,
             ),
         }
         on_cuda = device.type == "cuda"
@@ -196,7 +202,7 @@ def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
         "num_classes": parts.num_classes,
         "embedding_channels": parts.loss.embedding_channels,
         "activation": parts.loss.activation,
-        "size": list(parts.dataset.size),
+        "size": list(parts.recipe.input.size),
         "recipe": sha256(folder.recipe),
         **describe(parts.hierarchy),
     }

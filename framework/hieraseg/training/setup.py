@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hieraseg.console import warn
 from hieraseg.contracts import Dataset, Loss, has_argument
-from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.subset import FirstImages
 from hieraseg.data.targets import TargetStore, open_targets
+from hieraseg.data.views import View, open_view
 from hieraseg.devices import start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
@@ -47,7 +46,7 @@ class Parts:
         segmenter: the same model, not wrapped, with the inference rule.
         loss: the loss.
         loss_takes_progress: whether the loss has an argument `progress`.
-        augment: augmentation of training batches.
+        view: how training sees the store `train`.
         num_classes: number of classes of each level that has logits, coarsest first.
         total_steps: optimizer steps of the whole run.
         not_finite: names of buffers that are not finite on purpose, such as masks.
@@ -63,7 +62,7 @@ class Parts:
     segmenter: Segmenter
     loss: Loss
     loss_takes_progress: bool
-    augment: Augmentation
+    view: View
     num_classes: list[int]
     total_steps: int
     not_finite: set[str]
@@ -86,7 +85,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     dataset = _build_dataset(recipe, hierarchy, images)
-    augment = Augmentation(**recipe.augmentation)
+    transforms = [build(one, hierarchy=hierarchy) for one in recipe.transforms]
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe)
     # Last of what can fail, because decoding takes minutes.
@@ -96,7 +95,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
-    for sentence in notices(recipe, hierarchy, model, dataset.size, augment.flips):
+    for sentence in notices(recipe, hierarchy, model):
         warn(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
@@ -113,7 +112,14 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         segmenter=Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation),
         loss=loss,
         loss_takes_progress=has_argument(loss.forward, "progress"),
-        augment=augment,
+        view=open_view(
+            stores["train"],
+            recipe.input,
+            recipe.augmentation,
+            transforms,
+            hierarchy,
+            fabric.device,
+        ),
         num_classes=num_classes,
         total_steps=total_steps,
         not_finite=_infinite_buffers(model),
@@ -136,7 +142,10 @@ def _open_data(
 ) -> tuple[dict[str, Store], TargetStore | None]:
     """The images of both splits, and the targets that `val` is scored with."""
     code = data_digest(recipe)
-    stores = {split: open_store(dataset, split, hierarchy, code) for split in ("train", "val")}
+    stores = {
+        split: open_store(dataset, split, hierarchy, recipe.input, code)
+        for split in ("train", "val")
+    }
     shared = sorted(set(stores["train"].ids) & set(stores["val"].ids))
     if shared:
         warn(
@@ -213,11 +222,8 @@ def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss
 
 def count_class_pixels(store: Store, hierarchy: Hierarchy) -> list[Tensor]:
     """Number of pixels of each class in the masks of a store: float64 `[C_l]` per level."""
-    length = hierarchy.largest_value + 1
-    values = torch.zeros(length, dtype=torch.float64)
-    for mask in store.masks:
-        values += torch.from_numpy(np.bincount(mask.ravel(), minlength=length))
-    classes = hierarchy.encode(torch.arange(length).view(1, 1, -1), check=False)[0, :, 0]
+    values = torch.from_numpy(store.label_pixels).double()
+    classes = hierarchy.encode(torch.arange(len(values)).view(1, 1, -1), check=False)[0, :, 0]
     counts = []
     for level, size in enumerate(hierarchy.num_classes):
         known = classes[level] != IGNORE_INDEX

@@ -9,34 +9,28 @@ from torch import Tensor
 
 from hieraseg.contracts import Prediction
 from hieraseg.data.batches import Batch
-from hieraseg.data.sampling import generator
+from hieraseg.draws import Draws
 from hieraseg.errors import RecipeError
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
 
-def train_step(parts: Parts, state: State, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+def train_step(
+    parts: Parts, state: State, batch: Batch, draws: Draws
+) -> dict[str, Float[Tensor, ""]]:
     """Augment a batch of this process and take one optimizer step.
 
     Args:
         parts: the parts of the run.
         state: its state; the step is added to its totals.
         batch: images and masks on the device.
+        draws: random numbers of its images.
 
     Returns:
         The terms of the loss.
     """
     fabric, hierarchy = parts.fabric, parts.hierarchy
-    # Step 0 of an epoch draws its order, so augmentation counts from 1.
-    random = generator(parts.recipe.training.seed, state.epoch, state.step + 1)
-    images, masks = parts.augment(
-        batch.images,
-        batch.masks,
-        random,
-        fabric.global_rank,
-        fabric.world_size,
-        hierarchy.on(batch.masks.device).mirrored_labels if hierarchy.pairs else None,
-    )
+    images, masks = parts.view.augment(batch, draws)
     targets = hierarchy.encode(masks, check=False)  # checked when they were stored
     prediction = predict(parts, images)
     progress = {"progress": state.step / parts.total_steps} if parts.loss_takes_progress else {}
@@ -72,5 +66,5 @@ def predict(parts: Parts, images: Float[Tensor, "B 3 H W"]) -> Prediction:
             raise
         raise RecipeError(
             "training: batch normalisation needs more than one value per channel, but the last "
-            "feature map has one; increase training.batch_size or data.size"
+            "feature map has one; increase training.batch_size or input.size"
         ) from error

@@ -24,7 +24,7 @@ class Mannequins:
     scene.
 
     Args:
-        size: height and width of the images in pixels, each at least 32.
+        image_size: height and width of the images in pixels, each at least 32.
         train_images: number of images in the split `train`.
         val_images: number of images in the split `val`.
         holdout_images: number of images in the split `holdout`.
@@ -38,13 +38,13 @@ class Mannequins:
 
     def __init__(
         self,
-        size: tuple[Side, Side] = (128, 128),
+        image_size: tuple[Side, Side] = (128, 128),
         train_images: PositiveInt = 600,
         val_images: PositiveInt = 120,
         holdout_images: PositiveInt = 120,
         seed: NonNegativeInt = 0,
     ) -> None:
-        self.size = (size[0], size[1])
+        self.image_size = image_size
         self._counts = {"train": train_images, "val": val_images, "holdout": holdout_images}
         self._seed = seed
 
@@ -78,7 +78,7 @@ class Mannequins:
         Raises:
             ValueError: there is no such split.
         """
-        height, width = self.size
+        height, width = self.image_size
         return (
             f"mannequins-{GENERATOR_VERSION} {split} of {self._count(split)}, "
             f"{height}x{width}, seed {self._seed}"
@@ -94,7 +94,7 @@ class Mannequins:
         index = int(number) if number.isdecimal() else -1
         if not 0 <= index < self._counts.get(split, 0) or id != f"{split}-{index:05d}":
             raise ValueError(f"no image {id!r}; take an id from ids(split), as in 'train-00000'")
-        return _draw(self._seed, self.splits.index(split), index, self.size)
+        return _draw(self._seed, self.splits.index(split), index, self.image_size)
 
 
 # Image and mask come from the same drawing, and are usually read one after the other.

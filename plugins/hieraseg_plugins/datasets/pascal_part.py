@@ -30,7 +30,6 @@ class PascalPart:
         hierarchy: the class tree, whose labels must agree with `classes.txt`.
         root: folder of the data set. Null for `$HIERASEG_DATA/pascal_part`, or else
             `./data/pascal_part`.
-        size: height and width in pixels that images are resized to.
         train_images: number of ids of `train_id.txt` in the split `train`. Null for the reference
             split: 2400 of the 2826 ids, or the same share of a shorter list.
 
@@ -44,11 +43,9 @@ class PascalPart:
         self,
         hierarchy: Hierarchy,
         root: Path | str | None = None,
-        size: tuple[PositiveInt, PositiveInt] = (224, 224),
         train_images: PositiveInt | None = None,
     ) -> None:
         self.root = data_folder("pascal_part") if root is None else Path(root)
-        self.size = size
         self.train_images = train_images
         if not self.root.is_dir():
             fix = (
