@@ -111,9 +111,15 @@ def _as_list(arguments: dict[str, Argument]) -> list[dict[str, Any]]:
 
 def _recipe_section(registry: Registry, name: str, arguments: dict[str, Argument]) -> str:
     """A section to copy into a recipe, with all defaults."""
-    first, indent = ("  - ", "    ") if registry.kind.many else ("  ", "  ")
-    lines = [f"{registry.section}:", f"{first}name: {inline(name)}"]
-    return "\n".join([*lines, *_keys(arguments, indent)])
+    kind = registry.kind
+    above, indent = [f"{kind.section}:"], "  "
+    if kind.within:
+        above, indent = [f"{kind.within}:", f"  {kind.name}:"], "    "
+    if kind.many or kind.within:
+        lines = [f"{indent}- name: {inline(name)}", *_keys(arguments, f"{indent}  ")]
+    else:
+        lines = [f"{indent}name: {inline(name)}", *_keys(arguments, indent)]
+    return "\n".join([*above, *lines])
 
 
 def _keys(arguments: dict[str, Argument], indent: str) -> list[str]:

@@ -31,8 +31,8 @@ class Kind:
         required: whether a recipe must have the section.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
-        within: section of the framework whose settings name its components, for a kind without a
-            section of its own.
+        within: for a kind without a section of its own, the section whose key `name` lists its
+            components, as in `augmentation`. `section` is then only what one of them is called.
     """
 
     name: str

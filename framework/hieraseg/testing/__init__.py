@@ -26,6 +26,7 @@ from hieraseg.testing.inference import InferenceContract
 from hieraseg.testing.losses import LossContract
 from hieraseg.testing.optimizers import OptimizerContract
 from hieraseg.testing.schedules import ScheduleContract
+from hieraseg.testing.transforms import TransformContract
 
 __all__ = [
     "BackboneContract",
@@ -37,5 +38,6 @@ __all__ = [
     "LossContract",
     "OptimizerContract",
     "ScheduleContract",
+    "TransformContract",
     "TreeContract",
 ]
