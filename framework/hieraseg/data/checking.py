@@ -78,13 +78,18 @@ class CheckedDataset:
         self._check_unshared("image", id, image)
         return image
 
-    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
-        """The label values of an image, all of them known, as `mask_dtype`."""
+    def label_values(self, id: str) -> UInt[np.ndarray, "H W"]:
+        """The label values of an image as the data set has them, known or not."""
         mask = _call(self.dataset, "mask", id)
         if not _is_array(mask, (np.uint8, np.uint16)) or mask.ndim != 2 or not mask.size:
             fix = "return label values, as hieraseg.read_mask does"
             _reject(self.dataset, "mask", id, "uint8 or uint16 [H, W]", mask, fix)
         self._check_unshared("mask", id, mask)
+        return mask
+
+    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
+        """The label values of an image, all of them known, as `mask_dtype`."""
+        mask = self.label_values(id)
         known = self._is_known[mask]
         if not known.all():
             unknown = int(mask[~known].min())
@@ -99,15 +104,7 @@ class CheckedDataset:
     def pair(self, id: str) -> tuple[UInt8[np.ndarray, "H W 3"], UInt[np.ndarray, "H W"]]:
         """An image and its mask, of the same size."""
         image, mask = self.image(id), self.mask(id)
-        (height, width), own = image.shape[:2], mask.shape
-        if (height, width) != own:
-            fix = "export the mask again at the image's size"
-            if (width, height) == own:
-                fix = "export the mask upright, as viewers show the image"
-            raise DataError(
-                f"{id}: the image is {width}x{height} pixels, but its mask is "
-                f"{own[1]}x{own[0]}; {fix}"
-            )
+        check_same_size(id, image.shape, mask.shape)
         return image, mask
 
     def _check_unshared(self, method: str, id: str, array: Shaped[np.ndarray, "..."]) -> None:
@@ -144,6 +141,27 @@ def check_attributes(dataset: Any) -> None:
     splits = dataset.splits
     if not isinstance(splits, list | tuple) or not all(_is_split(one) for one in splits):
         raise DataError(f"data: {name}.splits is {splits!r}; it must be a tuple of names")
+
+
+def check_same_size(id: str, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    """Check that an image and its mask have the same height and width.
+
+    Args:
+        id: id of the image.
+        image: shape of the image.
+        mask: shape of the mask.
+
+    Raises:
+        DataError: they differ.
+    """
+    (height, width), own = image[:2], mask[:2]
+    if (height, width) != own:
+        fix = "export the mask again at the image's size"
+        if (width, height) == own:
+            fix = "export the mask upright, as viewers show the image"
+        raise DataError(
+            f"{id}: the image is {width}x{height} pixels, but its mask is {own[1]}x{own[0]}; {fix}"
+        )
 
 
 def id_problem(id: str) -> str:
