@@ -67,7 +67,8 @@ def test_the_plugin_of_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     file.write_text(block)
     plugin = ["--plugin", str(file)]
     assert main(["check", "loss", "leaf_only", *plugin]) == 0, capsys.readouterr().out
-    words = ["--data.size", "[64, 64]", "--data.train_images", "4", "--data.val_images", "2"]
+    words = ["--data.image_size", "[64, 64]", "--input.size", "[64, 64]"]
+    words += ["--data.train_images", "4", "--data.val_images", "2"]
     words += ["--backbone.weights", "null", "--training.batch_size", "2", "--loss", "leaf_only"]
     assert main(["validate", "quickstart", "--build", *plugin, *words]) == 0
     assert "quickstart: ok; one step on the CPU" in capsys.readouterr().out

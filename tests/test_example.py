@@ -43,7 +43,8 @@ def test_it_passes_the_check(python: Path, tmp_path: Path) -> None:
 
 def test_its_recipe_trains(python: Path, tmp_path: Path) -> None:
     words = ["run", str(EXAMPLE / "recipe.yaml"), "--out", str(tmp_path), "--json"]
-    words += ["--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "2"]
+    words += ["--data.image_size", "[64, 64]", "--input.size", "[64, 64]"]
+    words += ["--data.train_images", "8", "--data.val_images", "2"]
     words += ["--backbone.weights", "null", "--training.batch_size", "4"]
     done = run_module(python, tmp_path, "hieraseg", *words, "--training.max_steps", "2")
     assert done.returncode == 0, done.stderr

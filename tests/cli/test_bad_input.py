@@ -82,7 +82,7 @@ def test_bad_file(
     data = write_pascal_folder(tmp_path / "data")
     damage(data / file)
     out = tmp_path / "runs"
-    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    overrides = ["--data.root", str(data), "--input.size", "[64, 64]", "--backbone.weights", "null"]
     assert main(["run", RECIPE, *overrides, "--out", str(out)]) == 3
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("hieraseg: error: ")
@@ -105,7 +105,7 @@ def test_many_bad_files(tmp_path: Path, capsys: Captured) -> None:
     data = write_pascal_folder(tmp_path / "data", images=12)
     for path in sorted((data / "JPEGImages").iterdir())[:8]:
         truncate(path)
-    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    overrides = ["--data.root", str(data), "--input.size", "[64, 64]", "--backbone.weights", "null"]
     assert main(["run", RECIPE, *overrides, "--out", str(tmp_path / "runs")]) == 3
     error = capsys.readouterr().err
     assert "8 of 10 images of split 'train' cannot be used" in error
@@ -122,7 +122,7 @@ def test_invalid_weights_file(content: bytes, tmp_path: Path, capsys: Captured) 
     overrides = [
         "--data.root",
         str(data),
-        "--data.size",
+        "--input.size",
         "[64, 64]",
         "--out",
         str(tmp_path / "runs"),
@@ -139,6 +139,6 @@ def test_png_masks(tmp_path: Path) -> None:
         Image.fromarray(np.load(path)).save(buffer, "PNG")
         path.with_suffix(".png").write_bytes(buffer.getvalue())
         path.unlink()
-    overrides = ["--data.root", str(data), "--data.size", "[64, 64]", "--backbone.weights", "null"]
+    overrides = ["--data.root", str(data), "--input.size", "[64, 64]", "--backbone.weights", "null"]
     overrides += ["--training.batch_size", "4", "--training.max_steps", "1"]
     assert main(["run", RECIPE, *overrides, "--out", str(tmp_path / "runs")]) == 0

@@ -165,7 +165,7 @@ def test_check_on_a_given_hierarchy(capsys: Captured) -> None:
 
 
 def test_data_set_and_its_hierarchy(capsys: Captured) -> None:
-    arguments = ["check", "data", "mannequins", "--data.size", "[32, 32]"]
+    arguments = ["check", "data", "mannequins", "--data.image_size", "[32, 32]"]
     assert cli.main([*arguments, "--hierarchy", "pascal_part"]) == 0
     assert cli.main([*arguments, "--hierarchy", "small_tree"]) == 2
     assert "which the hierarchy does not know" in capsys.readouterr().out

@@ -87,7 +87,7 @@ def test_training_learns(tmp_path: Path) -> None:
         *("--backbone.weights", "imagenet", "--optimizer.backbone_lr_multiplier", "1"),
         *("--loss", "weighted_ce"),
         *("--augmentation.crop", "0", "--augmentation.affine", "0"),
-        *("--augmentation.photometric", "0", "--augmentation.blur", "0"),
+        *("--augmentation.transforms", "[]"),
         *("--logging.tensorboard", "false", "--optimizer.lr", "3e-3"),
     )
     epochs = read_metrics(folder)
@@ -127,7 +127,7 @@ def test_logging_can_be_disabled(tmp_path: Path, trained_run: Path, capsys: Capt
 
 def test_batch_that_cannot_be_normalized(tmp_path: Path, capsys: Captured) -> None:
     """A batch of one image with one pixel in the last stage has one value per channel."""
-    arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--data.size", "[32, 32]"]
+    arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--input.size", "[32, 32]"]
     assert main([*arguments, "--training.batch_size", "1"]) == 2
     assert "increase training.batch_size" in capsys.readouterr().err
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hieraseg.cli.run_name import run_name
 
 RECIPE = {
-    "data": {"name": "photos", "root": "data", "size": [8, 8]},
+    "data": {"name": "photos", "root": "data"},
+    "input": {"size": [8, 8]},
     "decoder": {"name": "skip", "width": 96},
     "loss": {"name": "focal", "width": 1, "gamma": 2.0, "losses": [{"name": "dice"}]},
     "training": {"epochs": 5, "batch_size": 16, "seed": 0},
@@ -28,7 +29,7 @@ RECIPE = {
         ([("loss.name", "focal")], "loss=focal"),
         ([("loss", "{name: focal, gamma: 1.5}")], "loss=focal,gamma=1.5"),
         ([("loss.gamma", "null")], "gamma=null"),
-        ([("data.size", "[224, 224]")], "size=224,224"),
+        ([("input.size", "[224, 224]")], "size=224,224"),
         ([("evaluation.scales", "[0.5, 1]")], "scales=0.5,1"),
         ([("training.epochs", "3"), ("training.epochs", "4")], "epochs=4"),
         # Two sections have this key.

@@ -148,8 +148,8 @@ def send_at_step(monkeypatch: pytest.MonkeyPatch, number: int, step: int) -> Non
 
     train_step = train.train_step
 
-    def interrupted_step(parts: Any, state: Any, batch: Any) -> None:
-        train_step(parts, state, batch)
+    def interrupted_step(parts: Any, state: Any, *inputs: Any) -> None:
+        train_step(parts, state, *inputs)
         if state.step == step:
             os.kill(os.getpid(), number)
 

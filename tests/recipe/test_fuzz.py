@@ -32,7 +32,7 @@ from hieraseg.cli.streams import write_result
 from hieraseg.recipe import arguments, reading
 from tests.support import shapes as shape_checks
 from tests.support.fuzz_cases import Case, block, case_of, seed
-from tests.support.fuzz_oracle import COMPONENTS, RefusalDueError, differences, said_by
+from tests.support.fuzz_oracle import SECTIONS, RefusalDueError, differences, said_by
 from tests.support.fuzz_recipes import FILES, RECIPES, SEEDS, VARIABLES
 
 CASES = int(os.environ.get("HIERASEG_FUZZ_CASES", "2500"))
@@ -94,7 +94,7 @@ def try_case(case: Case, runs: bool = False) -> Outcome:
     path.write_bytes(case.text.encode("utf-8", "surrogateescape"))
     given = []
     for key, text in case.overrides:
-        is_one_word = len(text) % 2 and ("." in key or key in COMPONENTS)
+        is_one_word = len(text) % 2 and ("." in key or key in SECTIONS)
         given += [f"--{key}={text}"] if is_one_word else [f"--{key}", text]
     try:
         return _tried(path, case.overrides, given, runs)
@@ -106,7 +106,7 @@ def _tried(path: Path, overrides: list[tuple[str, str]], given: list[str], runs:
     code, out, err = hieraseg("validate", str(path), *given)
     if code == 2:
         if not out and err.startswith("usage: ") and "error: unknown option" in err:
-            is_usage = any("." not in key and key not in COMPONENTS for key, _ in overrides)
+            is_usage = any("." not in key and key not in SECTIONS for key, _ in overrides)
             return Outcome(False, [] if is_usage else [f"usage: {err!r}"])
         complaints = [wrong for line in out.splitlines() if (wrong := misplaced(line))]
         if not out or err:

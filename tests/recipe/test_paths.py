@@ -220,7 +220,6 @@ os.chdir(TARGET)
 
 @registry.datasets.register("moving")
 class Moving:
-    size = (32, 32)
     splits = ("train", "val")
 
     def __init__(self, hierarchy) -> None:

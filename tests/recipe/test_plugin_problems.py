@@ -85,7 +85,7 @@ def test_all_problems_are_reported_at_once(capsys: Captured) -> None:
         """\
         plugins: [p.py, q.py]
         hierarchy: {name: file, path: tree.yaml}
-        data: {name: mannequins, size: "64", train_images: 8, train_images: 9}
+        data: {name: mannequins, image_size: "64", train_images: 8, train_images: 9}
         backbone: {name: resnet50, weights: nowhere.pth}
         decoder: [skip]
         loss:
@@ -109,7 +109,7 @@ def test_all_problems_are_reported_at_once(capsys: Captured) -> None:
         Expected("r.yaml:1", "schedule", "missing"),
         Expected("r.yaml:2", "hierarchy.path", "no such file"),
         Expected("r.yaml:3", "data.train_images", "duplicate key"),
-        Expected("r.yaml:3", "data.size", ["expected a list [int at least 32", "got '64'"]),
+        Expected("r.yaml:3", "data.image_size", ["expected a list [int at least 32", "got '64'"]),
         Expected("r.yaml:4", "backbone.weights", "no such file"),
         Expected("r.yaml:5", "decoder", "got a list"),
         Expected("r.yaml:9", "loss.losses[0]", "did you mean 'focal'?"),

@@ -36,7 +36,7 @@ def test_component_names_arguments_and_defaults(recipe_file: Path) -> None:
     assert recipe["loss"].arguments["gamma"] == 0.3
     assert recipe.training.epochs == 2
     assert recipe.training.batch_size == 16
-    assert recipe.augmentation["crop_scale"] == (0.8, 1.0)
+    assert recipe.augmentation.crop_scale == (0.8, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,15 @@ RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 RECIPE: dict[str, Any] = {
     "hierarchy": "pascal_part",
-    "data": {"name": "mannequins", "size": [64, 64]},
+    "data": {"name": "mannequins", "image_size": [64, 64]},
+    "input": {"size": [64, 64]},
     "backbone": {"name": "efficientnet_lite", "variant": 0},
     "decoder": "skip",
     "loss": {"name": "sum", "losses": ["lovasz", {"name": "focal", "alpha": None}]},
     "inference": "best_path",
     "optimizer": {"name": "sgd", "lr": 0.01, "nesterov": True},
     "schedule": {"name": "cosine", "warmup": 0},
-    "augmentation": {"crop_scale": [0.5, 1]},
+    "augmentation": {"crop_scale": [0.5, 1], "transforms": ["blur", {"name": "photometric"}]},
     "training": {"epochs": 2, "precision": "bf16-mixed", "max_steps": None},
     "evaluation": {"scales": [0.5, 1], "window": [32, 32]},
 }
@@ -164,7 +165,7 @@ WRONG = [
     ("text for the core", "logging", "all", "logging: expected a mapping, got 'all'"),
     ("list for a number", "training", {"epochs": [2]}, "training.epochs: expected a po"),
     ("number for a list", "evaluation", {"scales": 1}, "evaluation.scales: expected a n"),
-    ("too short", "data", {"name": "mannequins", "size": [64]}, "data.size: expected a list [int"),
+    ("too short", "input", {"size": [64]}, "input.size: expected a list ["),
     ("too long", "evaluation", {"window": [1, 2, 3]}, "evaluation.window: expected a list"),
     ("wrong item", "evaluation", {"scales": [1, None]}, "evaluation.scales: expected a no"),
     ("nested name", "loss", {"name": "sum", "losses": ["lovas"]}, "loss.losses[0]: unknown los"),
@@ -289,7 +290,7 @@ VARIABLES = [
     ("training", {"epochs": "${X}"}, "3"),
     ("training", {"precision": "${X}-mixed"}, "bf16"),
     ("optimizer", {"name": "sgd", "lr": "1e-${X:-3}", "nesterov": "${X:-true}"}, None),
-    ("data", {"name": "mannequins", "size": ["${X}", 64]}, "64"),
+    ("input", {"size": ["${X}", 64]}, "64"),
     ("backbone", {"name": "efficientnet_lite", "variant": "${X}"}, "1"),
 ]
 

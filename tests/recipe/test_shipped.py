@@ -32,7 +32,7 @@ def test_recipe_runs_two_steps(
     """Two steps, one evaluation, a result for every level."""
     assert main(["show", str(recipe), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)["data"]["name"]
-    words = [*OVERRIDES[data], "--data.size", "[64, 64]", "--training.batch_size", "4"]
+    words = [*OVERRIDES[data], "--input.size", "[64, 64]", "--training.batch_size", "4"]
     if data == "pascal_part":
         folder = write_pascal_folder(tmp_path / "sets" / "pascal_part", images=12)
         monkeypatch.setenv("HIERASEG_DATA", str(tmp_path / "sets"))

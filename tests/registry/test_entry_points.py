@@ -75,7 +75,8 @@ def test_a_recipe_trains_with_the_package(installed: dict[str, str], tmp_path: P
     """Only a leaf head is built, all levels are scored, and `evaluate` gives the same scores."""
     arguments = ["run", str(ROOT / "recipes/quickstart.yaml"), "--out", str(tmp_path), "--json"]
     arguments += ["--loss", "leaf_only", "--loss.smoothing", "0.1", "--inference", "independent"]
-    arguments += ["--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "2"]
+    arguments += ["--data.image_size", "[64, 64]", "--input.size", "[64, 64]"]
+    arguments += ["--data.train_images", "8", "--data.val_images", "2"]
     arguments += ["--backbone.weights", "null", "--training.batch_size", "4"]
     done = hieraseg(installed, *arguments, "--training.max_steps", "2")
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,8 @@ from hieraseg.recipe import load
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
 SMALL = (
-    *("--data.size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "3"),
+    *("--data.image_size", "[64, 64]", "--data.train_images", "8", "--data.val_images", "3"),
+    *("--input.size", "[64, 64]"),
     *("--training.batch_size", "4", "--training.max_steps", "2", "--decoder", "linear"),
     *("--backbone.weights", "null"),
 )
@@ -354,7 +355,7 @@ from hieraseg import registry
 class Plain:
     """One color."""
 
-    size, splits = (64, 64), ("train", "val")
+    splits = ("train", "val")
 
     def ids(self, split):
         return [f"{split}{number}" for number in range(4)]

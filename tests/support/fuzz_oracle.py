@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import yaml
 
 from hieraseg import registry
-from hieraseg.data.augmentation import Augmentation
-from hieraseg.settings import Evaluation, Logging, Training
+from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
 from tests.support.fuzz_recipes import PATHS, PLUGIN_DEFAULTS, RECIPES, WITH_COMPONENTS
 
 # Reading.
 
-COMPONENTS = {one.section: one for one in registry.by_name().values()}
+SECTIONS = registry.by_section()
+COMPONENTS = registry.by_singular()
 CORE = {
+    "input": Input,
     "augmentation": Augmentation,
     "training": Training,
     "evaluation": Evaluation,
@@ -200,7 +201,7 @@ def said_by(path: Path, overrides: list[tuple[str, str]]) -> Said:
     sections: dict[str, Any] = {}
     for layer in (*layers, placed(typed, Path.cwd())):
         for section, value in layer.items():
-            if section in COMPONENTS and isinstance(value, str):
+            if section in SECTIONS and isinstance(value, str):
                 value = {"name": value}
             below = sections.get(section)
             if isinstance(below, dict) and isinstance(value, dict):
@@ -249,7 +250,7 @@ def differences(said: Said, shown: dict[str, Any]) -> list[str]:
     plugins = {str(Path(one).resolve()) for one in shown.pop("plugins", [])}
     if plugins != said.plugins:
         found.append(f"plugins: {said.plugins} was printed as {plugins}")
-    if set(shown) != {*COMPONENTS, *CORE}:
+    if set(shown) != {*SECTIONS, *CORE}:
         found.append(f"sections {sorted(shown)}")
     for section in {*said.sections, *shown}:
         if section not in shown:
@@ -285,19 +286,24 @@ def _of_section(key: str, section: str, said: dict[str, Any], shown: dict[str, A
             ):
                 found.append(f"{inner}: {rest[argument]!r} is neither said nor the default")
         elif (name, argument) in WITH_COMPONENTS and said[argument] is not None:
-            found += _of_components(inner, said[argument], rest[argument])
+            inner_section = WITH_COMPONENTS[name, argument]
+            found += _of_components(inner, inner_section, said[argument], rest[argument])
         elif not _is_same(said[argument], rest[argument], argument):
             found.append(f"{inner}: {said[argument]!r} was printed as {rest[argument]!r}")
     return found
 
 
-def _of_components(key: str, said: Any, shown: Any) -> list[str]:
+def _of_components(key: str, section: str, said: Any, shown: Any) -> list[str]:
     if isinstance(said, list) and isinstance(shown, list) and len(said) == len(shown):
         pairs = enumerate(zip(said, shown, strict=True))
-        return [line for index, pair in pairs for line in _of_components(f"{key}[{index}]", *pair)]
+        return [
+            line
+            for index, pair in pairs
+            for line in _of_components(f"{key}[{index}]", section, *pair)
+        ]
     said = {"name": said} if isinstance(said, str) else said
     if isinstance(said, dict) and isinstance(shown, dict):
-        return _of_section(key, "loss", said, shown)
+        return _of_section(key, section, said, shown)
     return [f"{key}: {said!r} was printed as {shown!r}"]
 
 

@@ -38,7 +38,13 @@ PLUGIN_DEFAULTS = {
     "extra": None,
     "rest": [],
 }
-WITH_COMPONENTS = {("sum", "losses"), ("fuzzed", "extra"), ("fuzzed", "rest")}
+WITH_COMPONENTS = {
+    ("sum", "losses"): "loss",
+    ("fuzzed", "extra"): "loss",
+    ("fuzzed", "rest"): "loss",
+    ("", "transforms"): "transform",
+}
+"""What the arguments that name components name: by component, or "" for the core's sections."""
 PATHS = {"root", "path", "weights", "file"}
 
 FILES = {
@@ -52,7 +58,7 @@ FILES = {
     "rich.yaml": """\
 plugins: [fuzz_plugin.py]
 hierarchy: {name: file, path: tree.yaml}
-data: {name: mannequins, size: [64, 96], train_images: 8, val_images: 4, seed: 3}
+data: {name: mannequins, image_size: [64, 96], train_images: 8, val_images: 4, seed: 3}
 backbone: {name: resnet50, weights: weights.pth}
 decoder: {name: hyperbolic, width: 8, dimensions: 16, curvature: 0.5}
 loss:
@@ -71,7 +77,8 @@ loss:
 inference: {name: marginal}
 optimizer: {name: sgd, lr: 1e-2, momentum: 0.8, nesterov: true}
 schedule: {name: poly, power: 0.9, warmup: 0.1}
-augmentation: {rotate: 15, crop_scale: [0.5, 1.0]}
+input: {size: [64, 96], store: decoded}
+augmentation: {rotate: 15, crop_scale: [0.5, 1.0], transforms: [photometric, {name: blur, sigma: [1, 2.5]}]}
 training: {epochs: 3, batch_size: 4, precision: bf16-mixed, seed: 11, max_steps: null}
 evaluation: {resolution: input, flip: yes, scales: [0.5, 1], window: [64, 64]}
 logging: {tensorboard: off, images: 0}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 RECIPE = """\
 hierarchy: pascal_part
-data: {name: mannequins, size: [64, 64]}
+data: {name: mannequins, image_size: [64, 64]}
 backbone: {name: resnet50}
 decoder: skip
 loss:
@@ -83,15 +83,15 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
         Expected("r.yaml:1", "optimizer.lr", "expected a positive float, got true"),
     ),
     "too short a list": (
-        with_section("data", "data: {name: mannequins, size: [64]}"),
+        with_section("data", "data: {name: mannequins, image_size: [64]}"),
         Expected(
-            "r.yaml:1", "data.size", "expected a list [int at least 32, int at least 32], got [64]"
+            "r.yaml:1", "data.image_size", "expected a list [int at least 32, int at least 32], got [64]"
         ),
     ),
     "scalar for list": (
-        with_section("data", "data: {name: mannequins, size: 64}"),
+        with_section("data", "data: {name: mannequins, image_size: 64}"),
         Expected(
-            "r.yaml:1", "data.size", "expected a list [int at least 32, int at least 32], got 64"
+            "r.yaml:1", "data.image_size", "expected a list [int at least 32, int at least 32], got 64"
         ),
     ),
     "choice": (
@@ -338,8 +338,8 @@ TYPED: dict[str, tuple[list[str], Expected]] = {
         Expected("command line", "optimizer.lr", "remove the quotes"),
     ),
     "no YAML": (
-        ["--data.size", "[64, 64"],
-        Expected("command line", "data.size", "'[64, 64' is not valid YAML: "),
+        ["--data.image_size", "[64, 64"],
+        Expected("command line", "data.image_size", "'[64, 64' is not valid YAML: "),
     ),
     "duplicate key": (
         ["--schedule", "{name: cosine, warmup: 0, warmup: 1}"],

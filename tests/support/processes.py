@@ -18,13 +18,17 @@ hierarchy:
   name: file
   path: tree.yaml
 data: uneven
+input: {{size: [16, 16]}}
 backbone: identity
 decoder: pointwise
 loss: marginal_ce
 inference: bottom_up
 optimizer: {{name: sgd, lr: 0.5, momentum: 0}}
 schedule: cosine
-augmentation: {{noise: 0.5}}
+augmentation:
+  crop: 0.5
+  rotate: 30
+  transforms: [{{name: photometric, noise: 0.5}}, blur]
 training: {{epochs: 2, batch_size: 4, device: cpu}}
 logging: {{tensorboard: false}}
 """

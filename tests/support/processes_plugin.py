@@ -52,7 +52,6 @@ class Uneven:
         val_label: label of all pixels of the validation images.
     """
 
-    size = (16, 16)
     splits = ("train", "val")
 
     def __init__(self, train_images: int = 5, val_images: int = 1, val_label: int = 1) -> None:

@@ -103,7 +103,6 @@ class Data:
     """Three small images per split."""
 
     splits: Any = ("train", "val")
-    size: Any = (8, 8)
 
     def ids(self, split: str) -> list[str]:
         return [f"{split}-{index}" for index in range(3)]
@@ -200,7 +199,7 @@ def test_datasets() -> None:
 @pytest.mark.parametrize(
     ("broken", "properties", "message"),
     [
-        (NoVal, {"size_and_splits_are_valid"}, "missing split val"),
+        (NoVal, {"splits_are_valid"}, "missing split val"),
         (SharedIds, {"ids_are_unique"}, "in 'train' and in 'val'"),
         (AbsolutePaths, {"ids_are_file_names"}, "is an absolute path"),
         (Unordered, {"ids_and_fingerprints_are_stable"}, "sort the files of a folder"),

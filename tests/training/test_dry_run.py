@@ -11,7 +11,8 @@ from tests.support.pascal_part import write_pascal_folder
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
 SMALL = (
-    *("--data.size", "[64, 64]", "--data.train_images", "40", "--data.val_images", "30"),
+    *("--data.image_size", "[64, 64]", "--input.size", "[64, 64]"),
+    *("--data.train_images", "40", "--data.val_images", "30"),
     *("--training.batch_size", "4", "--backbone.weights", "null"),
 )
 DECODER = '''

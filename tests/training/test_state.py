@@ -15,7 +15,8 @@ from hieraseg.training.state import State
 from hieraseg.training.step import train_step
 
 OVERRIDES = [
-    ("data.size", "[32, 32]"),
+    ("data.image_size", "[32, 32]"),
+    ("input.size", "[32, 32]"),
     ("data.train_images", "4"),
     ("data.val_images", "2"),
     ("backbone.weights", "null"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import inline
@@ -11,8 +11,10 @@ from hieraseg.recipe.reading import COMMAND_LINE
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
 from hieraseg.types import ArgumentError
+
+if TYPE_CHECKING:  # the settings import torch, which commands that only list do not wait for
+    from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class Recipe:
     path: Path = field(compare=False)
     plugins: tuple[PluginFile, ...] = field(compare=False)
     components: dict[str, Any]
-    input: Input
-    augmentation: Augmentation
-    training: Training
-    evaluation: Evaluation
-    logging: Logging
+    input: "Input"
+    augmentation: "Augmentation"
+    training: "Training"
+    evaluation: "Evaluation"
+    logging: "Logging"
     origin: Mapping[str, str] = field(compare=False, repr=False)
 
     def __getitem__(self, section: str) -> ComponentSpec:
