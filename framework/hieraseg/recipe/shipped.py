@@ -10,13 +10,17 @@ PACKAGE = "hieraseg_recipes"
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Paths of shipped recipes by name. The name is the relative path without its suffix."""
+    """Paths of shipped recipes by name. The name is the relative path without its suffix.
+
+    Files whose names start with `_` are bases of others, which cannot be run by themselves.
+    """
     spec = find_spec(PACKAGE)
     folders = (spec.submodule_search_locations if spec else None) or []
     return {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for folder in map(Path, folders)
         for path in sorted(folder.rglob("*.yaml"))
+        if not path.name.startswith("_")
     }
 
 

@@ -20,6 +20,19 @@ def ade20k() -> Hierarchy:
     return Hierarchy.from_file(_FOLDER / "ade20k.yaml")
 
 
+def camvid() -> Hierarchy:
+    """CamVid, three levels of 4/11/31 classes: groups > the 11 classes of SegNet > classes.
+
+    Masks of the data set are colors. Label values are the lines of its `label_colors.txt`, 0 to 31,
+    as in fast.ai's gray copy of the masks; 30 (Void) is void.
+
+    Source: Brostow et al. 2009, "Semantic Object Classes in Video: A High-Definition Ground Truth
+    Database", doi:10.1016/j.patrec.2008.04.005. The 11 classes are those of SegNet,
+    arXiv:1511.00561. The groups are the paper's as far as they nest with them.
+    """
+    return Hierarchy.from_file(_FOLDER / "camvid.yaml")
+
+
 def cityscapes() -> Hierarchy:
     """Cityscapes, two levels of 7/19 classes: groups > the classes that are evaluated.
 
