@@ -10,6 +10,7 @@ from hieraseg import IGNORE_INDEX, Hierarchy, registry
 
 CLASSES = {
     "ade20k": [2, 150],
+    "camvid": [4, 11, 31],
     "cityscapes": [7, 19],
     "coco_stuff": [2, 27, 171],
     "lip": [2, 3, 20],
@@ -21,6 +22,7 @@ CLASSES = {
 }
 VOID = {
     "ade20k": [0],
+    "camvid": [30],
     "cityscapes": [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30],
     "coco_stuff": [255],
     "lip": [],
@@ -44,6 +46,29 @@ ADE20K_PIXEL_SHARES = """
 SIZES_58 = [1, 5, 2, 4, 1, 2, 3, 5, 4, 1, 4, 1, 4, 4, 2, 6, 2, 3, 1, 1, 2]
 SIZES_108 = [1, 5, 4, 8, 1, 2, 8, 7, 9, 1, 8, 1, 10, 8, 4, 12, 2, 8, 1, 7, 1]
 """Parts of the background and of each object of Pascal VOC (GMNet, map_parts_to_classes)."""
+
+CAMVID_CLASSES = """
+Animal Archway Bicyclist Bridge Building Car CartLuggagePram Child Column_Pole Fence LaneMkgsDriv
+LaneMkgsNonDriv Misc_Text MotorcycleScooter OtherMoving ParkingBlock Pedestrian Road RoadShoulder
+Sidewalk SignSymbol Sky SUVPickupTruck TrafficCone TrafficLight Train Tree Truck_Bus Tunnel
+VegetationMisc Void Wall
+"""
+"""The lines of CamVid's label_colors.txt."""
+
+CAMVID_11 = """
+Sky
+Bridge Building Wall Tunnel Archway
+Column_Pole TrafficCone
+Road LaneMkgsDriv LaneMkgsNonDriv
+Sidewalk ParkingBlock RoadShoulder
+Tree VegetationMisc
+SignSymbol Misc_Text TrafficLight
+Fence
+Car SUVPickupTruck Truck_Bus Train OtherMoving
+Pedestrian Child CartLuggagePram Animal
+Bicyclist MotorcycleScooter
+"""
+"""The 11 classes of SegNet as MATLAB's camvidPixelLabelIDs lists them, one per line."""
 
 COCO_THING_GROUPS = """
 electronic appliance food furniture indoor kitchen accessory animal outdoor person sports vehicle
@@ -173,6 +198,18 @@ def test_ade20k_classes() -> None:
         150: ["objects", "flag"],
     }.items():
         assert path(hierarchy, value) == expected
+
+
+def test_camvid_labels_are_the_lines_of_the_color_table() -> None:
+    names = dict(enumerate(CAMVID_CLASSES.split()))
+    assert names.pop(30) == "Void"
+    assert shipped("camvid").labels == names
+
+
+def test_camvid_level_2_has_the_classes_of_segnet() -> None:
+    hierarchy = shipped("camvid")
+    expected = {frozenset(line.split()) for line in CAMVID_11.strip().splitlines()}
+    assert {frozenset(children(hierarchy, name)) for name in hierarchy.level_names[1]} == expected
 
 
 def test_mapillary_paths_are_the_names_of_the_classes() -> None:
