@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ScheduleFactory,
         Transform,
     )
-    from hieraseg.data.images import read_image, read_mask
+    from hieraseg.data.images import read_color_mask, read_image, read_mask
     from hieraseg.draws import Draws
     from hieraseg.hierarchy import IGNORE_INDEX, VOID, Hierarchy
 
@@ -44,6 +44,7 @@ __all__ = [
     "Transform",
     "__version__",
     "data_folder",
+    "read_color_mask",
     "read_image",
     "read_mask",
 ]
@@ -52,6 +53,7 @@ _MODULES = {
     "IGNORE_INDEX": "hieraseg.hierarchy",
     "VOID": "hieraseg.hierarchy",
     "Draws": "hieraseg.draws",
+    "read_color_mask": "hieraseg.data.images",
     "read_image": "hieraseg.data.images",
     "read_mask": "hieraseg.data.images",
 }

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -23,6 +23,7 @@ _CHANGES_LABELS = {
     **dict.fromkeys(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"), "compression"),
     "GIF": "palette",  # Pillow saves it without the colors that no pixel has
 }
+_COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 # Python's warning filters, and NumPy's parser of headers (python/cpython#106905, in Python 3.11),
 # are not thread-safe.
 _warning_filters = Lock()
@@ -71,6 +72,29 @@ def read_mask(path: str | Path) -> UInt[np.ndarray, "H W"]:
     with _reading(path):
         image, encoding = _decode(path)
         return _upright(_labels(image, encoding, path), image)
+
+
+def read_color_mask(
+    path: str | Path, colors: Mapping[tuple[int, int, int], int]
+) -> UInt[np.ndarray, "H W"]:
+    """Read a mask whose classes are written as colors.
+
+    A palette's indices and transparency do not count.
+
+    Args:
+        path: a lossless image with at most 8 bits per channel.
+        colors: label value, in 0..65535, of each color (red, green, blue).
+
+    Returns:
+        Label values: uint8 if all of `colors` fit, else uint16.
+
+    Raises:
+        DataError: the file does not exist, is damaged or no such image, or has another color.
+    """
+    path = Path(path)
+    with _reading(path):
+        image, encoding = _decode(path)
+        return _values_of_colors(_upright(_colors(image, encoding, path), image), colors, path)
 
 
 def resize(
@@ -189,6 +213,47 @@ def _labels(image: Image.Image, encoding: _Encoding, path: Path) -> UInt[np.ndar
             "save label values as a grayscale or palette PNG"
         )
     return _narrow(values, path)
+
+
+def _colors(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    if _CHANGES_LABELS.get(image.format or "") == "compression":
+        raise DataError(
+            f"{path}: a {image.format} file is not a mask, since its compression changes colors; "
+            "save colors as a PNG"
+        )
+    if image.mode not in _COLOR_MODES or encoding.bits > 8:
+        bits = f" with {encoding.bits} bits" if encoding.bits > 8 else ""
+        raise DataError(
+            f"{path}: an image of mode {image.mode}{bits} is no mask of colors; save RGB with 8 "
+            "bits per channel as a PNG, or label values without a table of colors"
+        )
+    image.info.pop("transparency", None)
+    return np.array(image.convert("RGB"))
+
+
+def _values_of_colors(
+    pixels: UInt8[np.ndarray, "H W 3"], colors: Mapping[tuple[int, int, int], int], path: Path
+) -> UInt[np.ndarray, "H W"]:
+    # One number per color, and one entry per possible color: untouched ones cost no memory.
+    numbers = pixels[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= pixels[..., channel]
+    places = np.zeros(2**24, np.uint32)
+    places[[red << 16 | green << 8 | blue for red, green, blue in colors]] = range(
+        1, len(colors) + 1
+    )
+    found = places[numbers]
+    if not found.all():
+        row, column = np.argwhere(found == 0)[0].tolist()
+        color = pixels[row, column]
+        count = (pixels == color).all(-1).sum()
+        raise DataError(
+            f"{path}: the color {color.tolist()}, at row {row}, column {column} and in {count} "
+            "pixels, is not in the table of colors; add it, or fix the mask"
+        )
+    dtype = np.uint8 if max(colors.values(), default=0) < 256 else np.uint16
+    return np.array([0, *colors.values()], dtype)[found]
 
 
 def _upright(

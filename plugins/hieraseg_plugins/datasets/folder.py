@@ -1,0 +1,166 @@
+"""A data set that is described in the recipe: where its images and masks are, and what they say."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import UInt, UInt8
+
+from hieraseg import Hierarchy, data_folder, read_image
+from hieraseg.errors import DataError
+from hieraseg.types import NonNegativeInt, Range, check_arguments
+from hieraseg_plugins.datasets.folder_files.masks import MaskReader
+from hieraseg_plugins.datasets.folder_files.samples import Sample, check_files
+from hieraseg_plugins.datasets.folder_files.splits import check_splits, find, find_pairs, is_list
+from hieraseg_plugins.datasets.folder_files.templates import Template
+
+_Channel = Annotated[int, Range(ge=0, le=255)]
+_THREADS = 16  # disks of a network answer many requests at once
+
+
+@check_arguments
+class Folder:
+    """Images and masks in folders, with splits, labels and colors as the recipe describes them.
+
+        data:
+          name: folder
+          root: ~/data/street
+          images: images/{split}/**/{id}.jpg
+          masks: masks/{split}/**/{id}_labels.png
+
+    All paths are relative to `root`. In the templates `images` and `masks`, `{split}` and `{id}`
+    are a name or a part of one, `*` is any part of a name, and `**` any number of folders; in the
+    template of masks, all but `*` are what they were in the image's path. `.*` at the end is any
+    suffix of an image, and the case of a suffix does not matter. Hidden files are left out.
+
+    The id of an image is what `{split}`, `**` and `{id}` are in its path, joined by `/`. An id of
+    a list is what `**` and `{id}` are, with or without the image's suffix; if `images` has no
+    `**`, `{id}` may have folders. The root is searched once, when the data set is opened.
+
+    Images are read by `hieraseg.read_image`, masks by `read_mask` or, with `colors`, by
+    `read_color_mask`.
+
+    Args:
+        hierarchy: the class tree.
+        dataset: name of the data set, by which a root of null is found.
+        root: folder of the data set, or several, which are searched like one. Null for
+            `$HIERASEG_DATA/<dataset>`, or else `./data/<dataset>`.
+        images: template of the images, such as `images/{split}/{id}.jpg`.
+        masks: template of the masks, such as `masks/{split}/{id}.png`.
+        splits: for each split its share of the images, as in `{train: 0.8, val: 0.2}`; or the name
+            that `{split}` has, as in `{train: training, val: validation}`; or a list of ids, a
+            text file with one per line, as in `{train: train.txt, val: val.txt}`. Without `images`
+            and `masks`, a list has the paths of an image and its mask in each line. Null for one
+            split per name that `{split}` has.
+        group: for shares, regular expression that finds in an id what it shares with the ids that
+            must stay in one split, such as the frames of a video: its first group, or else all.
+        seed: for shares, seed of the division.
+        colors: for masks of colors, the color `[red, green, blue]` of each name; or a file with
+            lines `r g b name`, or a CSV file with the header `name,r,g,b`.
+        labels: class of the tree, or `void`, for values of the masks, or for names of `colors`;
+            `"*"` stands for all others. Null if they are those of the tree; names of `colors` that
+            are left out are those of the tree, too.
+
+    Raises:
+        ValueError: arguments do not go together, or do not fit the class tree.
+        DataError: the root or a list does not exist, or nothing is found in it.
+    """
+
+    def __init__(
+        self,
+        hierarchy: Hierarchy,
+        dataset: str = "folder",
+        root: Path | list[Path] | None = None,
+        images: str | None = None,
+        masks: str | None = None,
+        splits: dict[str, float | str] | None = None,
+        group: str | None = None,
+        seed: NonNegativeInt = 0,
+        colors: dict[str, tuple[_Channel, _Channel, _Channel]] | str | None = None,
+        labels: dict[int | str, str] | None = None,
+    ) -> None:
+        listed = splits is not None and any(map(is_list, splits.values()))
+        of_images = None if images is None else Template("images", images, listed)
+        of_masks = None if masks is None else Template("masks", masks, listed)
+        check_splits(splits, of_images, of_masks, group)
+        self.roots = _roots(root, dataset)
+        self._reader = MaskReader(self.roots, hierarchy, colors, labels)
+        if of_images is None or of_masks is None:
+            found = find_pairs(self.roots, splits or {})
+        else:
+            found = find(self.roots, of_images, of_masks, splits, group, seed)
+        self._samples, self._ids = found
+        self.splits = tuple(self._ids)
+
+    def ids(self, split: str) -> list[str]:
+        """Ids of a split: sorted, or in the order of its list.
+
+        Raises:
+            DataError: there is no such split, it is empty, or images or masks are missing.
+        """
+        if split not in self._ids:
+            known = ", ".join(self.splits)
+            raise DataError(f"{self.roots[0]}: no split {split!r}; it has {known}")
+        samples = {id: self._samples[id] for id in self._ids[split]}
+        check_files(self.roots, split, samples)
+        return self._ids[split].copy()
+
+    def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
+        """RGB image. Raises DataError if it cannot be read."""
+        return read_image(self._sample(id).image_path)
+
+    def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
+        """Label values of the tree. Raises DataError if the file is not a mask, or has others."""
+        return self._reader.read(self._sample(id).mask_path)
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the ids, the table of labels, and the files' sizes and modification times.
+
+        The files are not read.
+
+        Raises:
+            DataError: as `ids`, or a file is gone.
+        """
+        paths = [
+            path
+            for id in self.ids(split)
+            for path in (self._samples[id].image_path, self._samples[id].mask_path)
+        ]
+        digest = hashlib.sha256(repr((self.roots, self._reader.table)).encode(errors="replace"))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for line in pool.map(_status, paths, chunksize=1000):
+                digest.update(line)
+        return digest.hexdigest()
+
+    def _sample(self, id: str) -> Sample:
+        if id not in self._samples:
+            raise DataError(f"{self.roots[0]}: no image {id!r}; take an id from ids(split)")
+        return self._samples[id]
+
+
+def _roots(root: Path | Sequence[Path] | None, dataset: str) -> list[Path]:
+    """The folders of a data set. Raises DataError if one does not exist."""
+    default = root is None
+    if root is None:
+        root = data_folder(dataset)
+    roots = [Path(root)] if isinstance(root, str | os.PathLike) else [Path(one) for one in root]
+    for one in roots:
+        if not one.is_dir():
+            fix = "set data.root to the folder of the data set"
+            if default:
+                fix += f", or HIERASEG_DATA to the folder that has `{dataset}` in it"
+            raise DataError(f"{one}: no such data folder; {fix}")
+    return roots
+
+
+def _status(path: Path) -> bytes:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
+    return line.encode(errors="surrogateescape")

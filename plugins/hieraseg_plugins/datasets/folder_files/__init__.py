@@ -1,0 +1,1 @@
+"""What the data set `folder` is made of."""

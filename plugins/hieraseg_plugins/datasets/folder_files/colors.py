@@ -1,0 +1,78 @@
+"""Color tables: which color a class has in RGB-coded masks."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hieraseg.errors import DataError
+from hieraseg_plugins.datasets.folder_files.lists import find_list, read_text
+
+Color = tuple[int, int, int]
+
+
+def color_names(roots: Sequence[Path], colors: Mapping[str, Color] | str) -> dict[Color, str]:
+    """The name of each color.
+
+    Args:
+        roots: folders of the data set.
+        colors: color of each name; or the path, below one of the roots, of a text file with lines
+            `r g b name`, or of a CSV file with the header `name,r,g,b` in any order.
+
+    Raises:
+        DataError: the file cannot be read, or two names have one color.
+    """
+    if isinstance(colors, str):
+        rows = _read(find_list(roots, colors))
+    else:
+        rows = [(name, tuple(color), "colors") for name, color in colors.items()]
+    names: dict[Color, str] = {}
+    places: dict[str, str] = {}
+    for name, color, place in rows:
+        if color in names:
+            raise DataError(
+                f"{place}: {names[color]!r} and {name!r} have the color {list(color)}; "
+                "give each name a color of its own"
+            )
+        if name in places:
+            raise DataError(
+                f"{place}: duplicate name {name!r} (first at {places[name]}); give "
+                "each color a name of its own"
+            )
+        names[color], places[name] = name, place
+    return names
+
+
+def _read(path: Path) -> list[tuple[str, Color, str]]:
+    """Name, color and place of each line."""
+    rows = []
+    header: list[str] | None = None
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        place, columns = f"{path}:{number}", _columns(line)
+        if not columns:
+            continue
+        if header is None:
+            header = [column.lower() for column in columns]
+            if sorted(header) == ["b", "g", "name", "r"]:
+                continue
+            header = ["r", "g", "b", "name"]
+        rows.append((*_row(dict(zip(header, columns, strict=False)), line.strip(), place), place))
+    if not rows:
+        raise DataError(f"{path}: has no colors; write lines such as 64 128 64 Animal")
+    return rows
+
+
+def _columns(line: str) -> list[str]:
+    if "," in line:
+        return [column.strip() for column in next(csv.reader([line.strip()]))]
+    return line.split(maxsplit=3)
+
+
+def _row(columns: dict[str, str], line: str, place: str) -> tuple[str, Color]:
+    texts = [columns.get(channel, "") for channel in "rgb"]
+    if not columns.get("name") or not all(text.isdecimal() and int(text) < 256 for text in texts):
+        raise DataError(
+            f"{place}: expected red, green and blue in 0..255 and a name, as in 64 128 64 Animal, "
+            f"got {line!r}"
+        )
+    red, green, blue = map(int, texts)
+    return columns["name"].strip(), (red, green, blue)
