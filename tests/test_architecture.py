@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 FRAMEWORK = Path(__file__).parents[1] / "framework" / "hieraseg"
-JOBS = {"hieraseg.train", "hieraseg.evaluate", "hieraseg.predict", "hieraseg.compare"}
+JOBS = {
+    *("hieraseg.train", "hieraseg.evaluate", "hieraseg.predict", "hieraseg.compare"),
+    "hieraseg.inspect_data",
+}
 
 
 def module_of(file: Path) -> str:

@@ -144,6 +144,13 @@ def add_no_plugins(parser: ArgumentParser) -> None:
     )
 
 
+def positive_int(value: str) -> int:
+    """Type of an option that takes a positive integer."""
+    if not value.isdecimal() or int(value) == 0:
+        raise ArgumentTypeError(f"must be a positive integer, got {value!r}")
+    return int(value)
+
+
 def non_negative_int(value: str) -> int:
     """Type of an option that takes a non-negative integer."""
     if not value.isdecimal():

@@ -5,13 +5,28 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from hieraseg import __version__
-from hieraseg.cli import check, clean, compare, evaluate, new, predict, run, schema, show, validate
+from hieraseg.cli import (
+    check,
+    clean,
+    compare,
+    data,
+    evaluate,
+    new,
+    predict,
+    run,
+    schema,
+    show,
+    validate,
+)
 from hieraseg.cli import list as list_
 from hieraseg.cli.overrides import Overrides, numbers_last, split_overrides
 from hieraseg.errors import did_you_mean
 from hieraseg.registry import by_section
 
-_COMMANDS = (run, list_, show, validate, new, check, schema, evaluate, predict, compare, clean)
+_COMMANDS = (
+    *(run, list_, show, validate, data, new, check, schema),
+    *(evaluate, predict, compare, clean),
+)
 
 
 def parse(argv: Sequence[str]) -> Namespace:
