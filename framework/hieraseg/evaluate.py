@@ -9,7 +9,6 @@ from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
-from hieraseg.inference.tta import unused_window
 from hieraseg.metrics import summarize
 from hieraseg.metrics.protocol import protocol, score_key
 from hieraseg.metrics.scoring import score_split
@@ -56,19 +55,16 @@ def evaluate(
     dataset = build_dataset(recipe, segmenter.hierarchy)
     if split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
-    unused = unused_window(recipe.evaluation, recipe.input.size)
-    if unused is not None:
-        warn(unused)
     key = score_key(split, checkpoint, recipe.evaluation, loaded.own_protocol)
     drawn, count = figures or (None, 0)
     if figures is not None:
         drawn = drawn or output_path(loaded.folder.figures, key, "")
         loaded.folder.make_folder(drawn)
     code = data_digest(recipe)
-    store = open_store(dataset, split, segmenter.hierarchy, recipe.input, code)
+    store = open_store(dataset, split, segmenter.hierarchy, segmenter.seen, code)
     native = recipe.evaluation.resolution == "native"
     targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None
-    counts = score_split(fabric, segmenter, targets, store, recipe.evaluation)
+    counts = score_split(fabric, segmenter, targets, store)
     scores = {
         **summarize(counts, segmenter.hierarchy),
         **protocol(

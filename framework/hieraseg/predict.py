@@ -2,19 +2,17 @@
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image
-from torch import Tensor
 
-from hieraseg.console import progress, warn
+from hieraseg.console import progress
 from hieraseg.data.finding import ImageFile, find_images
 from hieraseg.data.images import read_image, resize
+from hieraseg.data.shapes import resized_shape
 from hieraseg.errors import (
     DataError,
     DivergedError,
@@ -24,9 +22,7 @@ from hieraseg.errors import (
     first_few,
 )
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.inference.scores import not_finite
-from hieraseg.inference.segmenter import predict_batch
-from hieraseg.inference.tta import Rescale, rescale, scaled_size, unused_window
+from hieraseg.inference.bands import predict_classes
 from hieraseg.runs.figures import output_path, save_png, write_class_names
 from hieraseg.runs.loading import LoadedRun, load_run
 from hieraseg.visualize import draw, palette
@@ -78,8 +74,6 @@ def predict(
     for file in progress(files, "predicting", len(files)):
         try:
             image = read_image(file.path)
-            if not written:
-                _log_window(loaded, image)
             classes = _classes(loaded, image)
             figure = _write(out, file, image, classes, hierarchy)
         except Exception as error:  # `_problem` raises what is no fault of the image
@@ -117,57 +111,14 @@ def _classes(
     loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]
 ) -> Integer[np.ndarray, "levels H W"]:
     """One class per level and pixel, at the size of the image."""
-    device, segmenter = loaded.fabric.device, loaded.segmenter
-    height, width = loaded.metadata["size"]
-    segmenter = replace(segmenter, rescale=_rescale_from(image))
-    predictions = predict_batch(loaded.fabric, segmenter, _batch(image, (height, width)).to(device))
-    scores = segmenter.scores(predictions, image.shape[:2])
-    if not_finite(scores).any():
+    size = image.shape[:2]
+    seen = resize(image, resized_shape(size, loaded.segmenter.seen), Image.Resampling.BILINEAR)
+    try:
+        return predict_classes(loaded.fabric, loaded.segmenter, seen, size, image)
+    except DivergedError as error:
         raise DivergedError(
-            f"{loaded.folder.path}: the model predicts scores that are not finite; use its other "
-            "checkpoint, or run the recipe again"
-        )
-    classes = segmenter.rule(scores)[0]
-    # Not int64, which would take 8 bytes per level and pixel until the figure is drawn.
-    small = max(segmenter.hierarchy.num_classes) <= 256
-    return classes.to(torch.uint8 if small else torch.int32).cpu().numpy()
-
-
-def _batch(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> UInt8[Tensor, "1 3 h w"]:
-    """An image in another size, as a batch."""
-    pixels = resize(image, size, Image.Resampling.BILINEAR)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-
-
-def _rescale_from(image: UInt8[np.ndarray, "H W 3"]) -> Rescale:
-    """A function that enlarges an image that was reduced to the input size of the model.
-
-    It enlarges from the pixels of the image itself, which hold more than those that it gets.
-    """
-
-    def rescale_own(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
-        if scale <= 1:
-            return rescale(images, scale)
-        pixels = _batch(image, scaled_size(images.shape[-2:], scale))
-        return pixels.to(images.device).float() / 255
-
-    return rescale_own
-
-
-def _log_window(loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Warn that a window has no effect, or that it does not see an image's own resolution."""
-    settings, size = loaded.recipe.evaluation, loaded.metadata["size"]
-    if settings.window is None:
-        return
-    largest = max(settings.scales)
-    own = min(max(side / seen for side, seen in zip(image.shape, size, strict=False)), 16)
-    warning = unused_window(settings, size)
-    if warning is None and own > largest:
-        height, width = scaled_size(size, largest)
-        warning = f"windows see images at {height} x {width} (input.size times scales)"
-    if warning is not None:
-        hint = f"; add --scales {own:.3g} for the resolution of the images" if own > largest else ""
-        warn(f"{warning}{hint}")
+            f"{loaded.folder.path}: {error}; use its other checkpoint, or run the recipe again"
+        ) from error
 
 
 def _check_outputs(files: Sequence[ImageFile], out: Path, levels: int) -> None:

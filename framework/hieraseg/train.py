@@ -119,6 +119,5 @@ def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCou
         parts.segmenter,
         parts.targets,
         parts.stores["val"],
-        parts.recipe.evaluation,
         kind,
     )

@@ -34,7 +34,9 @@ class Case:
         counts = SplitCounts(self.hierarchy, len(self.targets), torch.device(device))
         rows = torch.arange(len(self.targets), device=device)
         scores = [score.to(device) for score in self.scores]
-        counts.add(rows, self.predicted.to(device), self.targets.to(device), scores)
+        predicted, targets = self.predicted.to(device), self.targets.to(device)
+        counts.add(rows, predicted, targets, scores)
+        counts.add_boundaries(rows, predicted, targets)
         return counts.arrays()
 
     def summary(self) -> dict[str, Any]:

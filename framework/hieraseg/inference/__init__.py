@@ -1,1 +1,1 @@
-"""Inference: test-time augmentation, and from logits to scores to classes."""
+"""Inference: from images to logits to scores to classes, with test-time augmentation."""

@@ -1,32 +1,33 @@
-"""From images to scores to classes, for any loss, inference rule and test-time augmentation."""
+"""A model and how its logits become classes, for any loss and inference rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
-from jaxtyping import Float, Int, UInt8
-from lightning_fabric import Fabric
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hieraseg.contracts import Activation, InferenceRule, Prediction
+from hieraseg.data.shapes import evaluation_input
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.inference.padding import PaddedModel
 from hieraseg.inference.scores import level_scores
-from hieraseg.inference.tta import Rescale, predict_augmented, rescale
-from hieraseg.model.segmentation import resize_logits
-from hieraseg.settings import Evaluation
+from hieraseg.model.segmentation import SegmentationModel, resize_logits
+from hieraseg.settings import Evaluation, Input
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A model, and how its logits become classes.
+    """A model, and how it predicts images of any size.
 
     Attributes:
         model: image -> logits per level.
         activation: how logits become scores, as defined by the loss that trained the model.
         rule: scores per level -> one class per level.
         hierarchy: the class tree.
-        settings: test-time augmentation. The default is none.
-        rescale: how images are resized to the scales of test-time augmentation.
+        settings: windows and test-time augmentation. The default is none.
+        input: how images were resized when the model was trained.
     """
 
     model: nn.Module
@@ -34,11 +35,19 @@ class Segmenter:
     rule: InferenceRule
     hierarchy: Hierarchy
     settings: Evaluation = field(default_factory=Evaluation)
-    rescale: Rescale = rescale
+    input: Input = field(default_factory=Input)
 
-    def predict(self, images: Float[Tensor, "B 3 H W"]) -> list[Prediction]:
-        """Predict images in 0..1, once per test-time augmentation (see `tta`)."""
-        return predict_augmented(self.model, images, self.hierarchy, self.settings, self.rescale)
+    @property
+    def seen(self) -> Input:
+        """How images are resized for this segmenter."""
+        return evaluation_input(self.input, self.settings)
+
+    def padded_model(self) -> PaddedModel:
+        """The model, for images of any size. Stretched images have the one that it trained on."""
+        model = cast(SegmentationModel, self.model)
+        if self.seen.resize == "stretch":
+            return PaddedModel(model, 1, torch.zeros(1, 3, 1, 1))
+        return PaddedModel(model, model.stride, model.mean)
 
     def scores(
         self, predictions: Sequence[Prediction], size: tuple[int, ...]
@@ -59,11 +68,3 @@ class Segmenter:
     def classes(self, prediction: Prediction) -> Int[Tensor, "B levels H W"]:
         """One class per level and pixel, at the size of the logits."""
         return self.rule(level_scores(prediction.logits, self.activation, self.hierarchy))
-
-
-def predict_batch(
-    fabric: Fabric, segmenter: Segmenter, images: UInt8[Tensor, "B 3 H W"]
-) -> list[Prediction]:
-    """Predict uint8 images in the precision of fabric, without gradients."""
-    with torch.inference_mode(), fabric.autocast():
-        return segmenter.predict(images.float() / 255)

@@ -1,19 +1,52 @@
-"""Test-time augmentation: several scales, horizontal flips and sliding windows."""
+"""Test-time augmentation: several scales and horizontal flips."""
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 
 from hieraseg.contracts import Prediction
+from hieraseg.data.images import resize
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.settings import Evaluation
+from hieraseg.inference.padding import Predict
 
-Model = Callable[[Float[Tensor, "B 3 H W"]], Prediction]
-Rescale = Callable[[Float[Tensor, "B 3 H W"], float], Float[Tensor, "B 3 h w"]]
+
+def as_tensor(
+    image: UInt8[np.ndarray, "H W 3"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "1 3 H W"]:
+    """An RGB image as floats in 0..1."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    return pixels.to(device).float() / 255
+
+
+def scaled_images(
+    image: UInt8[np.ndarray, "H W 3"],
+    scales: Iterable[float],
+    device: torch.device,
+    original: UInt8[np.ndarray, "_ _ 3"] | None = None,
+) -> list[Float[Tensor, "1 3 _ _"]]:
+    """An image, resized by each factor.
+
+    Args:
+        image: the image at scale 1.
+        scales: the factors.
+        device: device of the results.
+        original: the same image before it was resized, for scales above 1; it may have more
+            details.
+    """
+    pixels = as_tensor(image, device)
+    scaled = []
+    for scale in scales:
+        if scale > 1 and original is not None:
+            size = scaled_size(image.shape, scale)
+            scaled.append(as_tensor(resize(original, size, Image.Resampling.BILINEAR), device))
+        else:
+            scaled.append(rescale(pixels, scale))
+    return scaled
 
 
 def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 h w"]:
@@ -32,37 +65,36 @@ def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 
 
 def scaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
     """Height and width times a factor, rounded to whole pixels, at least 1."""
-    height, width = (max(round(side * scale), 1) for side in size)
+    height, width = (max(round(side * scale), 1) for side in size[:2])
     return height, width
 
 
 def predict_augmented(
-    model: Model,
-    images: Float[Tensor, "B 3 H W"],
+    predict: Predict,
+    images: Sequence[Sequence[Float[Tensor, "1 3 _ _"]]],
     hierarchy: Hierarchy,
-    settings: Evaluation,
-    rescale: Rescale = rescale,
-) -> list[Prediction]:
-    """Predict images at each scale and, with `settings.flip`, also flipped.
+    flip: bool,
+) -> list[list[Prediction]]:
+    """Predict whole images at each scale and, with `flip`, also flipped.
 
     Args:
-        model: images -> logits per level, at the size of the images.
-        images: RGB in 0..1.
+        predict: images -> predictions.
+        images: each image at each scale, RGB in 0..1.
         hierarchy: the class tree; defines left and right classes.
-        settings: scales, flip and window.
-        rescale: images, factor -> resized images.
+        flip: whether to predict flipped images as well.
 
     Returns:
-        One prediction per augmented version, at the size of the resized image. Those of flipped
+        For each image the predictions of its versions, at the size of each. Those of flipped
         images are flipped back.
     """
-    predictions = []
-    for scale in settings.scales:
-        resized = rescale(images, scale)
-        predictions.append(slide(model, resized, settings.window, settings.window_overlap))
-        if settings.flip:
-            flipped = slide(model, resized.flip(-1), settings.window, settings.window_overlap)
-            predictions.append(flip_back(flipped, hierarchy))
+    predictions: list[list[Prediction]] = [[] for _ in images]
+    for scaled in zip(*images, strict=True):
+        for own, prediction in zip(predictions, predict(scaled), strict=True):
+            own.append(prediction)
+        if flip:
+            flipped = predict([image.flip(-1) for image in scaled])
+            for own, prediction in zip(predictions, flipped, strict=True):
+                own.append(flip_back(prediction, hierarchy))
     return predictions
 
 
@@ -73,57 +105,3 @@ def flip_back(prediction: Prediction, hierarchy: Hierarchy) -> Prediction:
     tables = hierarchy.on(logits[-1].device).mirrored[-len(logits) :]
     swapped = (level.flip(-1)[:, table] for level, table in zip(logits, tables, strict=True))
     return Prediction(tuple(swapped))
-
-
-def slide(
-    model: Model, images: Float[Tensor, "B 3 H W"], window: tuple[int, int] | None, overlap: float
-) -> Prediction:
-    """Predict images in sliding windows, and average the logits where windows overlap.
-
-    Args:
-        model: images -> logits per level, at the size of the images.
-        images: RGB in 0..1.
-        window: height and width of the window. With None, or for images that are not larger, the
-            whole image is predicted at once.
-        overlap: overlap of neighboring windows, relative to the window size, in [0, 1).
-    """
-    height, width = images.shape[-2:]
-    if window is None or _is_covered((height, width), window):
-        return model(images)
-    totals: list[Tensor] = []
-    windows = torch.zeros(height, width, device=images.device)  # number of windows per pixel
-    rows = window_slices(height, window[0], overlap)
-    columns = window_slices(width, window[1], overlap)
-    for row, column in product(rows, columns):
-        logits = model(images[..., row, column]).logits
-        totals = totals or [level.new_zeros(*level.shape[:2], height, width) for level in logits]
-        for total, level in zip(totals, logits, strict=True):
-            total[..., row, column] += level
-        windows[row, column] += 1
-    return Prediction(tuple(total.div_(windows) for total in totals))
-
-
-def unused_window(settings: Evaluation, size: Sequence[int]) -> str | None:
-    """What to say of a window that has no effect, because images are not larger at any scale.
-
-    Args:
-        settings: window and scales.
-        size: height and width of the images at scale 1.
-    """
-    sizes = [scaled_size(size, scale) for scale in settings.scales]
-    if settings.window is None or not all(_is_covered(one, settings.window) for one in sizes):
-        return None
-    window, largest = (f"{height} x {width}" for height, width in (settings.window, max(sizes)))
-    return f"window {window} has no effect: images are seen at {largest} (input.size times scales)"
-
-
-def _is_covered(size: tuple[int, int], window: tuple[int, int]) -> bool:
-    """Whether one window covers an image."""
-    return size[0] <= window[0] and size[1] <= window[1]
-
-
-def window_slices(side: int, window: int, overlap: float) -> list[slice]:
-    """Positions of the windows along a side. All have the same size; the last ends at the edge."""
-    step = max(round(window * (1 - overlap)), 1)
-    starts = [*range(0, side - window, step), max(side - window, 0)]
-    return [slice(start, min(start + window, side)) for start in starts]

@@ -10,6 +10,8 @@ from torch import Tensor
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_per_image
 
+_BAND = 2**20  # pixels that are counted at once
+
 
 class BoundaryCounts:
     """Pixels near the boundary of their class, per image.
@@ -46,22 +48,42 @@ class BoundaryCounts:
         predicted: Int[Tensor, "B levels H W"],
         targets: Int[Tensor, "B levels H W"],
     ) -> None:
-        """Count a batch, whose images belong to the given rows of the counts."""
-        distance = boundary_distance(targets.shape[-2], targets.shape[-1])
-        for level, classes in enumerate(self.num_classes):
-            target = targets[:, level]
-            valid = target != IGNORE_INDEX
-            prediction = torch.where(valid, predicted[:, level], IGNORE_INDEX)
-            near_predicted = valid & near_boundary(prediction, distance)
-            near_target = valid & near_boundary(target, distance)
-            both = near_predicted & near_target & (prediction == target)
-            for count, labels, where in (
-                ("intersection", target, both),
-                ("predicted", prediction, near_predicted),
-                ("truth", target, near_target),
-            ):
-                found = count_per_image(labels, where, classes)
-                self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
+        """Count whole images, which belong to the given rows of the counts."""
+        images, _, height, width = targets.shape
+        distance = boundary_distance(height, width)
+        # Large images are counted in bands: temporary tensors take 30 bytes per pixel.
+        step = max(_BAND // max(images * width, 1), 2 * distance)
+        for start in range(0, height, step):
+            stop = min(start + step, height)
+            seen = slice(max(start - distance, 0), stop + distance)
+            counted = slice(start - seen.start, stop - seen.start)
+            for level in range(len(self.num_classes)):
+                target = targets[:, level, seen].long()
+                self._add(level, rows, predicted[:, level, seen].long(), target, distance, counted)
+
+    def _add(
+        self,
+        level: int,
+        rows: Int[Tensor, " B"],
+        predicted: Int[Tensor, "B h W"],
+        target: Int[Tensor, "B h W"],
+        distance: int,
+        counted: slice,
+    ) -> None:
+        """Count some of the rows of a level; the others are those that are near to them."""
+        valid = target != IGNORE_INDEX
+        prediction = torch.where(valid, predicted, IGNORE_INDEX)
+        near_predicted = valid & near_boundary(prediction, distance)
+        near_target = valid & near_boundary(target, distance)
+        both = near_predicted & near_target & (prediction == target)
+        for count, labels, where in (
+            ("intersection", target, both),
+            ("predicted", prediction, near_predicted),
+            ("truth", target, near_target),
+        ):
+            classes = self.num_classes[level]
+            found = count_per_image(labels[:, counted], where[:, counted], classes)
+            self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
 
 
 def boundary_distance(height: int, width: int) -> int:

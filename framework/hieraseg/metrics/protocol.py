@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.store import Store
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import record
@@ -18,6 +19,7 @@ def protocol(
     epoch: int,
 ) -> dict[str, Any]:
     """How a split was scored: written into `result.json` beside the scores."""
+    seen = evaluation_input(seen, settings)
     return {
         "resolution": settings.resolution,
         "size": list(seen.size),

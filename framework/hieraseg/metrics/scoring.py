@@ -1,21 +1,24 @@
 """Counting the predictions of a split."""
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
-from jaxtyping import Int, Integer
+from jaxtyping import Bool, Int, UInt, UInt8
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.console import progress
-from hieraseg.contracts import Prediction
-from hieraseg.data.batches import label_tensor, load
+from hieraseg.data.batches import label_tensor
+from hieraseg.data.prefetch import prefetch
 from hieraseg.data.store import Store
 from hieraseg.data.targets import TargetStore
 from hieraseg.errors import DataError, DivergedError
+from hieraseg.inference.bands import Band, batches, predict_images
 from hieraseg.inference.scores import not_finite
-from hieraseg.inference.segmenter import Segmenter, predict_batch
+from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts
 from hieraseg.processes import own_share, sum_over_ranks
-from hieraseg.settings import Evaluation
 
 
 def score_split(
@@ -23,7 +26,6 @@ def score_split(
     segmenter: Segmenter,
     targets: TargetStore | None,
     store: Store,
-    settings: Evaluation,
     kind: type[PixelCounts] | type[SplitCounts] = SplitCounts,
 ) -> Counts:
     """Predict all images of a split and count the pixels.
@@ -32,11 +34,10 @@ def score_split(
 
     Args:
         fabric: the processes and the device.
-        segmenter: the model and its inference rule. The model is put into evaluation mode.
-        targets: masks at their own resolution, for `settings.resolution` "native"; None to
-            score at the model's resolution, with the masks of the store.
-        store: the images of the split.
-        settings: the evaluation protocol.
+        segmenter: the model and the evaluation protocol. The model is put into evaluation mode.
+        targets: masks at their own resolution, for `evaluation.resolution` "native"; None to
+            score at the resolution of the store, with its masks.
+        store: the images of the split, resized by `segmenter.seen`.
         kind: `PixelCounts`, or all counts, which take several times as long.
 
     Raises:
@@ -50,57 +51,63 @@ def score_split(
         )
     segmenter.model.eval()
     counts = kind(segmenter.hierarchy, len(store), fabric.device)
-    rows = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size)
+    masks = store if targets is None else targets
+    failed = torch.zeros(len(store), dtype=torch.bool, device=fabric.device)
     # None, where there are fewer images than processes.
-    steps = [step for step in rows.split(settings.batch_size) if len(step)]
-    failed = torch.zeros((), dtype=torch.int64, device=fabric.device)
-    for batch in progress(load(store, steps, False), "scoring", len(steps)):
-        on_device = batch.to(fabric.device)
-        predictions = predict_batch(fabric, segmenter, on_device.images)
-        if targets is None:
-            rows, masks = on_device.rows, on_device.masks
-            failed += _count(counts, segmenter, predictions, rows, masks)
-            continue
-        # Targets differ in size, so each image is counted by itself.
-        for index, row in enumerate(batch.rows.tolist()):
-            own = [select_image(prediction, index) for prediction in predictions]
-            mask = label_tensor(targets.mask(row))[None].to(fabric.device)
-            rows = on_device.rows[index : index + 1]
-            failed += _count(counts, segmenter, own, rows, mask)
-    _check_finite(failed, len(store))
+    own = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size).tolist()
+    shapes = [(height, width) for height, width in store.shapes[own].tolist()]
+    steps = [[own[index] for index in step] for step in batches(segmenter, shapes)]
+
+    def read(rows: list[int]) -> list[tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]]:
+        return [(store.image(row), masks.mask(row)) for row in rows]
+
+    loaded = progress(prefetch(read, steps), "scoring", len(steps))
+    for rows, pairs in zip(steps, loaded, strict=True):
+        images, sizes = [image for image, _ in pairs], [mask.shape for _, mask in pairs]
+        predicted = predict_images(fabric, segmenter, images, sizes)
+        for row, (_, mask), bands in zip(rows, pairs, predicted, strict=True):
+            failed[row] = _count(counts, segmenter, row, bands, mask)
+    _check_finite(failed)
     return sum_counts(counts)
 
 
-def _check_finite(failed: Int[Tensor, ""], images: int) -> None:
+def _check_finite(failed: Bool[Tensor, " N"]) -> None:
     """Raise DivergedError, in all processes alike, if there are images without finite scores."""
-    number = int(sum_over_ranks({"images": failed})["images"])
+    number = int(sum_over_ranks({"images": failed.sum()})["images"])
     if number:
         raise DivergedError(
-            f"the scores that the model predicts are not finite in {number} of {images} images; "
-            "lower optimizer.lr, or train and predict in precision 32-true"
+            f"the scores that the model predicts are not finite in {number} of {len(failed)} "
+            "images; lower optimizer.lr, or train and predict in precision 32-true"
         )
 
 
 def _count(
     counts: PixelCounts | SplitCounts,
     segmenter: Segmenter,
-    predictions: list[Prediction],
-    rows: Int[Tensor, " B"],
-    masks: Integer[Tensor, "B H W"],
-) -> Int[Tensor, ""]:
-    """Count images at the resolution of their masks; return how many have scores with NaN."""
-    scores = segmenter.scores(predictions, masks.shape[1:])
-    targets = segmenter.hierarchy.encode(masks, check=False)  # checked when they were stored
-    counts.add(rows, segmenter.rule(scores), targets, scores)
-    return not_finite(scores).sum()
+    row: int,
+    bands: Iterable[Band],
+    mask: UInt[np.ndarray, "H W"],
+) -> Bool[Tensor, ""]:
+    """Count an image at the resolution of its mask; return whether it has scores with NaN."""
+    device = counts.counts["pixels"].device
+    rows = torch.tensor([row], device=device)
+    failed = torch.zeros((), dtype=torch.bool, device=device)
+    maps: list[tuple[Int[Tensor, "1 levels _ W"], Int[Tensor, "1 levels _ W"]]] = []
+    for band in bands:
+        labels = label_tensor(np.array(mask[band.rows]))[None].to(device)
+        targets = segmenter.hierarchy.encode(labels, check=False)  # checked when they were stored
+        predicted = segmenter.rule(band.scores)
+        counts.add(rows, predicted, targets, band.scores)
+        failed |= not_finite(band.scores)[0]
+        if isinstance(counts, SplitCounts):
+            small = torch.int16 if max(counts.boundary.num_classes) < 2**15 else torch.int32
+            maps.append((predicted.to(small), targets.to(small)))
+    if isinstance(counts, SplitCounts):
+        counts.add_boundaries(rows, *(torch.cat(parts, 2) for parts in zip(*maps, strict=True)))
+    return failed
 
 
 def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:
     """Sum counts over all processes."""
     counts.counts = sum_over_ranks(counts.counts)
     return counts.arrays()
-
-
-def select_image(prediction: Prediction, index: int) -> Prediction:
-    """The prediction of one image of a batch, as a batch of one."""
-    return Prediction(tuple(level[index : index + 1] for level in prediction.logits))

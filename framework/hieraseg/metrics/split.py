@@ -30,13 +30,12 @@ class SplitCounts:
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
-        self.per_image = [
-            kind(hierarchy, images, device) for kind in (PixelCounts, BoundaryCounts, TreeCounts)
-        ]
+        self.per_image = [kind(hierarchy, images, device) for kind in (PixelCounts, TreeCounts)]
+        self.boundary = BoundaryCounts(hierarchy, images, device)
         self.confusion = ConfusionCounts(hierarchy, device)
         self.calibration = CalibrationCounts(hierarchy, device)
         self.counts: dict[str, Tensor] = {}
-        for part in (*self.per_image, self.confusion, self.calibration):
+        for part in (*self.per_image, self.boundary, self.confusion, self.calibration):
             self.counts |= part.counts
 
     def add(
@@ -46,7 +45,7 @@ class SplitCounts:
         targets: Int[Tensor, "B levels H W"],
         scores: list[Float[Tensor, "B _ H W"]],
     ) -> None:
-        """Count a batch.
+        """Count all pixels of a batch but those near boundaries. Each image may be a part of one.
 
         Args:
             rows: row of each image in the counts.
@@ -58,6 +57,15 @@ class SplitCounts:
             part.add(rows, predicted, targets)
         self.confusion.add(predicted, targets)
         self.calibration.add(predicted, targets, scores)
+
+    def add_boundaries(
+        self,
+        rows: Int[Tensor, " B"],
+        predicted: Int[Tensor, "B levels H W"],
+        targets: Int[Tensor, "B levels H W"],
+    ) -> None:
+        """Count the pixels near boundaries in a batch of whole images (see `add`)."""
+        self.boundary.add(rows, predicted, targets)
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
         """The counts as NumPy arrays."""

@@ -16,6 +16,10 @@ class SegmentationModel(nn.Module):
     Args:
         backbone: image -> feature pyramid (see `contracts.Backbone`).
         decoder: feature pyramid -> logits per level, at any stride.
+
+    Attributes:
+        mean: mean color of the images that the backbone was trained on, `[1, 3, 1, 1]`.
+        std: their standard deviation.
     """
 
     mean: Tensor
@@ -29,6 +33,11 @@ class SegmentationModel(nn.Module):
         statistics = cast(Any, backbone)
         self.register_buffer("mean", _per_channel(statistics.mean), persistent=False)
         self.register_buffer("std", _per_channel(statistics.std), persistent=False)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image per pixel of the coarsest feature map."""
+        return int(max(cast(Any, self.backbone).strides))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits at the image's size.

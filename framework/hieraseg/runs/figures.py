@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
 from hieraseg.console import warn
-from hieraseg.data.batches import load
+from hieraseg.data.batches import label_tensor
 from hieraseg.data.store import Store
 from hieraseg.errors import DataError
 from hieraseg.files.writing import write_errors, write_file, write_text
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.inference.segmenter import Segmenter, predict_batch
+from hieraseg.inference.bands import predict_classes
+from hieraseg.inference.segmenter import Segmenter
 from hieraseg.runs.folder import RunFolder
 from hieraseg.visualize import draw, undrawable_names
 from hieraseg.visualize.curves import draw_curves
@@ -26,14 +26,11 @@ def draw_rows(
     """Draw the predictions of some images of a store (see `visualize.draw`)."""
     segmenter.model.eval()
     figures = []
-    for batch in load(store, [torch.tensor([row]) for row in rows], False):
-        predictions = predict_batch(fabric, segmenter, batch.to(fabric.device).images)
-        classes = segmenter.rule(segmenter.scores(predictions, batch.masks.shape[1:]))
-        targets = segmenter.hierarchy.encode(batch.masks, check=False)  # checked when stored
-        image = batch.images[0].permute(1, 2, 0).numpy()
-        figures.append(
-            draw(image, classes[0].cpu().numpy(), segmenter.hierarchy, targets[0].numpy())
-        )
+    for row in rows:
+        image, mask = np.array(store.image(row)), np.array(store.mask(row))
+        classes = predict_classes(fabric, segmenter, image, mask.shape)
+        targets = segmenter.hierarchy.encode(label_tensor(mask), check=False)  # checked when stored
+        figures.append(draw(image, classes, segmenter.hierarchy, targets.numpy()))
     return figures
 
 
@@ -51,7 +48,7 @@ def save_split_figures(
         folder: folder to write to, and to sub-folders of it for ids such as `aachen/0001`.
         fabric: the device.
         segmenter: the model.
-        store: the images of the split.
+        store: the images of the split, resized by `segmenter.seen`.
         count: number of images, spread evenly over the split.
 
     Raises:

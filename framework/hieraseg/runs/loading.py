@@ -91,7 +91,9 @@ def load_run(
     if sides and recipe.evaluation.flip:
         warn(sides)
     rule = build(recipe["inference"], hierarchy=hierarchy)
-    segmenter = Segmenter(model, metadata["activation"], rule, hierarchy, recipe.evaluation)
+    segmenter = Segmenter(
+        model, metadata["activation"], rule, hierarchy, recipe.evaluation, recipe.input
+    )
     return LoadedRun(folder, recipe, own.evaluation, fabric, segmenter, metadata)
 
 

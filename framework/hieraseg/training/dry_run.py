@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hieraseg.data.batches import Batch
 from hieraseg.data.sampling import generator
 from hieraseg.data.views import Step
 from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
-from hieraseg.inference.segmenter import predict_batch
 from hieraseg.recipe import Recipe
 from hieraseg.tracebacks import describe, frames, source_file
 from hieraseg.training.setup import Parts, set_up
@@ -70,7 +68,7 @@ def _dry_run(recipe: Recipe) -> DryRun:
     rows = torch.arange(len(parts.stores["train"]))
     step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
     batch = next(parts.view.load([step]))
-    _check_logits(parts, batch)
+    _check_logits(parts)
     parts.model.train()
     state.epoch = 1
     started = time.monotonic()
@@ -83,10 +81,11 @@ def _dry_run(recipe: Recipe) -> DryRun:
     return DryRun(loss, parameters, len(rows), seconds, _peak_memory())
 
 
-def _check_logits(parts: Parts, batch: Batch) -> None:
+def _check_logits(parts: Parts) -> None:
     """Raise RecipeError if the logits do not have the number of classes of each level."""
-    parts.segmenter.model.eval()
-    (prediction, *_) = predict_batch(parts.fabric, parts.segmenter, batch.images[:1])
+    model = parts.segmenter.model.eval()
+    with torch.inference_mode():
+        prediction = model(torch.zeros(1, 3, *parts.recipe.input.size))
     channels = [level.shape[1] for level in prediction.logits]
     if channels != parts.num_classes:
         raise RecipeError(

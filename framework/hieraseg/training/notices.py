@@ -7,7 +7,6 @@ from torch import nn
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.sides import sides_notice
-from hieraseg.inference.tta import unused_window
 from hieraseg.recipe import Recipe
 from hieraseg.settings import Training
 
@@ -29,9 +28,6 @@ def notices(
     sides = sides_notice(hierarchy)
     if sides and (recipe.augmentation.flip or recipe.evaluation.flip):
         yield sides
-    unused = unused_window(recipe.evaluation, recipe.input.size)
-    if unused:
-        yield unused
     yield from _on_processes(recipe.training, model)
 
 

@@ -109,7 +109,9 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         stores=stores,
         targets=targets,
         model=wrapped,
-        segmenter=Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation),
+        segmenter=Segmenter(
+            model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input
+        ),
         loss=loss,
         loss_takes_progress=has_argument(loss.forward, "progress"),
         view=open_view(

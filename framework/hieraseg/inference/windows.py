@@ -1,0 +1,89 @@
+"""Prediction in sliding windows, row by row of windows."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hieraseg.contracts import Prediction
+from hieraseg.inference.padding import Predict
+
+
+def window_slices(side: int, window: int, overlap: float) -> list[slice]:
+    """Positions of the windows along a side. All have the same size; the last ends at the edge."""
+    step = max(round(window * (1 - overlap)), 1)
+    starts = [*range(0, side - window, step), max(side - window, 0)]
+    return [slice(start, min(start + window, side)) for start in starts]
+
+
+def blending_weights(windows: Sequence[slice]) -> list[Float[Tensor, " window"]]:
+    """The weight of each window at its pixels along a side, positive and in sum 1 at each pixel.
+
+    Where neighbors overlap, the weight of one falls in steps of equal size while that of the other
+    rises, so that no seam is seen at the border of a window. Where a window is alone, and at the
+    edges of the image, it has all the weight.
+    """
+    ramps = []
+    for index, window in enumerate(windows):
+        position = torch.arange(window.start, window.stop, dtype=torch.float64) + 0.5
+        ramp = torch.ones_like(position)
+        if index and windows[index - 1].stop > window.start:
+            overlap = windows[index - 1].stop - window.start
+            ramp = torch.minimum(ramp, (position - window.start) / overlap)
+        if index + 1 < len(windows) and window.stop > windows[index + 1].start:
+            overlap = window.stop - windows[index + 1].start
+            ramp = torch.minimum(ramp, (window.stop - position) / overlap)
+        ramps.append(ramp)
+    total = torch.zeros(windows[-1].stop, dtype=torch.float64)
+    for window, ramp in zip(windows, ramps, strict=True):
+        total[window] += ramp
+    return [ramp / total[window] for window, ramp in zip(windows, ramps, strict=True)]
+
+
+def slide(
+    predict: Predict,
+    read: Callable[[slice], Float[Tensor, "1 3 _ W"]],
+    size: tuple[int, int],
+    window: tuple[int, int],
+    overlap: float,
+) -> Iterator[Prediction]:
+    """Predict an image in sliding windows, and yield the blended logits of rows when they are done.
+
+    Memory holds the logits of as many rows as a window has, whatever the height of the image.
+
+    Args:
+        predict: images -> predictions.
+        read: rows of the image, RGB in 0..1.
+        size: height and width of the image.
+        window: height and width of the window; an image that is smaller is its own window.
+        overlap: overlap of neighboring windows, relative to the window size, in [0, 1).
+
+    Yields:
+        Logits `[1, C_l, rows, W]` of the rows that follow those before.
+    """
+    rows, columns = (window_slices(*side, overlap) for side in zip(size, window, strict=True))
+    row_weights, column_weights = blending_weights(rows), blending_weights(columns)
+    total: list[Tensor] = []  # logits of the rows from `row.start` on
+    for index, row in enumerate(rows):
+        pixels = read(row)
+        total = [_moved(level, row.stop - row.start) for level in total]
+        for column, weights in zip(columns, column_weights, strict=True):
+            (prediction,) = predict([pixels[..., column]])
+            weight = row_weights[index][:, None] * weights
+            if not total:
+                shape = (row.stop - row.start, size[1])
+                total = [one.new_zeros(*one.shape[:2], *shape) for one in prediction.logits]
+            for level, logits in zip(total, prediction.logits, strict=True):
+                level[..., column] += logits * weight.to(logits)
+        following = rows[index + 1].start if index + 1 < len(rows) else size[0]
+        done = following - row.start
+        yield Prediction(tuple(level[..., :done, :] for level in total))
+        total = [level[..., done:, :] for level in total]
+
+
+def _moved(rows: Float[Tensor, "1 C _ W"], height: int) -> Float[Tensor, "1 C _ W"]:
+    """The rows that the next windows overlap, followed by zeros."""
+    moved = rows.new_zeros(*rows.shape[:2], height, rows.shape[3])
+    moved[..., : rows.shape[2], :] = rows
+    return moved
