@@ -1,35 +1,36 @@
-"""The cache of decoded data. Each of its folders is built once, and is complete or absent."""
+"""The cache of what is computed from data sets. Each of its folders is complete or absent."""
 
 import hashlib
 import json
 import math
 import os
 import re
-import shutil
 import time
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from filelock import FileLock
-from jaxtyping import UInt
-from numpy.lib.format import open_memmap
 
 from hieraseg.console import log
 from hieraseg.errors import DataError, WriteError
 from hieraseg.files.paths import absolute
 from hieraseg.files.writing import RECENT, is_free, write_folder
 
+FORMAT = 5
+"""Part of each key: increase it when the content of a folder changes."""
+
+LARGE = ".bin"
+"""Suffix of files whose content is checked when it is read, and not when their folder is opened."""
+
 _CHECKSUMS = "checksums.json"
 _NAME = re.compile(
     r"(?P<folder>.+-[0-9a-f]{20})(\.lock|\.previous|\.[0-9a-f]{8}\.unfinished)?", re.DOTALL
 )
-_PART = 1 << 24  # bytes that a checksum covers
 
 
 def cache_folder() -> Path:
@@ -40,32 +41,40 @@ def cache_folder() -> Path:
     return absolute(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hieraseg"
 
 
-def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache, and build it if it does not exist or is damaged.
-
-    All files are read and compared with the checksums of their build. One process builds while
-    the others wait. An interrupted build leaves nothing that is used.
+def folder_for(prefix: str, key: tuple[Any, ...]) -> Path:
+    """The folder of the cache with this content, whether it exists or not.
 
     Args:
         prefix: first part of the folder's name, for people.
         key: everything that the content depends on, as JSON can represent it.
+    """
+    digest = hashlib.sha256(json.dumps((FORMAT, *key)).encode()).hexdigest()[:20]
+    return cache_folder() / f"{prefix}-{digest}"
+
+
+def build_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Build a folder of the cache, unless it is whole (see `is_whole`).
+
+    One process builds while the others wait. An interrupted build leaves nothing that is used.
+
+    Args:
+        folder: see `folder_for`.
         write: writes the content into an empty folder.
 
     Raises:
         DataError: the cache is not writable, or raised by `write`.
     """
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
-    folder = cache_folder() / f"{prefix}-{digest}"
-    if _is_whole(folder):
-        _note_use(folder)
-        return folder
+    if is_whole(folder):
+        with suppress(OSError):  # the cache may be read-only
+            os.utime(folder)  # for find_removable
+        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not _is_whole(folder):
+            if not is_whole(folder):
                 if os.path.lexists(folder):
                     log(f"{folder}: is damaged, so it is built again")
-                _build(folder, write)
+                write_folder(folder, lambda unfinished: _write_with_checksums(unfinished, write))
     except (OSError, WriteError) as error:
         cause = error.__cause__ or error
         raise DataError(
@@ -73,15 +82,57 @@ def cached_folder(prefix: str, key: tuple[Any, ...], write: Callable[[Path], Non
             f"({getattr(cause, 'strerror', None) or cause}); "
             "set HIERASEG_CACHE to a folder with enough space"
         ) from error
-    return folder
 
 
-def find_leftovers(unused_days: int | None = None) -> list[Path]:
-    """Find unfinished folders and locks in the cache that no process uses.
+def is_whole(folder: Path) -> bool:
+    """Whether a folder has all files of its build: large ones by their size, others unchanged."""
+    try:
+        return bool(json.loads((folder / _CHECKSUMS).read_bytes()) == _checksums(folder))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _write_with_checksums(folder: Path, write: Callable[[Path], None]) -> None:
+    write(folder)
+    (folder / _CHECKSUMS).write_text(json.dumps(_checksums(folder)))
+
+
+def _checksums(folder: Path) -> dict[str, Any]:
+    """Size of each file in a folder, and the CRC-32 of those that are not large."""
+    files: dict[str, list[int]] = {}
+    for path in folder.iterdir():
+        if path.suffix == LARGE:
+            files[path.name] = [path.stat().st_size]
+        elif path.name != _CHECKSUMS:
+            content = path.read_bytes()
+            files[path.name] = [len(content), zlib.crc32(content)]
+    return {"format": FORMAT, "files": files}
+
+
+@dataclass(frozen=True)
+class Removable:
+    """A file or folder of the cache that can be removed.
+
+    Attributes:
+        path: the file or folder.
+        reason: what it is: the unfinished folder of a killed build, a lock that no process holds,
+            a folder that was not opened for long, or one of another version of hieraseg, which
+            this one does not use.
+        bytes: its size.
+        last_used: when it was last opened or changed, in seconds since 1970.
+    """
+
+    path: Path
+    reason: Literal["unfinished", "lock", "unused", "other version"]
+    bytes: int
+    last_used: float
+
+
+def find_removable(unused_days: int | None = None) -> list[Removable]:
+    """Find what no process uses: leftovers of killed ones, locks, and folders of other formats.
 
     Args:
-        unused_days: find folders too that were not returned by `cached_folder` for this number of
-            days.
+        unused_days: find folders too that were not opened for this number of days.
     """
     now = time.time()
     latest = -math.inf if unused_days is None else now - max(unused_days * 86400, RECENT)
@@ -92,77 +143,36 @@ def find_leftovers(unused_days: int | None = None) -> list[Path]:
         lock = Path(f"{folder}.lock")
         if lock.exists() and not is_free(lock):
             continue
-        if (folder / _CHECKSUMS).exists() and folder.stat().st_mtime < latest:
-            found.append(folder)
-        beside = sorted(root.glob(f"{escape(folder.name)}.*"))
-        found += [path for path in beside if names.get(path.name)]
+        with suppress(FileNotFoundError):  # another process may remove it, too
+            used = folder.stat().st_mtime
+            if (folder / _CHECKSUMS).exists() and used < latest:
+                found.append(_removable(folder, "unused"))
+            elif used < now - RECENT and _is_outdated(folder):
+                found.append(_removable(folder, "other version"))
+        for path in sorted(root.glob(f"{escape(folder.name)}.*")):
+            if names.get(path.name):
+                with suppress(FileNotFoundError):
+                    found.append(_removable(path, "lock" if path == lock else "unfinished"))
     return found
 
 
-def _note_use(folder: Path) -> None:
-    """Record that a folder is used now, if the cache is writable."""
-    with suppress(OSError):
-        os.utime(folder)
+def find_leftovers(unused_days: int | None = None) -> list[Path]:
+    """The paths that `find_removable` finds, without those of another version."""
+    return [one.path for one in find_removable(unused_days) if one.reason != "other version"]
 
 
-def _build(folder: Path, write: Callable[[Path], None]) -> None:
-    """Build a folder with its checksums. The caller holds the lock."""
-
-    def write_all(unfinished: Path) -> None:
-        write(unfinished)
-        (unfinished / _CHECKSUMS).write_text(json.dumps(_checksums(unfinished)))
-
-    write_folder(folder, write_all)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a folder has all files of its build, unchanged."""
+def _is_outdated(folder: Path) -> bool:
+    """Whether a folder of the cache has another format than this version writes."""
     try:
-        return json.loads((folder / _CHECKSUMS).read_bytes()) == _checksums(folder)
+        content = json.loads((folder / _CHECKSUMS).read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
+    return isinstance(content, dict) and content.get("format") != FORMAT
 
 
-def _checksums(folder: Path) -> dict[str, list[int]]:
-    """For each file its size, and a checksum of each part. Threads read the parts."""
-    files = [path for path in folder.iterdir() if path.name != _CHECKSUMS]
-    sizes = {path: path.stat().st_size for path in files}
-    parts = [(path, start) for path in files for start in range(0, sizes[path], _PART)]
-    checksums = {path.name: [sizes[path]] for path in files}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for (path, _), checksum in zip(parts, pool.map(_checksum, parts), strict=True):
-            checksums[path.name].append(checksum)
-    return checksums
-
-
-def _checksum(part: tuple[Path, int]) -> int:
-    path, start = part
-    with path.open("rb") as file:
-        file.seek(start)
-        return zlib.crc32(file.read(_PART))
-
-
-def create_array(
-    file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> UInt[np.memmap, "..."]:
-    """Create a memory-mapped array whose space on disk is allocated.
-
-    Without that, a write to the array would kill the process with SIGBUS on a full disk.
-
-    Raises:
-        OSError: the disk is full, or has less space than the array needs.
-    """
-    needed, free = math.prod(shape) * dtype.itemsize, shutil.disk_usage(file.parent).free
-    if needed > free:  # allocating would take all of it before it fails
-        reason = f"{file.name} needs {needed >> 20:,} MiB, but {free >> 20:,} are free"
-        raise OSError(f"No space left on device: {reason}")
-    array = open_memmap(file, "w+", dtype, shape)
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-    return array
-
-
-def open_array(file: Path) -> UInt[np.memmap, "..."]:
-    """Open an array of the cache, memory-mapped and read-only."""
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+def _removable(
+    path: Path, reason: Literal["unfinished", "lock", "unused", "other version"]
+) -> Removable:
+    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+    size = sum(one.lstat().st_size for one in files)
+    return Removable(path, reason, size, path.lstat().st_mtime)

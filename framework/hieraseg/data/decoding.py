@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
-from hieraseg.console import log, progress
-from hieraseg.data.cache import cache_folder
+from hieraseg.console import progress
 from hieraseg.data.prefetch import prefetch
 from hieraseg.errors import DataError, first_few
 from hieraseg.tracebacks import describe
@@ -13,16 +13,24 @@ from hieraseg.tracebacks import describe
 Result = TypeVar("Result")
 
 
-def decode_all(
-    decode: Callable[[int], Result], ids: Sequence[str], split: str, content: str
-) -> Iterator[Result]:
+@contextmanager
+def decoding(id: str) -> Iterator[None]:
+    """Raise errors of decoding and resizing an image as DataError with its id."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DataError(f"{id}: needs more memory than there is; make it smaller") from error
+    except ValueError as error:  # such as an image that cannot be resized
+        raise DataError(f"{id}: cannot be used ({describe(error)})") from error
+
+
+def decode_all(decode: Callable[[int], Result], ids: Sequence[str], split: str) -> Iterator[Result]:
     """Yield `decode(row)` for each row of a split in order, computed by several threads.
 
     Args:
         decode: reads one row; thread-safe.
         ids: ids of the rows, for error messages.
         split: name of the split, for messages.
-        content: what is decoded, `images` or `targets`, for messages.
 
     Raises:
         DataError: at the end, if any row failed: how many, and the first few of them.
@@ -30,15 +38,11 @@ def decode_all(
 
     def attempt(row: int) -> tuple[Result | None, DataError | None]:
         try:
-            return decode(row), None
+            with decoding(ids[row]):
+                return decode(row), None
         except DataError as error:
             return None, error
-        except MemoryError:
-            return None, DataError(f"{ids[row]}: needs more memory than there is; make it smaller")
-        except ValueError as error:  # such as an image that cannot be resized
-            return None, DataError(f"{ids[row]}: cannot be used ({describe(error)})")
 
-    log(f"preparing {len(ids)} {content} of split {split!r} in {cache_folder()}, once")
     threads = os.cpu_count() or 1
     decoded = prefetch(attempt, range(len(ids)), 2 * threads, threads)
     problems = []

@@ -1,125 +1,160 @@
 """Images and masks of a split, resized by the recipe's section `input`."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt, UInt8
-from PIL import Image
+from jaxtyping import Int, UInt, UInt8
 
 from hieraseg.contracts import Dataset
-from hieraseg.data.cache import cached_folder
+from hieraseg.data.building import build, estimated_pixels
+from hieraseg.data.cache import folder_for
 from hieraseg.data.checking import CheckedDataset
-from hieraseg.data.decoding import decode_all
-from hieraseg.data.images import VERSION, resize
-from hieraseg.data.ragged import Ragged, open_ragged
-from hieraseg.data.shapes import resized_shape
+from hieraseg.data.images import VERSION
+from hieraseg.data.joining import joined_ids, members_of, open_members, weights_of
+from hieraseg.data.levels import open_levels, with_channels
+from hieraseg.data.ragged import open_ragged
+from hieraseg.data.resized import IMAGES, MASKS, ResizedSplit
+from hieraseg.data.rows import Damage, FromCache, FromFiles, Read, joined
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Input
 
-FORMAT = 4  # part of the key: increase it when the content of a store changes
-
 
 @dataclass(frozen=True)
 class Store:
-    """A split as the model sees it.
+    """A split as the model sees it. Several threads can read it.
 
     Attributes:
         ids: image ids, in the order of the data set.
         shapes: height and width of each image, int64 `[N, 2]`.
         label_pixels: number of pixels of each label value in all masks, int64 `[values]`.
         fingerprint: SHA-256 of the ids and of all images and masks before resizing.
+        images: how an image is read, for each level.
+        masks: how a mask is read.
+        members: number of images and weight of each data set that is joined in this one, if they
+            are sampled by weight; else empty.
     """
 
     ids: list[str]
     shapes: Int[np.ndarray, "N 2"]
     label_pixels: Int[np.ndarray, " values"]
     fingerprint: str
-    images: Ragged
-    masks: Ragged
+    images: tuple[Read, ...]
+    masks: Read
+    members: tuple[tuple[int, float], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def image(self, row: int) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB image of a row."""
-        return self.images[row]
+    def image(self, row: int, level: int = 0) -> UInt8[np.ndarray, "H W 3"]:
+        """RGB image of a row, read-only.
+
+        Args:
+            row: the row.
+            level: 0 for the image itself; 1 for half, 2 for a quarter of its sides, rounded up,
+                if the store was opened with `levels=3`.
+        """
+        return self.images[level](row)
 
     def mask(self, row: int) -> UInt[np.ndarray, "H W"]:
-        """Label values of a row, uint8, or uint16 if the hierarchy has values above 255."""
-        return self.masks[row]
+        """Label values of a row, read-only; uint16 if the hierarchy has values above 255."""
+        return self.masks(row)
 
 
 @keep_working_directory()
 def open_store(
-    dataset: Dataset, split: str, hierarchy: Hierarchy, settings: Input, code: str = ""
+    dataset: Dataset,
+    split: str,
+    hierarchy: Hierarchy,
+    settings: Input,
+    code: str | Sequence[str] = "",
+    levels: int = 1,
 ) -> Store:
     """Open the store of a split, which is built on first use.
 
-    Changed data, labels or code, or another way of resizing, get another store. A damaged store is
-    built again. Processes that open it at the same time build it once.
+    All images are decoded then, and all that cannot be used are found. Changed data, labels or
+    code, or another way of resizing, get another store. Processes that open it at the same time
+    build it once.
+
+    It is found again by the ids, the data set's fingerprint and the code. What is compared then are
+    the checksums of small files, and the sizes of large ones. The checksum of an image or mask is
+    compared when it is first read; a damaged one is decoded again.
 
     Args:
-        dataset: the data set.
+        dataset: the data set. The members of a joined one have a store each.
         split: name of the split.
         hierarchy: the class tree; masks are checked against its labels.
-        settings: how images are resized.
-        code: digest of the data set's code and arguments (see `recipe.dataset`).
+        settings: how images are resized, and whether decoded ones are kept.
+        code: digest of the data set's code and arguments, or those of its members (see
+            `recipe.dataset`).
+        levels: number of sizes at which images can be read, each half of the one before.
 
     Raises:
         DataError: images or masks that cannot be used, all of them at once; a cache that cannot
             be written.
     """
-    size = settings.size if settings.resize != "none" else ()
+
+    def open_one(member: Dataset, code: str) -> Store:
+        return _open(member, split, hierarchy, settings, code, levels)
+
+    members = members_of(dataset)
+    if members is None:
+        return open_one(dataset, str(code))
+    return _join(open_members(members, split, code, open_one), weights_of(dataset))
+
+
+def _open(
+    dataset: Dataset, split: str, hierarchy: Hierarchy, settings: Input, code: str, levels: int
+) -> Store:
     checked = CheckedDataset(dataset, hierarchy)
-    ids, fingerprint = checked.ids(split), checked.fingerprint(split)
-    key = (FORMAT, VERSION, split, ids, fingerprint, settings.resize, size, checked.values, code)
+    resized = ResizedSplit(checked, split, settings)
+    size = settings.size if settings.resize != "none" else ()
+    fingerprint = checked.fingerprint(split)
+    key = (split, resized.ids, fingerprint, settings.resize, size, checked.values, VERSION, code)
+    name = f"{split}-{settings.resize}" + (f"-{size[0]}x{size[1]}" if size else "")
 
-    def write(folder: Path) -> None:
-        _write(folder, checked, split, ids, settings)
+    def estimate() -> int:
+        channels = sum(3 / 4**level for level in range(levels)) + checked.mask_dtype.itemsize
+        return int(estimated_pixels(checked, resized.ids, settings) * channels)
 
-    name = "x".join(map(str, size)) or "own"
-    folder = cached_folder(f"{split}-{settings.resize}-{name}", key, write)
-    index = json.loads((folder / "index.json").read_text())
-    shapes = np.load(folder / "shapes.npy", allow_pickle=False)
-    colors = np.concatenate([shapes, np.full((len(shapes), 1), 3)], 1)
+    content = f"{len(resized.ids)} images of split {split!r}"
+    built = build(name, key, settings, content, estimate, resized.write)
+    folder, index, shapes = built.folder, built.index, built.index["shapes"]
+    image: Read = FromFiles(resized.image, resized.ids, index["image_checksums"], folder)
+    mask: Read = FromFiles(resized.mask, resized.ids, index["mask_checksums"], folder)
+    smaller = None
+    if built.is_decoded:
+        damage, smaller = Damage(folder), folder_for(f"{name}-smaller", (*key, levels))
+        images = open_ragged(folder / IMAGES, with_channels(shapes), np.dtype(np.uint8))
+        image = FromCache(images, index["image_checksums"], image, damage)
+        masks = open_ragged(folder / MASKS, shapes, checked.mask_dtype)
+        mask = FromCache(masks, index["mask_checksums"], mask, damage)
     return Store(
-        ids=ids,
+        ids=resized.ids,
         shapes=shapes,
-        label_pixels=np.load(folder / "label_pixels.npy", allow_pickle=False),
-        fingerprint=index["fingerprint"],
-        images=open_ragged(folder / "images.bin", colors, np.dtype(np.uint8)),
-        masks=open_ragged(folder / "masks.bin", shapes, checked.mask_dtype),
+        label_pixels=index["label_pixels"],
+        fingerprint=str(index["fingerprint"]),
+        images=open_levels(image, resized.ids, shapes, levels, split, smaller),
+        masks=mask,
     )
 
 
-def _write(
-    folder: Path, dataset: CheckedDataset, split: str, ids: list[str], settings: Input
-) -> None:
-    shapes, digests = [], []
-    label_pixels = np.zeros(256**dataset.mask_dtype.itemsize, np.int64)
-
-    def decode(row: int) -> tuple[Shaped[np.ndarray, "h w 3"], Shaped[np.ndarray, "h w"], str]:
-        image, mask = dataset.pair(ids[row])
-        size = resized_shape(mask.shape, settings)
-        # With the shape, because images of different shapes can have the same bytes.
-        pixels = repr(mask.shape).encode() + image.tobytes() + mask.tobytes()
-        digest = hashlib.sha256(pixels).hexdigest()
-        image = resize(image, size, Image.Resampling.BILINEAR)
-        return image, resize(mask, size, Image.Resampling.NEAREST), digest
-
-    with (folder / "images.bin").open("wb") as images, (folder / "masks.bin").open("wb") as masks:
-        for image, mask, digest in decode_all(decode, ids, split, "images"):
-            images.write(image.tobytes())
-            masks.write(mask.tobytes())
-            shapes.append(mask.shape)
-            digests.append(digest)
-            label_pixels += np.bincount(mask.ravel(), minlength=len(label_pixels))
-    np.save(folder / "shapes.npy", np.array(shapes, np.int64))
-    np.save(folder / "label_pixels.npy", label_pixels)
-    content = "\n".join((*ids, *digests)).encode(errors="surrogateescape")
-    index = {"fingerprint": hashlib.sha256(content).hexdigest()}
-    (folder / "index.json").write_text(json.dumps(index))
+def _join(stores: dict[int, Store], weights: Sequence[float] | None) -> Store:
+    """One store of those of several data sets, which are known by their numbers."""
+    parts = list(stores.values())
+    sizes = [len(one) for one in parts]
+    content = "\n".join(f"{number} {one.fingerprint}" for number, one in stores.items())
+    chosen = [weights[number - 1] for number in stores] if weights is not None else []
+    return Store(
+        ids=joined_ids(stores),
+        shapes=np.concatenate([one.shapes for one in parts]),
+        label_pixels=np.sum([one.label_pixels for one in parts], axis=0),
+        fingerprint=hashlib.sha256(content.encode()).hexdigest(),
+        images=tuple(
+            joined(reads, sizes) for reads in zip(*(one.images for one in parts), strict=True)
+        ),
+        masks=joined([one.masks for one in parts], sizes),
+        members=tuple(zip(sizes, chosen, strict=False)),
+    )
