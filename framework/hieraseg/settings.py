@@ -81,6 +81,22 @@ class Augmentation:
     transforms: Sequence[Transform] = ()
 
 
+def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
+    """What is wrong with each argument of the augmentation that does not go with the input."""
+    problems = {}
+    if augmentation.crop > 0 and settings.resize != "stretch":
+        problems["crop"] = (
+            f"needs input.resize: stretch, got {settings.resize}, which always takes a crop of "
+            "input.size; remove it"
+        )
+    if augmentation.crop_tries > 1 and settings.resize == "stretch":
+        problems["crop_tries"] = (
+            "has no effect with input.resize: stretch; remove it, or set input.resize to shorter, "
+            "longer or none"
+        )
+    return problems
+
+
 @check_arguments
 @dataclass(frozen=True)
 class Training:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, Integer, UInt, UInt8
+from jaxtyping import Int, Integer, Num, UInt
 from torch import Tensor
 
 from hieraseg.data.prefetch import prefetch
@@ -14,22 +14,27 @@ from hieraseg.data.store import Store
 
 @dataclass(frozen=True)
 class Batch:
-    """Images and masks as they are stored.
+    """Images and masks.
 
     Attributes:
         rows: row of each image in the store, int64 `[B]`.
-        images: RGB, uint8 `[B, 3, H, W]`, channels last in memory.
+        images: RGB `[B, 3, H, W]`: uint8 as stored, channels last in memory; or crops, float32 in
+            0..1.
         masks: label values, uint8 `[B, H, W]`, or int32 for a store of uint16.
     """
 
     rows: Int[Tensor, " B"]
-    images: UInt8[Tensor, "B 3 H W"]
+    images: Num[Tensor, "B 3 H W"]
     masks: Integer[Tensor, "B H W"]
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device, asynchronously if its memory is pinned."""
         moved = (t.to(device, non_blocking=True) for t in (self.rows, self.images, self.masks))
         return Batch(*moved)
+
+    def pin_memory(self) -> "Batch":
+        """Copy the batch into page-locked memory."""
+        return Batch(self.rows, self.images.pin_memory(), self.masks.pin_memory())
 
 
 def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batch H W"]:
@@ -49,8 +54,7 @@ def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iter
     def read(rows: Int[Tensor, " B"]) -> Batch:
         images = torch.from_numpy(np.stack([store.image(row) for row in rows.tolist()]))
         masks = label_tensor(np.stack([store.mask(row) for row in rows.tolist()]))
-        if pin_memory:
-            images, masks = images.pin_memory(), masks.pin_memory()
-        return Batch(rows, images.permute(0, 3, 1, 2), masks)
+        batch = Batch(rows, images.permute(0, 3, 1, 2), masks)
+        return batch.pin_memory() if pin_memory else batch
 
     return prefetch(read, steps)

@@ -10,11 +10,17 @@ from torch import Tensor
 from hieraseg.contracts import Transform
 from hieraseg.data.augmentation import transform
 from hieraseg.data.batches import Batch, load
+from hieraseg.data.cropping import Cropping, Crops, num_levels
+from hieraseg.data.prefetch import prefetch
+from hieraseg.data.resident import ResidentStore, fits
 from hieraseg.data.store import Store
-from hieraseg.data.stretching import Stretching
+from hieraseg.data.stretching import Stretching, swap_sides
+from hieraseg.data.warping import Frame, StoreSampler
 from hieraseg.draws import Draws
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Augmentation, Input
+
+_MOST_THREADS = 8  # each holds a batch of crops in memory
 
 
 class Step(NamedTuple):
@@ -83,6 +89,70 @@ class StretchedView:
         return transform(self.transforms, images, masks, draws)
 
 
+class CroppedView:
+    """Random crops of images that keep their aspect ratio.
+
+    Threads draw and sample the crops of the next steps; on a CUDA device that has room for the
+    whole store, crops are gathered from it there.
+
+    Args:
+        store: the images.
+        settings: how images are resized; `size` is that of the crops.
+        augmentation: random changes.
+        transforms: the transforms that the settings name.
+        hierarchy: the class tree.
+        device: the training device.
+        fill: color outside an image, RGB in 0..1; masks are void there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Input,
+        augmentation: Augmentation,
+        transforms: Sequence[Transform],
+        hierarchy: Hierarchy,
+        device: torch.device,
+        fill: tuple[float, float, float],
+    ) -> None:
+        self.transforms, self.hierarchy, self.device = transforms, hierarchy, device
+        self.cropping = Cropping(store, augmentation, settings.size, hierarchy)
+        self.threads = min(torch.get_num_threads(), _MOST_THREADS)
+        frame = Frame(settings.size, fill, hierarchy.void_value)
+        levels = num_levels(settings, augmentation)
+        self.sampler: StoreSampler | ResidentStore = StoreSampler(store, frame)
+        if device.type == "cuda" and fits(store, levels, device):
+            self.sampler = ResidentStore(store, frame, levels, device)
+
+    def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
+        """See `View`. The images of a batch are crops already, float32 in 0..1."""
+        if isinstance(self.sampler, ResidentStore):
+            # Kernels are launched when a batch is needed, by the thread that trains.
+            crops = prefetch(self._draw, steps, self.threads + 1, self.threads)
+            return map(self._batch, steps, crops)
+        return prefetch(self._draw_batch, steps, self.threads + 1, self.threads)
+
+    def augment(
+        self, batch: Batch, draws: Draws
+    ) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
+        """See `View`."""
+        return transform(self.transforms, batch.images, batch.masks, draws)
+
+    def _draw(self, step: Step) -> Crops:
+        return self.cropping(step.rows, step.draws)
+
+    def _batch(self, step: Step, crops: Crops) -> Batch:
+        images, masks = self.sampler(step.rows, crops)
+        if self.hierarchy.pairs:
+            flipped = crops.flipped.to(masks.device, non_blocking=True)[:, None, None]
+            masks = torch.where(flipped, swap_sides(masks, self.hierarchy), masks)
+        return Batch(step.rows, images, masks)
+
+    def _draw_batch(self, step: Step) -> Batch:
+        batch = self._batch(step, self._draw(step))
+        return batch.pin_memory() if self.device.type == "cuda" else batch
+
+
 def open_view(
     store: Store,
     settings: Input,
@@ -90,8 +160,9 @@ def open_view(
     transforms: Sequence[Transform],
     hierarchy: Hierarchy,
     device: torch.device,
+    fill: tuple[float, float, float],
 ) -> View:
-    """The view of a store that a recipe asks for."""
-    if settings.resize != "stretch":
-        raise NotImplementedError  # data/cropping.py
-    return StretchedView(store, augmentation, transforms, hierarchy, device)
+    """The view of a store that a recipe asks for (see `CroppedView`)."""
+    if settings.resize == "stretch":
+        return StretchedView(store, augmentation, transforms, hierarchy, device)
+    return CroppedView(store, settings, augmentation, transforms, hierarchy, device, fill)

@@ -8,11 +8,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hieraseg.console import warn
-from hieraseg.contracts import Dataset, Loss, has_argument
+from hieraseg.contracts import Backbone, Dataset, Loss, has_argument
+from hieraseg.data.cropping import num_levels
 from hieraseg.data.sampling import steps_per_epoch
+from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.store import Store, open_store
 from hieraseg.data.subset import FirstImages
-from hieraseg.data.targets import TargetStore, open_targets
+from hieraseg.data.targets import TargetStore, open_scored
 from hieraseg.data.views import View, open_view
 from hieraseg.devices import start_fabric
 from hieraseg.errors import RecipeError
@@ -121,6 +123,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
             transforms,
             hierarchy,
             fabric.device,
+            cast(Backbone, backbone).mean,
         ),
         num_classes=num_classes,
         total_steps=total_steps,
@@ -143,20 +146,18 @@ def _open_data(
     recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy
 ) -> tuple[dict[str, Store], TargetStore | None]:
     """The images of both splits, and the targets that `val` is scored with."""
-    code = data_digest(recipe)
-    stores = {
-        split: open_store(dataset, split, hierarchy, recipe.input, code)
-        for split in ("train", "val")
-    }
-    shared = sorted(set(stores["train"].ids) & set(stores["val"].ids))
+    code = data_digest(recipe, dataset)
+    levels = num_levels(recipe.input, recipe.augmentation)
+    train = open_store(dataset, "train", hierarchy, recipe.input, code, levels)
+    seen = evaluation_input(recipe.input, recipe.evaluation)
+    val, targets = open_scored(dataset, "val", hierarchy, seen, recipe.evaluation, code)
+    shared = sorted(set(train.ids) & set(val.ids))
     if shared:
         warn(
             f"data: {len(shared)} ids are in both train and val, such as {shared[0]!r}; val then "
             "scores images that were trained on"
         )
-    if recipe.evaluation.resolution != "native":
-        return stores, None
-    return stores, open_targets(dataset, "val", hierarchy, code)
+    return {"train": train, "val": val}, targets
 
 
 def _infinite_buffers(model: nn.Module) -> set[str]:

@@ -1,0 +1,91 @@
+"""A store in the memory of the training device."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Integer, Shaped
+from torch import Tensor
+
+from hieraseg.data.batches import label_tensor
+from hieraseg.data.cropping import Crops
+from hieraseg.data.gathering import gather_images, gather_masks
+from hieraseg.data.store import Store
+from hieraseg.data.warping import Frame
+
+_SHARE = 0.5  # of the free memory of a device; the rest is the model's
+
+
+class ResidentStore:
+    """All images and masks of a store on a device, from which crops are gathered there.
+
+    A step then moves nothing but a few numbers per image.
+
+    Args:
+        store: the images and masks, which are copied.
+        frame: size of the crops, and what is outside.
+        levels: number of sizes of each image (see `cropping.num_levels`).
+        device: the device.
+    """
+
+    def __init__(self, store: Store, frame: Frame, levels: int, device: torch.device) -> None:
+        self.frame, self.device = frame, device
+        shapes = torch.from_numpy(store.shapes)
+        starts, end = _starts(3 * _areas(shapes, levels))
+        mask_starts, mask_end = _starts(_areas(shapes, 1))
+        dtype = label_tensor(store.mask(0)).dtype
+        self.pixels = torch.empty(end, dtype=torch.uint8, device=device)
+        self.labels = torch.empty(mask_end, dtype=dtype, device=device)
+        for row in range(len(store)):
+            for level in range(levels):
+                image = torch.from_numpy(np.array(store.image(row, level)))
+                _copy(image, self.pixels, starts[row, level])
+            _copy(label_tensor(np.array(store.mask(row))), self.labels, mask_starts[row, 0])
+        self.shapes = shapes.to(device)
+        self.starts, self.mask_starts = starts.to(device), mask_starts[:, 0].to(device)
+
+    def __call__(
+        self, rows: Int[Tensor, " B"], crops: Crops
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+        """Crops of images, in 0..1, and of their masks, on the device.
+
+        Args:
+            rows: rows of the images, which like the crops are on the CPU.
+            crops: the part of each image.
+        """
+        rows = self._moved(rows)
+        matrices, levels = self._moved(crops.matrices), self._moved(crops.levels)
+        shapes, (starts, mask_starts) = (
+            self.shapes[rows],
+            (self.starts[rows], self.mask_starts[rows]),
+        )
+        images = gather_images(self.pixels, starts, shapes, matrices, levels, self.frame)
+        return images, gather_masks(self.labels, mask_starts, shapes, matrices, self.frame)
+
+    def _moved(self, values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+        """Copy values to the device without waiting for it."""
+        if self.device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
+
+
+def fits(store: Store, levels: int, device: torch.device) -> bool:
+    """Whether a store fits into the memory of a CUDA device beside a model."""
+    shapes = torch.from_numpy(store.shapes)
+    bytes_per_label = label_tensor(store.mask(0)).element_size()
+    needed = 3 * _areas(shapes, levels).sum() + bytes_per_label * _areas(shapes, 1).sum()
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(needed) <= _SHARE * free
+
+
+def _areas(shapes: Int[Tensor, "N 2"], levels: int) -> Int[Tensor, "N levels"]:
+    """Number of pixels of each image at each level, whose sides are rounded up."""
+    return torch.stack([(-(-shapes >> level)).prod(1) for level in range(levels)], 1)
+
+
+def _starts(lengths: Int[Tensor, "N levels"]) -> tuple[Int[Tensor, "N levels"], int]:
+    """Where parts of these lengths start if they lie one after the other, and where they end."""
+    ends = lengths.flatten().cumsum(0)
+    return ends.view_as(lengths) - lengths, int(ends[-1])
+
+
+def _copy(values: Shaped[Tensor, "..."], buffer: Shaped[Tensor, " P"], start: Tensor) -> None:
+    buffer[int(start) : int(start) + values.numel()] = values.flatten()
