@@ -1,15 +1,17 @@
 """Checks of what a data set returns. Data sets are plugins, so it can be anything."""
 
 import inspect
+import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Shaped, UInt, UInt8
 
 from hieraseg.contracts import Dataset
-from hieraseg.data.subset import FirstImages
+from hieraseg.data.subset import unwrapped
 from hieraseg.errors import DataError, from_here
 from hieraseg.hierarchy import VOID, Hierarchy
 from hieraseg.tracebacks import describe, place_in
@@ -58,14 +60,15 @@ class CheckedDataset:
             _reject(self.dataset, "ids", split, "a list of strings", found)
         if not found:
             _reject(self.dataset, "ids", split, "at least one id", "none")
-        for id in found:
+        suspects = [] if _are_plain(found) else found
+        for id in suspects:
             problem = id_problem(id)
             if problem:
                 place = _definition(self.dataset, "ids")
                 raise DataError(f"{split}: {place}: the id {id!r} {problem}")
-        duplicates = [id for id, count in Counter(found).items() if count > 1]
-        if duplicates:
-            _reject(self.dataset, "ids", split, "unique ids", f"{duplicates[0]!r} twice")
+        if len(set(found)) < len(found):
+            duplicate = next(id for id, count in Counter(found).items() if count > 1)
+            _reject(self.dataset, "ids", split, "unique ids", f"{duplicate!r} twice")
         return list(found)
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
@@ -141,6 +144,35 @@ def check_attributes(dataset: Any) -> None:
     splits = dataset.splits
     if not isinstance(splits, list | tuple) or not all(_is_split(one) for one in splits):
         raise DataError(f"data: {name}.splits is {splits!r}; it must be a tuple of names")
+    if hasattr(dataset, "datasets"):
+        _check_members(dataset, name)
+
+
+def _check_members(dataset: Any, name: str) -> None:
+    """Check the attributes of a joined data set, and those of its members."""
+    members, weights = dataset.datasets, getattr(dataset, "weights", None)
+    if not isinstance(members, list | tuple) or not members:
+        raise DataError(f"data: {name}.datasets is {members!r}; it must be a list of data sets")
+    for member in members:
+        check_attributes(member)
+        if hasattr(member, "datasets"):
+            raise DataError(
+                f"data: {name}.datasets has {type(member).__name__}, which joins data sets itself; "
+                "list its data sets instead"
+            )
+    if weights is not None and not _are_weights(weights, len(members)):
+        raise DataError(
+            f"data: {name}.weights is {weights!r}; it must be None, or {len(members)} positive "
+            "numbers, one per data set"
+        )
+
+
+def _are_weights(weights: Any, count: int) -> bool:
+    return (
+        isinstance(weights, list | tuple)
+        and len(weights) == count
+        and all(isinstance(one, int | float) and 0 < one < math.inf for one in weights)
+    )
 
 
 def check_same_size(id: str, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
@@ -177,6 +209,12 @@ def id_problem(id: str) -> str:
     return ""
 
 
+def _are_plain(ids: Sequence[str]) -> bool:
+    """Whether no id can have a problem, which is decided at once for all, since they are many."""
+    text = f"/{'/'.join(ids)}/"
+    return not any(part in text for part in ("//", "/./", "/../", "\\", "\0", ":"))
+
+
 def _is_split(name: Any) -> bool:
     return isinstance(name, str) and not id_problem(name) and "/" not in name
 
@@ -196,7 +234,7 @@ def _call(dataset: Dataset, method: str, argument: str) -> Any:
     except MemoryError:  # no fault of the data set
         raise
     except (Exception, SystemExit) as error:
-        own = type(_unwrapped(dataset))
+        own = type(unwrapped(dataset))
         place = place_in(own, error)
         where = f" ({from_here(place)})" if place else ""
         raise DataError(
@@ -220,14 +258,10 @@ def _reject(
 
 def _definition(dataset: Dataset, method: str) -> str:
     """A method, with the file and line where it is defined."""
-    own = _unwrapped(dataset)
+    own = unwrapped(dataset)
     name = f"{type(own).__name__}.{method}"
     code = getattr(inspect.unwrap(getattr(own, method)), "__code__", None)
     return f"{name} ({from_here(code.co_filename)}:{code.co_firstlineno})" if code else name
-
-
-def _unwrapped(dataset: Dataset) -> Dataset:
-    return dataset.dataset if isinstance(dataset, FirstImages) else dataset
 
 
 def _listed(values: list[int]) -> str:

@@ -27,4 +27,12 @@ class FirstImages:
         return f"{self.dataset.fingerprint(split)}, the first {self.images}"
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(self.dataset, attribute)
+        found = getattr(self.dataset, attribute)
+        if attribute == "datasets":  # of a joined data set: the first images of each member
+            return [FirstImages(one, -(-self.images // len(found))) for one in found]
+        return found
+
+
+def unwrapped(dataset: Dataset) -> Dataset:
+    """The whole data set."""
+    return dataset.dataset if isinstance(dataset, FirstImages) else dataset
