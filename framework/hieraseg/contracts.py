@@ -121,10 +121,15 @@ class Dataset(Protocol):
 
     The runner passes `hierarchy` to `__init__` if its signature has it. An argument `root` of type
     `Path | None` is the folder of the data set: if a recipe leaves it null, the runner passes
-    `hieraseg.data_folder(name)`.
+    `hieraseg.data_folder(name)`. The name is that of the component, or the value of its argument
+    `dataset`, if it has one and a recipe sets it.
 
     It knows files. What size the model sees is no matter of a data set: the recipe's section
     `input` says it.
+
+    A data set that joins others also has the attributes `datasets`, a list of them, and `weights`,
+    None or one number for each: how often its training images are drawn, by default as often as
+    all others. Its ids are those of the members behind their number, as in `2/<id>`.
 
     Attributes:
         splits: names of the splits; training needs `train` and `val`.

@@ -18,10 +18,11 @@ Captured = pytest.CaptureFixture[str]
 
 PLUGIN = """\
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from hieraseg import Loss, registry
+from hieraseg import Dataset, Loss, registry
 
 @registry.losses.register("with_paths")
 class WithPaths(Loss):
@@ -46,6 +47,16 @@ class WithRoot:
 @registry.datasets.register("with_text")
 class WithText:
     def __init__(self, root: str | None = None) -> None: ...
+
+@registry.datasets.register("any_data")
+class AnyData:
+    def __init__(
+        self, dataset: str | None = None, root: Path | Sequence[Path] | None = None
+    ) -> None: ...
+
+@registry.datasets.register("joined")
+class Joined:
+    def __init__(self, datasets: Sequence[Dataset]) -> None: ...
 """
 RECIPE = """\
 plugins: [paths_plugin.py]
@@ -269,6 +280,50 @@ def test_the_folder_of_a_data_set(folder: Path, tmp_path: Path, monkeypatch: Pat
     assert read(folder, "data: with_root")["data"].arguments["other"] is None
     monkeypatch.setenv("HIERASEG_DATA", "")
     assert data_folder("my_data") == tmp_path / "work/data/my_data"
+
+
+def test_the_folder_of_a_data_set_that_is_named_by_an_argument(
+    folder: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    def root(section: str, *overrides: tuple[str, str]) -> object:
+        return read(folder, f"data: {section}", *overrides)["data"].arguments["root"]
+
+    monkeypatch.setenv("HIERASEG_DATA", str(tmp_path / "sets"))
+    monkeypatch.setenv("WHICH", "lip")
+    assert root("any_data") == tmp_path / "sets/any_data"
+    assert root("{name: any_data, dataset: camvid}") == tmp_path / "sets/camvid"
+    assert root("any_data", ("data.dataset", "camvid")) == tmp_path / "sets/camvid"
+    assert root("{name: any_data, dataset: '${WHICH}'}") == tmp_path / "sets/lip"
+    assert root("{name: any_data, dataset: lip, root: here}") == folder / "here"
+    assert root("{name: any_data, root: [a, /b]}") == [folder / "a", Path("/b")]
+
+
+def test_the_folders_of_joined_data_sets(folder: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("HIERASEG_DATA", str(tmp_path / "sets"))
+    members = "[{name: any_data, dataset: camvid}, with_root, {name: with_root, root: here}]"
+    recipe = read(folder, f"data: {{name: joined, datasets: {members}}}")
+    roots = [one.arguments["root"] for one in recipe["data"].arguments["datasets"]]
+    assert roots == [tmp_path / "sets/camvid", tmp_path / "sets/with_root", folder / "here"]
+    with pytest.raises(DataError) as caught:
+        load(recipe.path, require_paths=True)
+    found = str(caught.value).splitlines()
+    sets = tmp_path / "sets"
+    assert [line.partition("own.yaml:")[2] for line in found] == [
+        f"3: data.datasets[0].root: {sets}/camvid: no such data folder; set data.datasets[0].root, "
+        "or set HIERASEG_DATA to the folder that has `camvid` in it (default: ./data)",
+        f"3: data.datasets[1].root: {sets}/with_root: no such data folder; set "
+        "data.datasets[1].root, or set HIERASEG_DATA to the folder that has `with_root` in it "
+        "(default: ./data)",
+        f"3: data.datasets[2].root: {folder}/here: no such data folder; set data.datasets[2].root "
+        "to an existing one",
+    ]
+
+
+def test_a_list_of_folders_of_which_one_is_not_there(folder: Path) -> None:
+    (folder / "a").mkdir()
+    recipe = read(folder, "data:\n  name: any_data\n  root:\n    - a\n    - b")
+    with pytest.raises(DataError, match=r"yaml:6: data.root\[1\]: .*/b: no such data folder; "):
+        load(recipe.path, require_paths=True)
 
 
 def test_a_data_set_that_is_not_there(folder: Path, monkeypatch: Patch, capsys: Captured) -> None:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from hieraseg.recipe.shipped import shipped_recipes
+
 RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
+SHIPPED = sorted(path.relative_to(RECIPES).as_posix() for path in shipped_recipes().values())
 
 PLUGIN = '''\
 """Arguments of every type that a recipe can give, and components inside components."""
@@ -78,7 +80,10 @@ inference: {name: marginal}
 optimizer: {name: sgd, lr: 1e-2, momentum: 0.8, nesterov: true}
 schedule: {name: poly, power: 0.9, warmup: 0.1}
 input: {size: [64, 96], store: decoded}
-augmentation: {rotate: 15, crop_scale: [0.5, 1.0], transforms: [photometric, {name: blur, sigma: [1, 2.5]}]}
+augmentation:
+  rotate: 15
+  crop_scale: [0.5, 1.0]
+  transforms: [photometric, {name: blur, sigma: [1, 2.5]}]
 training: {epochs: 3, batch_size: 4, precision: bf16-mixed, seed: 11, max_steps: null}
 evaluation: {resolution: input, flip: yes, scales: [0.5, 1], window: [64, 64]}
 logging: {tensorboard: off, images: 0}

@@ -85,13 +85,17 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
     "too short a list": (
         with_section("data", "data: {name: mannequins, image_size: [64]}"),
         Expected(
-            "r.yaml:1", "data.image_size", "expected a list [int at least 32, int at least 32], got [64]"
+            "r.yaml:1",
+            "data.image_size",
+            "expected a list [int at least 32, int at least 32], got [64]",
         ),
     ),
     "scalar for list": (
         with_section("data", "data: {name: mannequins, image_size: 64}"),
         Expected(
-            "r.yaml:1", "data.image_size", "expected a list [int at least 32, int at least 32], got 64"
+            "r.yaml:1",
+            "data.image_size",
+            "expected a list [int at least 32, int at least 32], got 64",
         ),
     ),
     "choice": (

@@ -8,6 +8,7 @@ from typing import Any
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.moved import moved, rewritten
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
@@ -15,7 +16,7 @@ from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
+from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training, conflicts
 from hieraseg.types import ArgumentError
 
 CORE_SECTIONS: dict[str, type] = {
@@ -26,17 +27,6 @@ CORE_SECTIONS: dict[str, type] = {
     "logging": Logging,
 }
 """Sections that configure the framework itself, and the class that has their signature."""
-
-_TRANSFORM = "is set in augmentation.transforms now; see `hieraseg list transforms`"
-_OF_TRANSFORMS = (
-    *("photometric", "brightness", "contrast", "saturation", "hue", "noise"),
-    *("blur", "blur_sigma"),
-)
-_MOVED = {
-    "data.size": "is input.size now: write `input: {size: [height, width]}`",
-    **{f"augmentation.{key}": _TRANSFORM for key in _OF_TRANSFORMS},
-}
-"""What became of keys of earlier versions."""
 
 
 def sections() -> list[str]:
@@ -71,6 +61,9 @@ def check(
         section: checker.core(section, settings, layer.get(section))
         for section, settings in CORE_SECTIONS.items()
     }
+    if checker.problems:
+        return None, checker.problems
+    checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
     if checker.problems:
         return None, checker.problems
     recipe = Recipe(
@@ -159,9 +152,11 @@ class Checker:
             return None
         self.origin[f"{key}.name"] = str(name.place)
         if registry.section == datasets.section:
-            self._set_root(settings, known_arguments, name)
+            self._set_root(key, settings, known_arguments, name)
         where = Entry(settings, entry.place)
-        arguments = self.arguments(key, owner, where, known_arguments, supplied)
+        arguments = self.arguments(
+            key, owner, where, known_arguments, supplied, kind=registry.section
+        )
         return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
 
     def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
@@ -178,6 +173,12 @@ class Checker:
             self.note(place, f"{section}.{error.argument}", error.problem)
         return arguments
 
+    def together(self, layer: Layer, settings: Input, augmentation: Augmentation) -> None:
+        """Add problems of sections that do not go together."""
+        for argument, text in conflicts(settings, augmentation).items():
+            place = layer["augmentation"].value[argument].place
+            self.note(place, f"augmentation.{argument}", text)
+
     def arguments(
         self,
         section: str,
@@ -185,6 +186,7 @@ class Checker:
         entry: Entry,
         known: dict[str, Argument],
         supplied: Collection[str],
+        kind: str = "",
     ) -> dict[str, Any]:
         """The arguments of a component or of a section of the framework itself.
 
@@ -194,17 +196,17 @@ class Checker:
             entry: the given arguments, a mapping of entries.
             known: arguments of the signature.
             supplied: arguments that the runner supplies.
+            kind: section of its kind, where this is not the dotted key.
         """
+        kind = kind or section
         for key, given in entry.value.items():
             if key in supplied:
                 text = "is supplied by the runner; remove it"
                 self.note(given.place, f"{section}.{key}", text)
-            elif key not in known and f"{section}.{key}" in _MOVED:
-                self.note(given.place, f"{section}.{key}", _MOVED[f"{section}.{key}"])
             elif key not in known:
                 hint = did_you_mean(key, known)
                 text = f"{owner} has no such key, {hint}" if known else f"{owner} has no keys"
-                self.note(given.place, f"{section}.{key}", text)
+                self.note(given.place, f"{section}.{key}", moved(kind, key) or text)
         arguments = {}
         for key, argument in known.items():
             dotted = f"{section}.{key}"
@@ -217,7 +219,7 @@ class Checker:
             try:
                 arguments[key] = self._value(dotted, argument, given)
             except ValueError as error:
-                self.note(given.place, dotted, str(error))
+                self.note(given.place, dotted, f"{error}{rewritten(kind, key, given.value)}")
         return arguments
 
     def _value(self, key: str, argument: Argument, given: Entry) -> Any:
@@ -267,17 +269,18 @@ class Checker:
         return self.component(key, registry, Entry(entries, place))
 
     def _set_root(
-        self, settings: dict[str, Entry], known: dict[str, Argument], name: Entry
+        self, key: str, settings: dict[str, Entry], known: dict[str, Argument], name: Entry
     ) -> None:
         """Set the folder of a data set that leaves it null (see `contracts.Dataset`)."""
         argument = known.get("root")
         if argument is None or argument.required or not is_path(argument.type):
             return
         if settings.get("root", Entry(argument.default, DEFAULT)).value is None:
-            root = data_folder(name.value)
+            folder = _data_name(settings, known) or name.value
+            root = data_folder(folder)
             settings["root"] = Entry(str(root), DEFAULT)
-            fix = f"set data.root, or set {DATA} to the folder that has `{name.value}` in it"
-            self._require_path(root, "data.root", name.place, f"{fix} (default: ./data)")
+            fix = f"set {key}.root, or set {DATA} to the folder that has `{folder}` in it"
+            self._require_path(root, f"{key}.root", name.place, f"{fix} (default: ./data)")
 
     def _require_path(self, path: Path, key: str, place: Place, fix: str) -> None:
         """Add a problem if a path does not exist, but must."""
@@ -285,6 +288,19 @@ class Checker:
             of_data = key.startswith(f"{datasets.section}.")
             text = f"{shown(path)}: no such {'data folder' if of_data else 'file or folder'}; {fix}"
             self.problems.append(Problem(place, key, text, of_data))
+
+
+def _data_name(settings: dict[str, Entry], known: dict[str, Argument]) -> str | None:
+    """The argument `dataset` of a component that reads any data set, if it is set."""
+    argument = known.get("dataset")
+    if argument is None:
+        return None
+    given = settings.get("dataset", Entry(argument.default, DEFAULT))
+    try:
+        value = argument.read(given.value)
+    except ValueError:
+        return None  # reported with the other arguments
+    return value if isinstance(value, str) else None
 
 
 def _kind(value: Any) -> str:

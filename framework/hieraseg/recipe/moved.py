@@ -1,0 +1,38 @@
+"""Keys of earlier versions, and what to write instead of them."""
+
+from typing import Any
+
+_ARGUMENTS = {
+    "photometric": "{name: photometric, probability: 0.5}",
+    "brightness": "{name: photometric, brightness: 0.2}",
+    "contrast": "{name: photometric, contrast: 0.2}",
+    "saturation": "{name: photometric, saturation: 0.2}",
+    "hue": "{name: photometric, hue: 0.05}",
+    "noise": "{name: photometric, noise: 0.05}",
+    "blur": "{name: blur, probability: 0.5}",
+    "blur_sigma": "{name: blur, sigma: [0.1, 1.5]}",
+}
+_MOVED = {
+    ("data", "size"): "is input.size now, as in `input: {size: [224, 224]}`",
+    **{
+        ("augmentation", key): f"belongs to a transform now, as in `transforms: [{example}]`"
+        for key, example in _ARGUMENTS.items()
+    },
+}
+
+
+def moved(section: str, key: str) -> str:
+    """What became of a key that a section, or a component of its kind, no longer has.
+
+    Returns:
+        An empty string if it never had it.
+    """
+    return _MOVED.get((section, key), "")
+
+
+def rewritten(section: str, key: str, value: Any) -> str:
+    """How to write a value that has another type than in earlier versions; else empty."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (section, key) == ("augmentation", "scale") and is_number and 0 <= value < 1:
+        return f"; a change by up to {value:g} is [{1 - value:g}, {1 + value:g}] now"
+    return ""
