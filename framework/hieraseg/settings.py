@@ -136,19 +136,22 @@ class Training:
 class Evaluation:
     """The protocol of the scores, and test-time augmentation.
 
-    Scores are averaged over the image at each scale and, with `flip`, its mirror images. Within
-    each of these, `window` averages logits.
+    Scores are averaged over the image at each scale and, with `flip`, its mirror images. Images
+    are padded to a multiple of the model's stride, unless they are stretched to `input.size`.
 
     Args:
-        resolution: score at the target's own resolution (`native`), or at the model's (`input`).
-        batch_size: images per forward pass; the logits of all their augmented versions are in
-            memory at once.
+        resolution: score at the target's own resolution (`native`), or at that of the images that
+            the model sees (`input`).
+        batch_size: whole images per forward pass; the logits of all their augmented versions are
+            in memory at once. Windows are predicted one by one.
         flip: predict the mirrored image as well; left and right classes are swapped back.
-        scales: factors by which the image is resized; 1 is the input size, `input.size`. Above 1,
-            `predict` enlarges the image itself, and scoring its stored copy of the input size.
-        window: height and width in pixels of a window that slides over each resized image that is
-            larger; null for the whole image at once.
-        window_overlap: overlap of neighbouring windows, as a share of the window's sides.
+        scales: factors by which the image is resized; 1 is the size that `input` gives to it, or
+            its own with `window`. Above 1, without `window`, `predict` enlarges the image itself,
+            and scoring the image at scale 1.
+        window: height and width in pixels of a window that slides over the image at its own
+            resolution, times the scale; null for the whole image at once, resized by `input`.
+        window_overlap: overlap of neighbouring windows, as a share of the window's sides; their
+            logits are blended.
     """
 
     resolution: Literal["native", "input"] = "native"

@@ -36,6 +36,7 @@ def add_parser(commands: Any) -> None:
             hieraseg evaluate runs/quickstart/base-seed0 --split holdout --checkpoint last
             hieraseg evaluate runs/quickstart/base-seed0 --visualize --num_viz 8 --viz_dir figures
             hieraseg evaluate runs/quickstart/base-seed0 --flip --scales 0.75 1 1.25
+            hieraseg evaluate runs/quickstart/base-seed0 --window 512 512
         """,
     )
     add_run_folder(parser)

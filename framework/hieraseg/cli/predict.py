@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
         examples="""
             hieraseg predict runs/quickstart/base-seed0 photo.jpg --out predictions
             hieraseg predict runs/quickstart/base-seed0 photos --out predictions
-            hieraseg predict RUN photo.jpg --out predictions --scales 4 --window 512 512
+            hieraseg predict RUN photo.jpg --out predictions --window 512 512
         """,
     )
     add_run_folder(parser)

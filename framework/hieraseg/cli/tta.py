@@ -1,4 +1,4 @@
-"""Options for test-time augmentation, shared by `evaluate` and `predict`."""
+"""Options for windows and test-time augmentation, shared by `evaluate` and `predict`."""
 
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 def add_tta(parser: ArgumentParser) -> None:
     """Add the options `--flip`, `--scales` and `--window`."""
     group = parser.add_argument_group(
-        "test-time augmentation", "overrides the `evaluation` section of the run's recipe"
+        "windows and test-time augmentation", "overrides the `evaluation` section of the run's recipe"
     )
     group.add_argument(
         "--flip",
@@ -19,17 +19,18 @@ def add_tta(parser: ArgumentParser) -> None:
         metavar="FACTOR",
         type=_scale,
         nargs="+",
-        help="average predictions over the image resized by each factor; 1 is the run's input "
-        "size. Above 1, `predict` enlarges the image itself, `evaluate` its stored copy of the "
-        "input size",
+        help="average predictions over the image resized by each factor; 1 is the size that the "
+        "run's recipe gives to images, or their own with a window. Above 1, `predict` enlarges "
+        "the image itself, and `evaluate` the image at scale 1",
     )
     group.add_argument(
         "--window",
         metavar=("HEIGHT", "WIDTH"),
         type=_pixels,
         nargs=2,
-        help="slide a window of this size in pixels over the resized image. It has an effect if "
-        "the run's input size times a scale is larger",
+        help="slide a window of this size in pixels over the image at its own resolution, and "
+        "blend the predictions where windows overlap. Memory does not grow with the height of "
+        "the image",
     )
 
 
