@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from hieraseg import IGNORE_INDEX, Hierarchy
-from hieraseg.visualize import color_classes, draw, palette, undrawable_names
+from hieraseg.visualize import color_classes, draw, draw_samples, palette, undrawable_names
 
 Color = tuple[int, int, int]
 
@@ -156,3 +156,34 @@ def test_a_reduced_panel_shows_the_image_and_its_classes() -> None:
     expected = np.concatenate([overlay(half, left_color), overlay(half, right_color)], axis=1)
     np.testing.assert_allclose(figure[top : top + 400, left : left + 800], expected, atol=1)
     np.testing.assert_array_equal(figure[top : top + 400, MARGIN : MARGIN + 800], 100)
+
+
+def test_samples_are_drawn_in_rows_per_level() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, HEIGHT, WIDTH, 3), np.uint8)
+    targets = np.stack([random_classes(seed) for seed in range(3)])
+    targets[1, 2, :9] = IGNORE_INDEX
+    figure = draw_samples(images, targets, ["a/1", "b/2", "\u4e09"], HIERARCHY)
+    for row, image in enumerate(images):
+        np.testing.assert_array_equal(panel(figure, 0, row), image)
+        for level, colors in enumerate(palette(HIERARCHY)):
+            expected = overlay(image, color_classes(targets[row, level], colors))
+            np.testing.assert_allclose(panel(figure, level + 1, row), expected, atol=1)
+
+
+def test_the_legend_of_samples_says_what_is_ignored() -> None:
+    images = np.zeros((1, HEIGHT, WIDTH, 3), np.uint8)
+    targets = np.zeros((1, 3, HEIGHT, WIDTH), np.int64)
+    plain = draw_samples(images, targets, ["a"], HIERARCHY)
+    targets[0, 2] = IGNORE_INDEX
+    ignored = draw_samples(images, targets, ["a"], HIERARCHY)
+    assert plain.size == ignored.size
+    changed = np.argwhere((np.asarray(plain) != np.asarray(ignored)).any(-1))
+    assert changed[:, 1].min() >= MARGIN + 3 * (WIDTH * SCALE + MARGIN), "level 3 only"
+    assert changed[:, 0].max() > MARGIN + LINE + HEIGHT * SCALE, "its legend, too"
+
+
+def test_large_samples_are_reduced_and_the_sheet_is_bounded() -> None:
+    images, targets = np.zeros((2, 900, 1800, 3), np.uint8), np.zeros((2, 3, 900, 1800), np.int64)
+    figure = draw_samples(images, targets, ["a", "b"], HIERARCHY)
+    assert figure.width == MARGIN + 4 * (400 + MARGIN)
+    assert figure.height < 2 * 300

@@ -1,4 +1,4 @@
-"""Figures of predictions beside the ground truth, with a color legend."""
+"""Figures of predictions and of training images, with a color legend."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int, Integer, UInt8
 from PIL import Image, ImageDraw
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
-from hieraseg.visualize.colors import Color, color_classes, palette, tree_order
+from hieraseg.visualize.colors import VOID, Color, color_classes, palette, tree_order
 from hieraseg.visualize.fonts import Font, default_font, find_fonts
 
 _WRONG: Color = (230, 40, 40)
@@ -19,6 +19,7 @@ _SWATCH = 18  # width of the color beside a name
 _OPACITY = 0.65
 # Limits that keep a figure readable and small, whatever the image and the tree.
 _PANEL = 800  # longest side of a panel in pixels; larger images are reduced
+_SAMPLE = 400  # the same, if a figure has many images
 _SMALL_PANEL = 200  # small images are enlarged to about this width
 _TEXT = (150, 320)  # least width of a column, and the most that it is widened for long names
 _SHEET = 8192  # width of a figure
@@ -68,6 +69,41 @@ def draw(
     return sheet.picture
 
 
+def draw_samples(
+    images: UInt8[np.ndarray, "N H W 3"],
+    targets: Int[np.ndarray, "N levels H W"],
+    titles: Sequence[str],
+    hierarchy: Hierarchy,
+) -> Image.Image:
+    """Draw images, one in each row, their target classes per level, and a legend.
+
+    Panels have a longest side of at most 400 pixels; the width and the legend are limited as in
+    `draw`.
+
+    Args:
+        images: RGB.
+        targets: target class per level, -100 for ignored pixels, which are white.
+        titles: title of each image.
+        hierarchy: the class tree.
+    """
+    colors = palette(hierarchy)
+    fonts = find_fonts(tuple(dict.fromkeys([*_names(hierarchy), *titles])))
+    legends = _legends(hierarchy, colors, fonts, list(targets))
+    for level, legend in enumerate(legends):
+        if (targets[:, level] == IGNORE_INDEX).any():
+            legend.append(("ignored", VOID))
+    sheet = _Sheet(images.shape[1:3], len(images), legends, fonts, _SAMPLE)
+    for row, (image, target, title) in enumerate(zip(images, targets, titles, strict=True)):
+        image, classes = sheet.resize_image(image), sheet.resize_classes(target)
+        sheet.panel(image, title, 0, row)
+        for level in range(hierarchy.num_levels):
+            overlay = _blend(image, color_classes(classes[level], colors[level]))
+            sheet.panel(overlay, f"level {level + 1}", level + 1, row)
+    for level, legend in enumerate(legends):
+        sheet.legend(legend, level + 1)
+    return sheet.picture
+
+
 def undrawable_names(hierarchy: Hierarchy) -> list[str]:
     """The class names that no font can show; figures have the index of these classes instead."""
     names = _names(hierarchy)
@@ -88,6 +124,7 @@ class _Sheet:
         rows: number of rows of panels.
         legends: lines of the legend of each level; a level is a column, after that of the image.
         fonts: fonts of class names; other texts are drawn in the default font.
+        largest: longest side of a panel in pixels.
     """
 
     def __init__(
@@ -96,10 +133,11 @@ class _Sheet:
         rows: int,
         legends: Sequence[Sequence[LegendLine]],
         fonts: Mapping[str, Font],
+        largest: int = _PANEL,
     ) -> None:
         columns = len(legends) + 1
         limit = max((_SHEET - _MARGIN) // columns - _MARGIN, 1)
-        self.height, self.width = _panel_size(shape, limit)
+        self.height, self.width = _panel_size(shape, limit, largest)
         self.fonts = fonts
         texts = [text for legend in legends for text, _ in legend]
         longest = max((self._font(text).getlength(text) for text in texts), default=0)
@@ -138,7 +176,8 @@ class _Sheet:
         for line, (text, color) in enumerate(lines):
             top = self.top_of_legend + line * _LINE
             if color is not None:
-                self.pen.rectangle((left, top + 2, left + 12, top + 14), fill=color)
+                outline = "gray" if color == VOID else None
+                self.pen.rectangle((left, top + 2, left + 12, top + 14), color, outline)
             self._write(text, left + _SWATCH, top, self.column - _SWATCH)
 
     def _left(self, column: int) -> int:
@@ -159,11 +198,11 @@ class _Sheet:
         self.pen.text((left, top + _BASELINE), cut, fill="black", font=font, anchor="ls")
 
 
-def _panel_size(shape: tuple[int, ...], widest: int) -> tuple[int, int]:
+def _panel_size(shape: tuple[int, ...], widest: int, largest: int) -> tuple[int, int]:
     """Height and width of a panel. Small images are enlarged by a whole factor."""
     height, width = shape
     enlarged = max(round(_SMALL_PANEL / width), 1)
-    factor = min(enlarged, _PANEL / max(height, width), widest / width)
+    factor = min(enlarged, largest / max(height, width), widest / width)
     return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
