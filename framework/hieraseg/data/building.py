@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +61,20 @@ def build(
     Raises:
         DataError: there is no space for what the recipe wants; raised by `write`.
     """
-    decoded = folder_for(name, key)
-    is_decoded, size = settings.store != "files", ""
-    if is_decoded and not decoded.exists():
-        needed = estimate()
-        is_decoded = _keeps_decoded(settings, needed, content)
-        size = f"; decoded, they take about {size_text(needed)}, or nothing with input.store: files"
+    decoded, estimate = folder_for(name, key), cache(estimate)
+    is_decoded = settings.store != "files" and (
+        decoded.exists() or _keeps_decoded(settings, estimate(), content)
+    )
     folder = decoded if is_decoded or is_whole(decoded) else folder_for(f"{name}-index", key)
 
     def write_all(unfinished: Path) -> None:
         if folder == decoded:
-            log(f"preparing {content} in {cache_folder()}, once{size}")
+            log(
+                f"preparing {content}, once: about {size_text(estimate())} in {cache_folder()} "
+                "(input.store: files keeps none)"
+            )
         else:
-            log(f"reading {content} once, to check them")
+            log(f"checking {content}, once")
         write_index(unfinished, write(unfinished, folder == decoded))
 
     build_folder(folder, write_all)
