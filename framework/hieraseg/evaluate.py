@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.console import log, warn
-from hieraseg.data.store import open_store
-from hieraseg.data.targets import open_targets
+from hieraseg.data.targets import open_scored
 from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import summarize
@@ -60,10 +59,14 @@ def evaluate(
     if figures is not None:
         drawn = drawn or output_path(loaded.folder.figures, key, "")
         loaded.folder.make_folder(drawn)
-    code = data_digest(recipe)
-    store = open_store(dataset, split, segmenter.hierarchy, segmenter.seen, code)
-    native = recipe.evaluation.resolution == "native"
-    targets = open_targets(dataset, split, segmenter.hierarchy, code) if native else None
+    store, targets = open_scored(
+        dataset,
+        split,
+        segmenter.hierarchy,
+        segmenter.seen,
+        recipe.evaluation,
+        data_digest(recipe, dataset),
+    )
     counts = score_split(fabric, segmenter, targets, store)
     scores = {
         **summarize(counts, segmenter.hierarchy),

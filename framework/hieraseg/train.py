@@ -82,7 +82,9 @@ def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
     fabric, settings, store = parts.fabric, parts.recipe.training, parts.stores["train"]
     state.epoch += 1
     state.totals.reset()
-    order = training_order(len(store), settings.batch_size, settings.seed, state.epoch)
+    order = training_order(
+        len(store), settings.batch_size, settings.seed, state.epoch, store.members
+    )
     order = order[: parts.total_steps - state.step]
     steps = [epoch_step(parts, state, rows, step) for step, rows in enumerate(order, 1)]
     parts.model.train()

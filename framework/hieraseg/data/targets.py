@@ -16,7 +16,6 @@ from hieraseg.data.images import VERSION
 from hieraseg.data.joining import joined_ids, members_of, open_members
 from hieraseg.data.ragged import open_ragged, writing
 from hieraseg.data.rows import Damage, FromCache, FromFiles, Read, checksum, joined
-from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.store import Store, open_store
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
@@ -59,18 +58,17 @@ def open_scored(
         dataset: the data set.
         split: name of the split.
         hierarchy: the class tree.
-        settings: how images are resized for training.
+        settings: how images are resized for prediction (see `shapes.evaluation_input`).
         evaluation: the protocol of the scores.
         code: see `store.open_store`.
 
     Returns:
         The images, and their masks at their own resolution; None to score with those of the store.
     """
-    seen = evaluation_input(settings, evaluation)
-    store = open_store(dataset, split, hierarchy, seen, code)
+    store = open_store(dataset, split, hierarchy, settings, code)
     if evaluation.resolution != "native":
         return store, None
-    if seen.resize == "none":
+    if settings.resize == "none":
         return store, TargetStore(store.ids, store.masks)
     return store, open_targets(dataset, split, hierarchy, code, settings.store)
 

@@ -5,12 +5,14 @@ from pathlib import Path, PurePath
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.checking import check_attributes
+from hieraseg.data.joining import members_of
+from hieraseg.data.subset import unwrapped
 from hieraseg.errors import DataError, HierasegError, from_here
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.build import build
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths
 from hieraseg.recipe.resolved import Recipe
-from hieraseg.recipe.spec import components_in
+from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.registry.sources import source_digest
 from hieraseg.tracebacks import describe, place_in
 
@@ -40,12 +42,30 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
     return dataset
 
 
-def data_digest(recipe: Recipe) -> str:
-    """SHA-256 of the data set's source code and arguments, by which stores of it are known.
+def data_digest(recipe: Recipe, dataset: Dataset) -> str | list[str]:
+    """SHA-256 of a data set's source code and arguments, by which stores of it are known.
 
     A file that an argument names counts by its content, since run folders have a copy of it.
+
+    Args:
+        recipe: the recipe.
+        dataset: its data set.
+
+    Returns:
+        Of a joined data set, the digest of each member, by which it shares its stores with other
+        recipes.
     """
-    spec = map_paths(recipe["data"], _content)
+    spec, members = recipe["data"], members_of(dataset)
+    if members is None:
+        return _digest(spec)
+    specs: list[ComponentSpec] = spec.arguments.get("datasets") or []
+    if [type(unwrapped(one)) for one in members] != [one.factory for one in specs]:
+        return [_digest(spec)] * len(members)  # it has made its members in its own way
+    return [_digest(one) for one in specs]
+
+
+def _digest(spec: ComponentSpec) -> str:
+    spec = map_paths(spec, _content)
     codes = [(one.code, source_digest(one.factory)) for one in components_in(spec)]
     content = repr((codes, spec.arguments)).encode(errors="surrogateescape")
     return hashlib.sha256(content).hexdigest()

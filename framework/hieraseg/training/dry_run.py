@@ -65,7 +65,7 @@ def dry_run(recipe: Recipe) -> DryRun:
 
 def _dry_run(recipe: Recipe) -> DryRun:
     parts, state = set_up(recipe, images=recipe.training.batch_size)
-    rows = torch.arange(len(parts.stores["train"]))
+    rows = torch.arange(len(parts.stores["train"]))[: recipe.training.batch_size]
     step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
     batch = next(parts.view.load([step]))
     _check_logits(parts)
