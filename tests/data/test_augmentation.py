@@ -1,4 +1,4 @@
-"""Augmentation: reproducible, within its range, and of the documented probability."""
+"""Random changes of stretched images: reproducible, and of the documented probability."""
 
 import math
 from typing import Any
@@ -7,48 +7,64 @@ import pytest
 import torch
 from torch import Tensor
 
-from hieraseg.data.augmentation import Augmentation
+from hieraseg.data.augmentation import transform
 from hieraseg.data.sampling import generator
+from hieraseg.data.stretching import Stretching
+from hieraseg.draws import Draws
 from hieraseg.processes import own_share
-from tests.support.augmentation import LEFT_RIGHT, OFF, only, random_batch
+from hieraseg.settings import Augmentation, Input, conflicts
+from hieraseg_plugins.transforms.blur import Blur
+from hieraseg_plugins.transforms.photometric import Photometric
+from tests.support.augmentation import LEFT_RIGHT, OFF, random_batch, stretched
+
+USUAL = Augmentation(crop=0.9, flip=0.5, affine=0.9, scale=(0.85, 1.15), rotate=30, shift=0.1)
+TRANSFORMS = (Photometric(probability=1, noise=0.5), Blur(probability=0.7))
 
 
-def test_without_transforms_images_are_scaled_and_masks_kept() -> None:
+def augmented(
+    images: Tensor,
+    masks: Tensor,
+    random: torch.Generator,
+    rank: int = 0,
+    processes: int = 1,
+    settings: Augmentation = USUAL,
+) -> tuple[Tensor, Tensor]:
+    """A batch after all random changes."""
+    draws = Draws(random, len(images), rank, processes, images.device)
+    pixels, labels = Stretching(settings, LEFT_RIGHT)(images, masks, draws)
+    return transform(TRANSFORMS, pixels, labels, draws)
+
+
+def test_without_changes_images_are_scaled_and_masks_kept() -> None:
     images, masks = random_batch()
-    changed, labels = only()(images, masks, generator(0, 1, 1))
+    changed, labels = stretched(images, masks, generator(0, 1, 1))
     assert torch.equal(changed, images.float() / 255)
     assert torch.equal(labels, masks)
 
 
-def test_transforms_depend_on_seed_epoch_and_step() -> None:
+def test_changes_depend_on_seed_epoch_and_step() -> None:
     images, masks = random_batch()
-    augment = Augmentation()
-
-    def once(*key: int) -> tuple[Tensor, Tensor]:
-        return augment(images, masks, generator(*key))
-
-    first = once(1, 2, 3)
+    first = augmented(images, masks, generator(1, 2, 3))
     torch.manual_seed(77)
     torch.rand(5)
     state = torch.get_rng_state()
-    again = once(1, 2, 3)
+    again = augmented(images, masks, generator(1, 2, 3))
     assert torch.equal(torch.get_rng_state(), state), "the global generator is not used"
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
-        assert not torch.equal(once(*other)[0], first[0])
+        assert not torch.equal(augmented(images, masks, generator(*other))[0], first[0])
 
 
 @pytest.mark.parametrize("images", [2, 5, 8])
 @pytest.mark.parametrize("processes", [2, 3])
-def test_transforms_do_not_depend_on_the_number_of_processes(images: int, processes: int) -> None:
+def test_changes_do_not_depend_on_the_number_of_processes(images: int, processes: int) -> None:
     """Noise included, also if the batch cannot be divided evenly."""
     pixels, masks = random_batch(images)
-    augment = Augmentation(crop=0.9, flip=0.5, affine=0.9, photometric=1, blur=0.9, noise=0.5)
-    whole = augment(pixels, masks, generator(4, 1, 1))
+    whole = augmented(pixels, masks, generator(4, 1, 1))
     for rank in range(processes):
         share = own_share(torch.arange(images), rank, processes)
-        part = augment(pixels[share], masks[share], generator(4, 1, 1), rank, processes)
+        part = augmented(pixels[share], masks[share], generator(4, 1, 1), rank, processes)
         torch.testing.assert_close(part[0], whole[0][share], rtol=0, atol=1e-5)
         assert torch.equal(part[1], whole[1][share])
 
@@ -56,10 +72,9 @@ def test_transforms_do_not_depend_on_the_number_of_processes(images: int, proces
 def test_inputs_are_not_modified() -> None:
     images, masks = random_batch()
     before = images.clone(), masks.clone()
-    every = Augmentation(1, 1, 1, 1, 1)
-    for augment in (every, only(), only(photometric=1, noise=0.5), only(blur=1)):
-        for step in range(4):
-            augment(images, masks, generator(0, 0, step))
+    for step in range(4):
+        augmented(images, masks, generator(0, 0, step))
+        stretched(images, masks, generator(0, 0, step))
     assert torch.equal(images, before[0])
     assert torch.equal(masks, before[1])
 
@@ -68,12 +83,10 @@ def test_results_stay_in_range() -> None:
     images, masks = random_batch(8)
     images[:4] = torch.where(images[:4] > 127, 255, 0).byte()
     masks[masks == 3] = 255
-    augment = Augmentation(
-        1, 0.5, 1, 1, 1, brightness=1, contrast=1, saturation=1, hue=0.5, noise=1, rotate=180
-    )
-    known = set(masks.unique().tolist())
+    known = {*masks.unique().tolist(), *range(1, 5)}
+    settings = Augmentation(crop=1, affine=1, rotate=180)
     for step in range(10):
-        changed, labels = augment(images, masks, generator(0, 1, step))
+        changed, labels = augmented(images, masks, generator(0, 1, step), settings=settings)
         assert changed.isfinite().all()
         assert changed.dtype == torch.float32
         assert changed.min() >= -1e-5
@@ -84,23 +97,25 @@ def test_results_stay_in_range() -> None:
 
 @pytest.mark.parametrize("change", list(OFF))
 @pytest.mark.parametrize("probability", [0.25, 0.8])
-def test_transforms_have_the_documented_probability(change: str, probability: float) -> None:
+def test_changes_have_the_documented_probability(change: str, probability: float) -> None:
     images = (torch.rand(2000, 3, 4, 4) * 255).byte()
     masks = torch.zeros(2000, 4, 4, dtype=torch.uint8)
-    strong = {"crop_scale": (0.1, 0.3), "blur_sigma": (1.0, 1.5), "noise": 1.0}
-    augment = only(**{change: probability}, **strong)
-    changed, _ = augment(images, masks, generator(0, 0))
+    strong: dict[str, Any] = {"crop_scale": (0.1, 0.3), "scale": (1.5, 2.0), "rotate": 30}
+    changed, _ = stretched(images, masks, generator(0, 0), **{change: probability}, **strong)
     share = ((changed - images / 255).abs().amax((1, 2, 3)) > 1e-3).float().mean()
     assert abs(float(share) - probability) < 4 * math.sqrt(probability * (1 - probability) / 2000)
 
 
-def test_transforms_are_independent() -> None:
-    """Each of the four combinations of two transforms of probability 1/2 has probability 1/4."""
+def test_changes_are_independent() -> None:
+    """Each of the four combinations of two changes of probability 1/2 has probability 1/4."""
     images = torch.zeros(2000, 3, 16, 16, dtype=torch.uint8)
     images[..., :4] = 200
     masks = torch.zeros(2000, 16, 16, dtype=torch.uint8)
     masks[..., :8] = 1
-    changed, labels = only(flip=0.5, blur=0.5, blur_sigma=(1, 1.5))(images, masks, generator(5, 0))
+    draws = Draws(generator(5, 0), 2000)
+    flip = Stretching(Augmentation(**{**OFF, "flip": 0.5}), LEFT_RIGHT)
+    blur = Blur(probability=0.5, sigma=(1, 1.5))
+    changed, labels = transform([blur], *flip(images, masks, draws), draws)
     flipped = labels[:, 0, 0] == 0
     row = changed[:, 0, 8]
     blurred = ((row > 0.01) & (row < 0.77)).any(1)
@@ -109,31 +124,34 @@ def test_transforms_are_independent() -> None:
     assert counts.max() < 580
 
 
+def test_another_transform_at_the_end_leaves_those_before_it() -> None:
+    images, masks = random_batch(12)
+    results = []
+    for transforms in (TRANSFORMS, TRANSFORMS[:1]):
+        draws = Draws(generator(1, 1, 1), len(images))
+        results.append(transform(transforms, images / 255, masks, draws)[0])
+    both, jittered = results
+    sharp = (both == jittered).flatten(1).all(1)
+    assert 0 < sharp.sum() < len(images), "images that are not blurred are the same"
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"crop": 1.5},
         {"flip": -0.1},
         {"affine": 2},
-        {"photometric": float("nan")},
-        {"blur": -1},
         {"crop_scale": (0.0, 1.0)},
         {"crop_scale": (0.9, 0.8)},
         {"crop_scale": (0.8, 1.2)},
         {"crop_ratio": (0.0, 1.0)},
         {"crop_ratio": (2.0, 1.0)},
+        {"crop_tries": 0},
         {"rotate": -1.0},
         {"rotate": math.inf},
-        {"scale": 1.0},
-        {"scale": -0.1},
+        {"scale": (0.0, 1.0)},
+        {"scale": (2.0, 0.5)},
         {"shift": -0.1},
-        {"brightness": 1.1},
-        {"contrast": -0.2},
-        {"saturation": 2},
-        {"hue": -0.1},
-        {"noise": -0.05},
-        {"blur_sigma": (0.0, 1.0)},
-        {"blur_sigma": (2.0, 1.0)},
     ],
 )
 def test_arguments_out_of_range(values: dict[str, Any]) -> None:
@@ -143,19 +161,26 @@ def test_arguments_out_of_range(values: dict[str, Any]) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_arguments_that_do_not_go_with_the_input() -> None:
+    assert conflicts(Input(), Augmentation(crop=0.5)) == {}
+    assert conflicts(Input(resize="shorter"), Augmentation(crop_tries=5)) == {}
+    for resize in ("shorter", "longer", "none"):
+        assert list(conflicts(Input(resize=resize), Augmentation(crop=0.5))) == ["crop"]
+    assert list(conflicts(Input(), Augmentation(crop=0.5, crop_tries=2))) == ["crop_tries"]
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_cpu() -> None:
     images, masks = random_batch(16, 64, 48)
-    augment = Augmentation(crop=0.8, affine=0.8, photometric=0.8, blur=0.8, noise=0)
     for step in range(5):
-        mirrored = LEFT_RIGHT.mirrored_labels
-        expected = augment(images, masks, generator(0, 1, step), mirrored_labels=mirrored)
-        on_device = augment(
-            images.cuda(), masks.cuda(), generator(0, 1, step), mirrored_labels=mirrored.cuda()
-        )
-        difference = (on_device[0].cpu() - expected[0]).abs()
+        results = []
+        for device in ("cpu", "cuda"):
+            draws = Draws(generator(0, 1, step), 16, device=device)
+            pixels, labels = images.to(device), masks.to(device)
+            results.append(Stretching(USUAL, LEFT_RIGHT)(pixels, labels, draws))
+        difference = (results[1][0].cpu() - results[0][0]).abs()
         assert difference.mean() < 1e-4
         assert difference.max() < 0.02
         # Samples halfway between two pixels may be rounded to either.
-        assert (on_device[1].cpu() == expected[1]).float().mean() > 0.999
+        assert (results[1][1].cpu() == results[0][1]).float().mean() > 0.999

@@ -5,18 +5,16 @@ import threading
 import numpy as np
 import torch
 
-from hieraseg.data.batches import Batch, load
+from hieraseg.data.batches import Batch, label_tensor, load
 from hieraseg.data.store import Store
+from tests.support.stores import memory_store
 
 
 def _store(images: int) -> Store:
     """Image i has the value i everywhere, and its mask 100 + i."""
-    fill = np.arange(images, dtype=np.uint8)
-    return Store(
-        ids=[str(i) for i in range(images)],
-        images=np.broadcast_to(fill[:, None, None, None], (images, 4, 6, 3)).copy(),
-        masks=np.broadcast_to(100 + fill[:, None, None], (images, 4, 6)).copy(),
-        fingerprint="",
+    return memory_store(
+        [np.full((4, 6, 3), row, np.uint8) for row in range(images)],
+        [np.full((4, 6), 100 + row, np.uint8) for row in range(images)],
     )
 
 
@@ -36,10 +34,16 @@ def test_a_batch_is_a_copy_of_the_store() -> None:
     store = _store(2)
     (batch,) = load(store, [torch.tensor([0, 1])], pin_memory=False)
     batch.images.zero_()
-    assert store.images[1].max() == 1
+    assert store.image(1).max() == 1
     moved = batch.to(torch.device("cpu"))
     assert isinstance(moved, Batch)
     assert torch.equal(moved.masks, batch.masks)
+
+
+def test_masks_of_uint16_become_int32() -> None:
+    labels = label_tensor(np.array([[0, 65_535]], np.uint16))
+    assert labels.dtype == torch.int32
+    assert labels.tolist() == [[0, 65_535]]
 
 
 def test_closing_the_iterator_ends_its_thread() -> None:

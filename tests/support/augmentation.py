@@ -1,4 +1,4 @@
-"""Batches to augment, and augmentations with single transforms."""
+"""Batches to augment, and single changes of them."""
 
 from typing import Any
 
@@ -7,17 +7,43 @@ import torch
 from torch import Tensor
 
 from hieraseg import Hierarchy
-from hieraseg.data.augmentation import Augmentation
+from hieraseg.contracts import Transform
 from hieraseg.data.sampling import generator
+from hieraseg.data.stretching import Stretching
+from hieraseg.draws import Draws
+from hieraseg.settings import Augmentation
 
-OFF: dict[str, Any] = {"crop": 0, "flip": 0, "affine": 0, "photometric": 0, "blur": 0}
+OFF: dict[str, Any] = {"crop": 0, "flip": 0, "affine": 0}
 CODES = 7
 """Number of labels in `random_batch`."""
+PLAIN = Hierarchy.from_tree(
+    {"0": None, "body": list("123456")}, labels={int(leaf): leaf for leaf in "0123456"}
+)
+LEFT_RIGHT = Hierarchy.from_tree(
+    {"0": None, "body": {"left": ["1", "2"], "right": ["3", "4"], "5": None}},
+    labels={int(leaf): leaf for leaf in "012345"},
+    pairs=[("left", "right"), ("1", "4"), ("2", "3")],
+)
 
 
-def only(**changes: Any) -> Augmentation:
-    """An augmentation with these transforms only."""
-    return Augmentation(**{**OFF, **changes})
+def stretched(
+    images: Tensor,
+    masks: Tensor,
+    random: torch.Generator,
+    hierarchy: Hierarchy = PLAIN,
+    **changes: Any,
+) -> tuple[Tensor, Tensor]:
+    """Images and masks after these geometric changes only."""
+    geometry = Stretching(Augmentation(**{**OFF, **changes}), hierarchy)
+    return geometry(images, masks, Draws(random, len(images)))
+
+
+def changed_by(transform: Transform, images: Tensor, random: torch.Generator) -> Tensor:
+    """Images of uint8 after a transform that leaves masks as they are."""
+    masks = torch.zeros(len(images), *images.shape[2:]).byte()
+    changed, labels = transform(images / 255, masks, Draws(random, len(images)))
+    assert torch.equal(labels, masks)
+    return changed
 
 
 def random_batch(images: int = 6, height: int = 24, width: int = 32) -> tuple[Tensor, Tensor]:
@@ -38,10 +64,3 @@ def fix_random_numbers(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
         return torch.full(size, share)
 
     monkeypatch.setattr(torch, "rand", rand)
-
-
-LEFT_RIGHT = Hierarchy.from_tree(
-    {"0": None, "body": {"left": ["1", "2"], "right": ["3", "4"], "5": None}},
-    labels={int(leaf): leaf for leaf in "012345"},
-    pairs=[("left", "right"), ("1", "4"), ("2", "3")],
-)

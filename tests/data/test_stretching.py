@@ -1,4 +1,4 @@
-"""Crop, flip, shift, scale and rotation, of images and masks alike."""
+"""Random crop, flip, shift, scale and rotation of stretched images, and of their masks."""
 
 import math
 
@@ -8,14 +8,21 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.sampling import generator
-from tests.support.augmentation import CODES, LEFT_RIGHT, fix_random_numbers, only, random_batch
+from tests.support.augmentation import (
+    CODES,
+    LEFT_RIGHT,
+    fix_random_numbers,
+    random_batch,
+    stretched,
+)
+
+USUAL = {"flip": 0.5, "affine": 1, "scale": (0.85, 1.15), "rotate": 30, "shift": 0.1}
 
 
 def test_a_flip_is_a_mirror_image() -> None:
     images, masks = random_batch()
-    changed, labels = only(flip=1)(images, masks, generator(0, 0))
+    changed, labels = stretched(images, masks, generator(0, 0), flip=1)
     torch.testing.assert_close(changed, images.float().flip(-1) / 255, rtol=0, atol=1e-5)
     assert torch.equal(labels, masks.flip(-1))
 
@@ -23,10 +30,8 @@ def test_a_flip_is_a_mirror_image() -> None:
 def test_a_flip_swaps_left_and_right_on_every_level() -> None:
     images, masks = random_batch()
     masks[0, :2] = 255
-    mirrored = LEFT_RIGHT.mirrored_labels
-    augment = only(flip=1)
-    changed, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
-    assert torch.equal(changed, augment(images, masks, generator(0, 0))[0])
+    changed, labels = stretched(images, masks, generator(0, 0), LEFT_RIGHT, flip=1)
+    assert torch.equal(changed, stretched(images, masks, generator(0, 0), flip=1)[0])
     assert labels.dtype == torch.uint8
     found = LEFT_RIGHT.encode(labels, check=False)
     expected = LEFT_RIGHT.encode(masks.flip(-1), check=False)
@@ -42,13 +47,12 @@ def test_only_flipped_images_swap_left_and_right() -> None:
     """Within an image, the whole mask is swapped or none; the other transforms stay the same."""
     images, masks = random_batch(64)
     mirrored = LEFT_RIGHT.mirrored_labels
-    augment = Augmentation(crop=0.5, flip=0.4, affine=0)
-    plain = augment(images, masks, generator(3, 1))
-    paired = augment(images, masks, generator(3, 1), mirrored_labels=mirrored)
+    plain = stretched(images, masks, generator(3, 1), crop=0.5, flip=0.4)
+    paired = stretched(images, masks, generator(3, 1), LEFT_RIGHT, crop=0.5, flip=0.4)
     assert torch.equal(paired[0], plain[0])
     swap = torch.cat([mirrored, torch.arange(len(mirrored), 256)]).byte()
     # The random numbers of a flip do not depend on the other transforms.
-    flipped = (only(flip=0.4)(images, masks, generator(3, 1))[1] != masks).any(2).any(1)
+    flipped = (stretched(images, masks, generator(3, 1), flip=0.4)[1] != masks).any(2).any(1)
     assert 10 < flipped.sum() < 40
     expected = torch.where(flipped[:, None, None], swap[plain[1].long()], plain[1])
     assert torch.equal(paired[1], expected)
@@ -58,16 +62,12 @@ def test_a_reflection_at_the_border_swaps_left_and_right(monkeypatch: pytest.Mon
     """Shifted by half its size, an image has three mirror images beside it."""
     images = torch.zeros(1, 3, 4, 6, dtype=torch.uint8)
     masks = torch.ones(1, 4, 6, dtype=torch.uint8)
-    fix_random_numbers(monkeypatch, 1.0)
-    augment = only(affine=1, shift=0.5, scale=0, rotate=0)
-    # A probability of 1 is not below the fixed number.
-    augment.probabilities["affine"] = 2
-    mirrored = LEFT_RIGHT.mirrored_labels
-    _, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
+    fix_random_numbers(monkeypatch, 1 - 2.0**-20)
+    _, labels = stretched(images, masks, generator(0, 0), LEFT_RIGHT, affine=1, shift=0.5)
     across, down, both = 4, 4, 1  # the labels 1 and 4 are a pair
     above, below = [1, 1, 1, across, across, across], [down, down, down, both, both, both]
     assert labels[0].tolist() == [above, above, below, below]
-    _, labels = augment(images, masks, generator(0, 0))
+    _, labels = stretched(images, masks, generator(0, 0), affine=1, shift=0.5)
     assert labels.unique().tolist() == [1], "this tree has no pairs"
 
 
@@ -76,9 +76,8 @@ def test_labels_are_swapped_where_the_image_is_a_mirror_image(size: tuple[int, i
     """Images show the coordinates of their pixels, so their slopes tell mirror images apart."""
     height, width = size
     images, masks = coordinates(height, width).repeat(40, 1, 1, 1), torch.ones(40, *size).byte()
-    augment = Augmentation(1, 0.5, 1, 0, 0, shift=0.9, scale=0.6, rotate=180)
-    mirrored = LEFT_RIGHT.mirrored_labels
-    changed, labels = augment(images, masks, generator(0, 0), mirrored_labels=mirrored)
+    strong = {"crop": 1, "flip": 0.5, "affine": 1, "shift": 0.9, "scale": (0.4, 1.6), "rotate": 180}
+    changed, labels = stretched(images, masks, generator(0, 0), LEFT_RIGHT, **strong)
     across, down = changed[..., 1:-1, 2:] - changed[..., 1:-1, :-2], changed[..., 2:, 1:-1]
     down = down - changed[..., :-2, 1:-1]
     turn = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
@@ -105,8 +104,9 @@ def test_image_and_mask_move_together(size: tuple[int, int]) -> None:
     codes = torch.randint(0, 256, (CODES, 3), generator=generator(3, 0)).byte()
     images = codes[masks.long()].movedim(-1, 1)
     for step in range(5):
-        augment = only(crop=1, flip=0.5, affine=1, crop_scale=(0.3, 1.0))
-        changed, labels = augment(images, masks, generator(2, 0, step))
+        changed, labels = stretched(
+            images, masks, generator(2, 0, step), **USUAL, crop=1, crop_scale=(0.3, 1.0)
+        )
         difference = changed[:, None] - codes[:, :, None, None] / 255  # image, code, channel
         shown = difference.abs().amax(2) < 1e-4
         pure = shown.any(1)
@@ -125,10 +125,11 @@ def test_shift_scale_and_rotation_against_torchvision(
 ) -> None:
     images, masks = random_batch(2, *size)
     fix_random_numbers(monkeypatch, share)
-    rotate, scale, shift = 40.0, 0.2, 0.1
-    augment = only(affine=1, rotate=rotate, scale=scale, shift=shift)
-    changed, labels = augment(images, masks, generator(0, 0))
-    angle, zoom = rotate * (2 * share - 1), 1 + scale * (2 * share - 1)
+    rotate, shift = 40.0, 0.1
+    changed, labels = stretched(
+        images, masks, generator(0, 0), affine=1, rotate=rotate, scale=(0.8, 1.2), shift=shift
+    )
+    angle, zoom = rotate * (2 * share - 1), 1 + 0.2 * (2 * share - 1)
     height, width = size
     moved = [(2 * share - 1) * shift * side for side in (width, height)]
     # Ours maps output to input pixels: p = R(angle) q / zoom + moved. torchvision maps input to
@@ -157,10 +158,10 @@ def test_a_quarter_and_a_half_turn_are_exact(
     images = (torch.rand(2, 3, *size) * 255).byte()
     masks = torch.randint(0, 256, (2, *size)).byte()
     fix_random_numbers(monkeypatch, 0.0)  # the lower end of the range: minus the maximum angle
-    half, labels = only(affine=1, rotate=180, scale=0, shift=0)(images, masks, generator(0, 0))
+    half, labels = stretched(images, masks, generator(0, 0), affine=1, rotate=180)
     torch.testing.assert_close(half, images.flip(-1, -2).float() / 255, rtol=0, atol=1e-3)
     assert torch.equal(labels, masks.flip(-1, -2))
-    _, labels = only(affine=1, rotate=90, scale=0, shift=0)(images, masks, generator(0, 0))
+    _, labels = stretched(images, masks, generator(0, 0), affine=1, rotate=90)
     side = min(size)
     rows = slice((size[0] - side) // 2, (size[0] + side) // 2)
     columns = slice((size[1] - side) // 2, (size[1] + side) // 2)
@@ -175,7 +176,7 @@ def test_the_angle_is_uniform_up_to_the_maximum() -> None:
         :, :, height // 2 - 1 : height // 2 + 2, width // 2 + away - 1 : width // 2 + away + 2
     ] = 255
     masks = torch.zeros(400, height, width, dtype=torch.uint8)
-    changed, _ = only(affine=1, rotate=30, scale=0, shift=0)(images, masks, generator(0, 0))
+    changed, _ = stretched(images, masks, generator(0, 0), affine=1, rotate=30)
     weight = changed[:, 0] / changed[:, 0].sum((1, 2), keepdim=True)
     y = (weight.sum(2) * (torch.arange(height) - height // 2)).sum(1)
     x = (weight.sum(1) * (torch.arange(width) - width // 2)).sum(1)
@@ -202,7 +203,7 @@ def test_the_area_and_the_ratio_of_crops(scale: tuple[float, float]) -> None:
     height, width, images = 126, 251, 300
     pixels = _ramps(height, width, images)
     masks = torch.zeros(images, height, width, dtype=torch.uint8)
-    changed, _ = only(crop=1, crop_scale=scale)(pixels, masks, generator(0, 0))
+    changed, _ = stretched(pixels, masks, generator(0, 0), crop=1, crop_scale=scale)
     red, green = changed[:, 0] * 255 / 250, changed[:, 1] * 255 / 250
     # The slope between two inner pixels is the relative size of the crop.
     across = (red[:, 60, 200] - red[:, 60, 50]) * (width - 1) / 150
