@@ -19,7 +19,7 @@ from hieraseg_plugins.datasets.folder_files.splits import check_splits, find, fi
 from hieraseg_plugins.datasets.folder_files.templates import Template
 
 _Channel = Annotated[int, Range(ge=0, le=255)]
-_THREADS = 16  # disks of a network answer many requests at once
+_THREADS, _CHUNK = 8, 500  # disks of a network answer many requests at once
 
 
 @check_arguments
@@ -94,6 +94,7 @@ class Folder:
         else:
             found = find(self.roots, of_images, of_masks, splits, group, seed)
         self._samples, self._ids = found
+        self._lists = {name: str(one) for name, one in (splits or {}).items() if is_list(one)}
         self.splits = tuple(self._ids)
 
     def ids(self, split: str) -> list[str]:
@@ -106,16 +107,16 @@ class Folder:
             known = ", ".join(self.splits)
             raise DataError(f"{self.roots[0]}: no split {split!r}; it has {known}")
         samples = {id: self._samples[id] for id in self._ids[split]}
-        check_files(self.roots, split, samples)
+        check_files(self.roots, split, samples, self._lists.get(split, ""))
         return self._ids[split].copy()
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:
         """RGB image. Raises DataError if it cannot be read."""
-        return read_image(self._sample(id).image_path)
+        return read_image(self._sample(id).image)
 
     def mask(self, id: str) -> UInt[np.ndarray, "H W"]:
         """Label values of the tree. Raises DataError if the file is not a mask, or has others."""
-        return self._reader.read(self._sample(id).mask_path)
+        return self._reader.read(self._sample(id).mask)
 
     def fingerprint(self, split: str) -> str:
         """Digest of the ids, the table of labels, and the files' sizes and modification times.
@@ -125,15 +126,13 @@ class Folder:
         Raises:
             DataError: as `ids`, or a file is gone.
         """
-        paths = [
-            path
-            for id in self.ids(split)
-            for path in (self._samples[id].image_path, self._samples[id].mask_path)
-        ]
+        samples = [self._samples[id] for id in self.ids(split)]
+        paths = [path for one in samples for path in (one.image, one.mask)]
         digest = hashlib.sha256(repr((self.roots, self._reader.table)).encode(errors="replace"))
+        chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            for line in pool.map(_status, paths, chunksize=1000):
-                digest.update(line)
+            for lines in pool.map(_status, chunks):
+                digest.update(lines)
         return digest.hexdigest()
 
     def _sample(self, id: str) -> Sample:
@@ -157,10 +156,13 @@ def _roots(root: Path | Sequence[Path] | None, dataset: str) -> list[Path]:
     return roots
 
 
-def _status(path: Path) -> bytes:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
-    return line.encode(errors="surrogateescape")
+def _status(paths: list[str]) -> bytes:
+    """Path, size and modification time of files, one per line."""
+    lines = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        lines.append(f"{path} {status.st_size} {status.st_mtime_ns}\n")
+    return "".join(lines).encode(errors="surrogateescape")

@@ -22,7 +22,7 @@ def closest(path: str, candidates: Iterable[str], cutoff: float = 0.3) -> str:
 def nothing_found(roots: Sequence[Path], template: Template) -> str:
     """Why a template has no files, and which there are."""
     below = " and ".join(map(str, roots))
-    files = [path for root in roots for path in list_files(root, "", None)]
+    files = sorted(path for root in roots for path in list_files(root, "", None))
     if not files:
         return f"{below}: has no files; set data.root to the folder of the data set"
     own = [path for path in files if path.startswith(f"{template.prefix}/")]

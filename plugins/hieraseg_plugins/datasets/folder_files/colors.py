@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hieraseg.errors import DataError
+from hieraseg.types import ArgumentError
 from hieraseg_plugins.datasets.folder_files.lists import find_list, read_text
 
 Color = tuple[int, int, int]
+_ONE_EACH = "give each name a color of its own"
 
 
 def color_names(roots: Sequence[Path], colors: Mapping[str, Color] | str) -> dict[Color, str]:
@@ -19,27 +21,24 @@ def color_names(roots: Sequence[Path], colors: Mapping[str, Color] | str) -> dic
             `r g b name`, or of a CSV file with the header `name,r,g,b` in any order.
 
     Raises:
-        DataError: the file cannot be read, or two names have one color.
+        ArgumentError: two names of the recipe have one color.
+        DataError: the file cannot be read, or two of its names are one, or have one color.
     """
-    if isinstance(colors, str):
-        rows = _read(find_list(roots, colors))
-    else:
-        rows = [(name, tuple(color), "colors") for name, color in colors.items()]
-    names: dict[Color, str] = {}
-    places: dict[str, str] = {}
-    for name, color, place in rows:
-        if color in names:
-            raise DataError(
-                f"{place}: {names[color]!r} and {name!r} have the color {list(color)}; "
-                "give each name a color of its own"
-            )
-        if name in places:
-            raise DataError(
-                f"{place}: duplicate name {name!r} (first at {places[name]}); give "
-                "each color a name of its own"
-            )
-        names[color], places[name] = name, place
-    return names
+    if not isinstance(colors, str):
+        names = {(red, green, blue): name for name, (red, green, blue) in colors.items()}
+        hidden = next((name for name in colors if name not in names.values()), None)
+        if hidden is not None:
+            problem = f"has {list(colors[hidden])} for {hidden!r} and another name; {_ONE_EACH}"
+            raise ArgumentError("colors", problem)
+        return names
+    found: dict[Color, str] = {}
+    for name, color, place in _read(find_list(roots, colors)):
+        if color in found:
+            raise DataError(f"{place}: {found[color]!r} has {list(color)} already; {_ONE_EACH}")
+        if name in found.values():
+            raise DataError(f"{place}: duplicate name {name!r}; {_ONE_EACH}")
+        found[color] = name
+    return found
 
 
 def _read(path: Path) -> list[tuple[str, Color, str]]:

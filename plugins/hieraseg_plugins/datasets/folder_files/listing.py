@@ -1,7 +1,6 @@
 """The files of a folder."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from unicodedata import normalize
 
@@ -9,7 +8,7 @@ from hieraseg.errors import DataError
 
 
 def list_files(root: Path, prefix: str, levels: int | None) -> list[str]:
-    """Paths of the files below `root/prefix`, relative to the root, sorted.
+    """Paths of the files below `root/prefix`, relative to the root, in any order.
 
     Hidden files and folders are left out. Links are followed, but for one that leads back to a
     folder which it lies in.
@@ -22,11 +21,11 @@ def list_files(root: Path, prefix: str, levels: int | None) -> list[str]:
     Raises:
         DataError: a folder cannot be read.
     """
-    found = locate(root, prefix)
-    if found is None or not (root / found).is_dir():
-        return []
-    above = f"{found}/" if found else ""
-    return sorted(_walk(str(root / found), above, levels, frozenset()))
+    start = locate(root, prefix)
+    files: list[str] = []
+    if start is not None and (root / start).is_dir():
+        _walk(str(root / start), f"{start}/" if start else "", levels, frozenset(), files)
+    return files
 
 
 def locate(root: Path, path: str) -> str | None:
@@ -39,9 +38,13 @@ def locate(root: Path, path: str) -> str | None:
 
 
 def _walk(
-    folder: str, above: str, levels: int | None, parents: frozenset[tuple[int, int]]
-) -> Iterator[str]:
-    """Paths of a folder's files, after the path `above` of the folder itself."""
+    folder: str,
+    above: str,
+    levels: int | None,
+    parents: frozenset[tuple[int, int]],
+    files: list[str],
+) -> None:
+    """Add the paths of a folder's files, after the path `above` of the folder itself."""
     try:
         status = os.stat(folder)
         entries = list(os.scandir(folder))
@@ -54,10 +57,10 @@ def _walk(
         if not entry.is_dir():
             # A broken link is reported when it is read, but reading a pipe would never end.
             if entry.is_file() or entry.is_symlink():
-                yield above + entry.name
+                files.append(above + entry.name)
         elif levels != 0 and not (entry.is_symlink() and _identity(entry.path) in parents):
             below = None if levels is None else levels - 1
-            yield from _walk(entry.path, f"{above}{entry.name}/", below, parents)
+            _walk(entry.path, f"{above}{entry.name}/", below, parents, files)
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class MaskReader:
             self._lookup, self._known = _lookup(self._values)
         self.table = repr((self._colors, self._values))
 
-    def read(self, path: Path) -> UInt[np.ndarray, "H W"]:
+    def read(self, path: str) -> UInt[np.ndarray, "H W"]:
         """The label values of a mask. Raises DataError if it is none, or has unknown ones."""
         if self._colors is not None:
             return read_color_mask(path, self._colors)

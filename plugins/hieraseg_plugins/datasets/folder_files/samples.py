@@ -1,6 +1,6 @@
 """Images and their masks, as templates find them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,33 +9,25 @@ from hieraseg_plugins.datasets.folder_files.closest import closest, nothing_foun
 from hieraseg_plugins.datasets.folder_files.listing import list_files
 from hieraseg_plugins.datasets.folder_files.templates import Template, Values
 
+_BE_SPECIFIC = "make the templates images and masks more specific"
+
 
 class Sample(NamedTuple):
     """An image and its mask.
 
     Attributes:
-        image: path of the image relative to its root, or where it is expected.
+        image: path of the image, or where it is expected below a root.
         mask: the same of the mask.
-        image_root: folder that has the image; None if none has.
-        mask_root: folder that has the mask; None if none has.
+        has_image: whether the image is there.
+        has_mask: whether the mask is there.
         split: what `{split}` is in the image's path.
     """
 
     image: str
     mask: str
-    image_root: Path | None
-    mask_root: Path | None
+    has_image: bool = True
+    has_mask: bool = True
     split: str = ""
-
-    @property
-    def image_path(self) -> Path:
-        """The image's file."""
-        return (self.image_root or Path()) / self.image
-
-    @property
-    def mask_path(self) -> Path:
-        """The mask's file."""
-        return (self.mask_root or Path()) / self.mask
 
 
 def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> dict[str, Sample]:
@@ -47,73 +39,79 @@ def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> di
         Samples by id, in order. Masks may be missing.
 
     Raises:
-        DataError: there are no images, or two files are the image or the mask of one id.
+        DataError: there are no images, an id has two images or masks, or two ids have one mask.
     """
-    found = _find(roots, images)
-    targets = _find(roots, masks)
-    of_image = {values: targets.get(masks.key(values)) for values in found}
-    taken = set(of_image.values())
-    samples = {}
-    for values, (root, path) in found.items():
-        if of_image[values] == (root, path):
+    targets = {masks.key(values): path for values, path in _find(roots, masks)}
+    samples: dict[str, Sample] = {}
+    owners: dict[str, str] = {}
+    for values, image in _find(roots, images):
+        id, mask = values.path, targets.get(masks.key(values))
+        if mask == image:
+            raise DataError(f"{image}: is the image and the mask of {id!r}; {_BE_SPECIFIC}")
+        if mask is None:
+            samples[id] = Sample(image, masks.fill(values), has_mask=False, split=values.split)
+        elif owners.setdefault(mask, id) == id:
+            samples[id] = Sample(image, mask, split=values.split)
+        else:
             raise DataError(
-                f"{root}/{path}: is both the image and the mask of {values.path!r}; make the "
-                "templates images and masks more specific"
+                f"{mask}: is the mask of both {owners[mask]!r} and {id!r}; {_BE_SPECIFIC}"
             )
-        if (root, path) in taken:
-            continue
-        mask_root, mask = of_image[values] or (None, masks.fill(values))
-        samples[values.path] = Sample(path, mask, root, mask_root, values.split)
+    samples = {id: one for id, one in sorted(samples.items()) if one.image not in owners}
     if not samples:
         raise DataError(nothing_found(roots, images))
-    return dict(sorted(samples.items()))
+    return samples
 
 
-def check_files(roots: Sequence[Path], split: str, samples: Mapping[str, Sample]) -> None:
+def check_files(
+    roots: Sequence[Path], split: str, samples: Mapping[str, Sample], source: str
+) -> None:
     """Check that a split has images, and that none of its files is missing.
+
+    Args:
+        roots: folders of the data set.
+        split: name of the split.
+        samples: its images and masks by id.
+        source: the list that names them; empty if templates do.
 
     Raises:
         DataError: how many files are missing, and the closest one that is there.
     """
-    below = " and ".join(map(str, roots))
+    place = source or " and ".join(map(str, roots))
     if not samples:
-        raise DataError(f"{below}: the split {split!r} has no images; change data.splits")
-    no_image = [one.image for one in samples.values() if one.image_root is None]
-    no_mask = [one.mask for one in samples.values() if one.mask_root is None]
+        raise DataError(f"{place}: the split {split!r} has no images; change data.splits")
+    no_image = [one.image for one in samples.values() if not one.has_image]
+    no_mask = [one.mask for one in samples.values() if not one.has_mask]
     for what, missing in (("image", no_image), ("mask", no_mask)):
         if missing:
+            some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
+            fix = "the list" if source else f"the template data.{what}s"
             raise DataError(
-                f"{below}: {len(missing)} of {len(samples)} {what}s of the split {split!r} are "
-                f"missing{_such_as(missing)}{_closest(roots, missing[0], samples)}; add the files, "
-                f"change data.{what}s to how they are named, or leave them out of the split"
+                f"{place}: {len(missing)} of {len(samples)} {what}s of the split {split!r} are "
+                f"missing: {some}{_closest(roots, missing[0], samples)}; add the files, or "
+                f"correct {fix}"
             )
-
-
-def _such_as(missing: list[str]) -> str:
-    return ": " + ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
 
 
 def _closest(roots: Sequence[Path], path: str, samples: Mapping[str, Sample]) -> str:
     used = {path for one in samples.values() for path in (one.image, one.mask)}
-    files = (file for root in roots for file in list_files(root, "", None))
-    found = closest(path, (file for file in files if file not in used))
-    return f"; the closest file to the first one is {found!r}" if found else ""
+    files = [file for root in roots for file in list_files(root, "", None)]
+    found = closest(path, [file for file in files if all(f"{r}/{file}" not in used for r in roots)])
+    return f" (the closest file to the first one is {found!r})" if found else ""
 
 
-def _find(roots: Sequence[Path], template: Template) -> dict[Values, tuple[Path, str]]:
-    """Root and path of the file with each of the template's values."""
-    found: dict[Values, tuple[Path, str]] = {}
+def _find(roots: Sequence[Path], template: Template) -> Iterator[tuple[Values, str]]:
+    """Values and path of each file of a template."""
+    found: dict[str, str] = {}
     for root in roots:
         for path in list_files(root, template.prefix, template.levels):
             values = template.match(path)
             if values is None:
                 continue
-            if values in found:
-                other = "/".join(map(str, found[values]))
+            file = f"{root}/{path}"
+            if found.setdefault(values.path, file) != file:
+                one, other = sorted((found[values.path], file))
                 raise DataError(
-                    f"{other} and {root}/{path} are both the file of {values.path!r} for the "
-                    f"template {template.text!r}; rename or move one of them, or make the template "
-                    "more specific"
+                    f"{one} and {other}: both are {values.path!r} of the template "
+                    f"{template.text!r}; {_BE_SPECIFIC}, or rename one of them"
                 )
-            found[values] = root, path
-    return found
+            yield values, file

@@ -83,7 +83,10 @@ def find_pairs(roots: Sequence[Path], splits: Splits) -> Found:
         listed: dict[str, None] = {}
         for image, mask, place in read_pairs(roots, str(list_name)):
             id = normalize("NFC", os.path.splitext(image)[0])
-            sample = _sample(roots, image, mask, place)
+            (image_file, has_image), (mask_file, has_mask) = (
+                _located(roots, path, place) for path in (image, mask)
+            )
+            sample = Sample(image_file, mask_file, has_image, has_mask)
             if id in listed or samples.setdefault(id, sample) != sample:
                 raise DataError(
                     f"{place}: {image!r} or its name with another suffix is listed before; list "
@@ -165,25 +168,18 @@ def _listed(
     if suffix.lower() in IMAGE_SUFFIXES:
         values.append(_values(stem, split, images))
     id = next((one.path for one in values if one.path in samples), values[-1].path)
-    expected = images.fill(values[-1]), masks.fill(masks.key(values[-1]))
-    return id, samples.get(id) or Sample(*expected, None, None)
+    expected = images.fill(values[-1]), masks.fill(values[-1])
+    return id, samples.get(id) or Sample(*expected, has_image=False, has_mask=False)
 
 
 def _values(listed: str, split: str, images: Template) -> Values:
-    folders, _, name = listed.rpartition("/") if "folders" in images.names else ("", "", listed)
-    return Values(split if "split" in images.names else "", folders, name)
+    folders, slash, name = listed.rpartition("/") if "folders" in images.names else ("", "", listed)
+    return Values(split if "split" in images.names else "", folders + slash, name)
 
 
-def _sample(roots: Sequence[Path], image: str, mask: str, place: str) -> Sample:
-    """A listed image and mask, with the roots that have them."""
-    (image, image_root), (mask, mask_root) = (
-        _located(roots, path, place) for path in (image, mask)
-    )
-    return Sample(image, mask, image_root, mask_root)
-
-
-def _located(roots: Sequence[Path], path: str, place: str) -> tuple[str, Path | None]:
-    found = [(one, root) for root in roots if (one := locate(root, path)) is not None]
+def _located(roots: Sequence[Path], path: str, place: str) -> tuple[str, bool]:
+    """A listed path with the root that has it, and whether one has it."""
+    found = [f"{root}/{one}" for root in roots if (one := locate(root, path)) is not None]
     if len(found) > 1:
-        raise DataError(f"{place}: {path!r} is in {found[0][1]} and in {found[1][1]}; remove one")
-    return found[0] if found else (path, None)
+        raise DataError(f"{place}: {found[0]} and {found[1]} are both {path!r}; remove one of them")
+    return (found[0], True) if found else (path, False)

@@ -14,6 +14,7 @@ IMAGE_SUFFIXES = (
 """Suffixes that a template with `.*` at its end finds, in lower case."""
 
 _TOKEN = re.compile(r"\{[^{}]*\}|\*\*/|\*|[{}]")
+_ADJACENT = re.compile(r"[}*][{*]")
 
 
 class Values(NamedTuple):
@@ -21,7 +22,7 @@ class Values(NamedTuple):
 
     Attributes:
         split: `{split}`.
-        folders: `**`, joined by `/`; empty for none.
+        folders: `**`, with a `/` behind each folder.
         id: `{id}`.
     """
 
@@ -32,7 +33,8 @@ class Values(NamedTuple):
     @property
     def path(self) -> str:
         """The values that are not empty, joined by `/`: the id of an image."""
-        return "/".join(filter(None, self))
+        below = self.folders + self.id
+        return f"{self.split}/{below}" if self.split else below
 
 
 class Template:
@@ -72,15 +74,16 @@ class Template:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """Matches a path in NFC."""
+        """Matches a path in NFC. All values have a group, which is empty if the text lacks it."""
         text = normalize("NFC", self.text)
         stem, _, suffix = text.rpartition(".")
+        others = "".join(f"(?P<{name}>)" for name in Values._fields if name not in self.names)
         if stem and suffix == "*":
             known = "|".join(one.lstrip(".") for one in IMAGE_SUFFIXES)
-            return re.compile(rf"{self._expression(stem)}\.(?i:{known})")
+            return re.compile(rf"{self._expression(stem)}\.(?i:{known}){others}")
         if stem and suffix.isalnum():
-            return re.compile(rf"{self._expression(stem)}\.(?i:{suffix})")
-        return re.compile(self._expression(text))
+            return re.compile(rf"{self._expression(stem)}\.(?i:{suffix}){others}")
+        return re.compile(self._expression(text) + others)
 
     def _expression(self, text: str) -> str:
         """A regular expression for a piece of the template."""
@@ -91,27 +94,28 @@ class Template:
             if token[0] == "*":
                 expression += "[^/]*?"
             elif token[0] == "**/":
-                expression += "(?:(?P<folders>.+)/)?"
+                expression += "(?P<folders>(?:.+/)?)"
             elif name in seen:
                 expression += f"(?P={name})"
             else:
-                expression += f"(?P<{name}>{'.+' if self._deep and name == 'id' else '[^/]+'})"
+                anything = {"split": "[^/]+?", "id": ".+" if self._deep else "[^/]+"}[name]
+                expression += f"(?P<{name}>{anything})"
                 seen.add(name)
         return expression + re.escape(text[end:])
 
     def match(self, path: str) -> Values | None:
         """The values in a path relative to the root, or None if it does not fit."""
         found = self._pattern.fullmatch(normalize("NFC", path))
-        return Values(**{name: found[name] or "" for name in self.names}) if found else None
+        return Values._make(found.group(*Values._fields)) if found else None
 
-    def key(self, values: Values) -> Values:
-        """Of the values of another template, those that this one has."""
-        return Values(**{name: getattr(values, name) for name in self.names})
+    def key(self, values: Values) -> str:
+        """Of the values of another template, those that this one has, as one path."""
+        lacking = {name: "" for name in Values._fields if name not in self.names}
+        return (values._replace(**lacking) if lacking else values).path
 
     def fill(self, values: Values) -> str:
         """The path with these values; a `*` stays."""
-        folders = f"{values.folders}/" if values.folders else ""
-        filled = {"{split}": values.split, "{id}": values.id, "**/": folders}
+        filled = {"{split}": values.split, "{id}": values.id, "**/": values.folders}
         return _TOKEN.sub(lambda token: filled.get(token[0], token[0]), self.text)
 
 
@@ -129,6 +133,8 @@ def _problem(text: str, parts: list[str]) -> str:
     unknown = [one for one in tokens if one not in ("{split}", "{id}", "*", "**/")]
     if unknown:
         return f"must have no braces but {{split}} and {{id}}, and has {unknown[0]}"
+    if any(_ADJACENT.search(part) for part in parts if part != "**"):
+        return "must have a character between two of {split}, {id} and *, to tell where one ends"
     if "{id}" not in tokens:
         return "must have {id}, as in images/{id}.png"
     return ""
