@@ -92,7 +92,19 @@ def run(arguments: Namespace) -> int:
     report = inspect_data(recipe, arguments.split)
     result = {"recipe": arguments.recipe, **as_json(report)}
     print_result(arguments.json, result, as_text(report))
+    if arguments.sheet is not None:
+        _draw(recipe, arguments)
     return DataError.exit_code if report.problems else 0
+
+
+def _draw(recipe: Any, arguments: Namespace) -> None:
+    """Draw training images."""
+    from hieraseg.console import log
+    from hieraseg.preview import preview
+    from hieraseg.runs.figures import save_png
+
+    save_png(arguments.sheet, preview(recipe, arguments.images))
+    log(f"training images are in {arguments.sheet}")
 
 
 def _clean(arguments: Namespace) -> int:

@@ -1,5 +1,6 @@
-"""The first images of a data set."""
+"""Some images of a data set."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from hieraseg.contracts import Dataset
@@ -33,6 +34,27 @@ class FirstImages:
         return found
 
 
+class ChosenImages:
+    """A data set reduced to some images, whatever the split. A joined one is a plain one then.
+
+    Args:
+        dataset: the data set.
+        ids: ids of the images.
+    """
+
+    def __init__(self, dataset: Dataset, ids: Sequence[str]) -> None:
+        self.dataset = dataset
+        self.splits = dataset.splits
+        self.image = dataset.image
+        self.mask = dataset.mask
+        self.fingerprint = dataset.fingerprint
+        self._ids = list(ids)
+
+    def ids(self, split: str) -> list[str]:
+        """The chosen ids."""
+        return self._ids.copy()
+
+
 def unwrapped(dataset: Dataset) -> Dataset:
     """The whole data set."""
-    return dataset.dataset if isinstance(dataset, FirstImages) else dataset
+    return dataset.dataset if isinstance(dataset, FirstImages | ChosenImages) else dataset
