@@ -94,8 +94,11 @@ def _protocol(scores: Mapping[str, Any]) -> dict[str, str]:
         "tta": scores.get("tta") or scores.get("views", "scales 1"),
         "checkpoint": scores["checkpoint"],
     }
-    if scores["resolution"] == "input" and "size" in scores:
-        protocol["size"] = "x".join(map(str, scores["size"]))
+    if scores["resolution"] == "input":
+        # Older runs stretched images to one size.
+        protocol["resize"] = resize = scores.get("resize", "stretch")
+        if resize != "none" and "size" in scores:
+            protocol["size"] = "x".join(map(str, scores["size"]))
     if "tree" in scores:
         tree = scores["tree"]
         protocol |= {

@@ -227,6 +227,7 @@ def test_a_damaged_run_does_not_break_the_others(
         (("mistake_distance",), {}),
         (("resolution",), None),
         (("size",), [None]),
+        (("resize",), 3),
         (("tta",), ["flip"]),
         (("data",), 3),
         (("tree",), "oak"),
@@ -350,6 +351,31 @@ def test_the_input_size_is_protocol_where_targets_have_it(
     table, warnings = compared(capsys, "runs/q", "runs/other")
     assert table["comparable"] == comparable
     assert comparable or "with different size (64x64 | 32x48); their" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"resolution": "native", "resize": "shorter"}, None),
+        ({"resolution": "input", "resize": "shorter"}, "resize (stretch | shorter)"),
+        ({"resolution": "input", "resize": "none", "size": [1, 1]}, "resize (stretch | none)"),
+        ({"tta": "scales 1, window 64x64 overlap 0.5"}, "tta (scales 1 | scales 1, window 64x64"),
+    ],
+)
+def test_what_the_model_sees_is_protocol_where_targets_have_it(
+    trained_run: Path, here: None, changes: Result, difference: str | None, capsys: Captured
+) -> None:
+    """And windows are, in any case. Results of older runs do not say that images were stretched."""
+    own = add_run(trained_run, "runs/q/base-seed0")
+    other = add_run(trained_run, "runs/other/base-seed0")
+    resolution = {"resolution": changes.get("resolution", "native")}
+    change_result(own, lambda result: result["splits"]["val"].update(resolution))
+    change_result(own, lambda result: result["splits"]["val"].pop("resize"))
+    change_result(other, lambda result: result["splits"]["val"].update(changes))
+    table, warnings = compared(capsys, "runs/q", "runs/other")
+    assert table["comparable"] == (difference is None)
+    if difference:
+        assert f"with different {difference}" in warnings[0]
 
 
 def test_another_protocol_is_compared_if_asked(

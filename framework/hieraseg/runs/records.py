@@ -73,6 +73,7 @@ class SplitScores(TypedDict):
     hierarchical_f1: NotRequired[Score]
     resolution: str
     size: NotRequired[list[int]]
+    resize: NotRequired[str]
     data: str
     checkpoint: str
     epoch: NotRequired[int]
