@@ -27,6 +27,7 @@ _FLOAT = re.compile(
     re.VERBOSE,
 )
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
+_TEMPLATE = re.compile(r"\{\w+\}|\*[*./]")
 _REPLACED = {_TAG + kind for kind in ("int", "float", "timestamp", "value")}
 
 
@@ -116,6 +117,8 @@ def compose(text: str, loader: type[Loader] = Loader) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason, line = error.problem or error.context or "", mark.line + 1 if mark else 1
+        if any(map(_TEMPLATE.search, text.splitlines()[line - 1 : line])):
+            reason += "; a value with {...} or * in it needs quotes"
         raise _syntax_error(reason, line) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

@@ -20,7 +20,7 @@ def sample(count: int = 60) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def test_images_do_not_depend_on_the_order_of_reading() -> None:
-    first, second = Mannequins(size=(48, 64)), Mannequins(size=(48, 64))
+    first, second = Mannequins(image_size=(48, 64)), Mannequins(image_size=(48, 64))
     ids = first.ids("val")[:6]
     drawn = {id: (first.image(id), first.mask(id)) for id in ids}
     for id in first.ids("train")[:30]:
@@ -31,7 +31,7 @@ def test_images_do_not_depend_on_the_order_of_reading() -> None:
 
 
 def test_returned_arrays_are_copies() -> None:
-    data = Mannequins(size=(32, 32))
+    data = Mannequins(image_size=(32, 32))
     for read in (data.image, data.mask):
         before = read("train-00001").copy()
         read("train-00001")[:] = 99
@@ -39,14 +39,14 @@ def test_returned_arrays_are_copies() -> None:
 
 
 def test_seeds_give_different_images() -> None:
-    one, other = Mannequins(size=(64, 64)), Mannequins(size=(64, 64), seed=1)
+    one, other = Mannequins(image_size=(64, 64)), Mannequins(image_size=(64, 64), seed=1)
     for id in one.ids("train")[:5]:
         assert (one.mask(id) != other.mask(id)).mean() > 0.02
         assert np.abs(one.image(id).astype(int) - other.image(id)).mean() > 5
 
 
 def test_splits_share_neither_ids_nor_images() -> None:
-    data = Mannequins(size=(32, 32), train_images=12, val_images=8, holdout_images=5)
+    data = Mannequins(image_size=(32, 32), train_images=12, val_images=8, holdout_images=5)
     ids = [id for split in data.splits for id in data.ids(split)]
     assert [len(data.ids(split)) for split in ("train", "val", "holdout")] == [12, 8, 5]
     assert len(set(ids)) == 25
@@ -62,8 +62,8 @@ def test_longer_split_starts_with_the_images_of_the_shorter_one() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 57), (128, 128), (101, 67), (384, 512), (300, 32)])
 def test_images_and_masks_have_the_given_size(size: tuple[int, int]) -> None:
-    data = Mannequins(size=size)
-    assert data.size == size
+    data = Mannequins(image_size=size)
+    assert data.image_size == size
     for id in data.ids("train")[:2]:
         image, mask = data.image(id), data.mask(id)
         assert (image.shape, image.dtype) == ((*size, 3), np.uint8)
@@ -102,7 +102,7 @@ def test_people_have_many_positions_and_sizes() -> None:
 
 
 def test_larger_size_shows_the_same_scene() -> None:
-    small, large = Mannequins(size=(64, 48)), Mannequins(size=(256, 192))
+    small, large = Mannequins(image_size=(64, 48)), Mannequins(image_size=(256, 192))
     for id in small.ids("train")[:6]:
         a, b = small.mask(id), large.mask(id)[2::4, 2::4]
         assert (a == b).mean() > 0.96
@@ -147,8 +147,8 @@ def test_fingerprint_changes_with_the_images() -> None:
         Mannequins().fingerprint("val"),
         Mannequins().fingerprint("holdout"),
         Mannequins(seed=1).fingerprint("train"),
-        Mannequins(size=(128, 64)).fingerprint("train"),
-        Mannequins(size=(64, 128)).fingerprint("train"),
+        Mannequins(image_size=(128, 64)).fingerprint("train"),
+        Mannequins(image_size=(64, 128)).fingerprint("train"),
         Mannequins(train_images=601).fingerprint("train"),
         Mannequins(val_images=121).fingerprint("val"),
         Mannequins(holdout_images=121).fingerprint("holdout"),
@@ -160,8 +160,8 @@ def test_fingerprint_changes_with_the_images() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": (16, 128)}, "size must be at least 32, got 16"),
-        ({"size": (128, 31)}, "size must be at least 32, got 31"),
+        ({"image_size": (16, 128)}, "image_size must be at least 32, got 16"),
+        ({"image_size": (128, 31)}, "image_size must be at least 32, got 31"),
         ({"train_images": 0}, "train_images must be positive, got 0"),
         ({"val_images": -1}, "val_images must be positive, got -1"),
         ({"holdout_images": 0}, "holdout_images must be positive, got 0"),

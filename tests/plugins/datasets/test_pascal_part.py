@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from hieraseg import Hierarchy
-from hieraseg.data.store import open_store
+from hieraseg.data.store import Store, open_store
 from hieraseg.errors import DataError
+from hieraseg.settings import Input
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part
 from tests.support.pascal_part import CLASSES, write_list, write_pascal_folder
@@ -26,7 +27,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _open(root: Path, train_images: int | None = None) -> PascalPart:
-    return PascalPart(pascal_part(), root, (24, 32), train_images)
+    return PascalPart(pascal_part(), root, train_images)
+
+
+def _store(root: Path) -> Store:
+    return open_store(_open(root), "train", pascal_part(), Input(size=(24, 32)))
 
 
 def _error(act: Callable[[], object]) -> str:
@@ -116,9 +121,9 @@ def test_masks_of_other_integer_types(root: Path) -> None:
 
 
 def test_store_of_a_split(root: Path) -> None:
-    store = open_store(_open(root), "train", pascal_part())
-    assert store.images.shape == (10, 24, 32, 3)
-    assert set(np.unique(store.masks)) == set(range(7))
+    store = _store(root)
+    assert store.shapes.tolist() == [[24, 32]] * 10
+    assert set(np.unique(store.mask(0))) == set(range(7))
 
 
 def _remove(*names: str) -> Callable[[Path], None]:
@@ -195,8 +200,6 @@ def test_unknown_split(root: Path) -> None:
 def test_arguments_out_of_range(root: Path, value: int) -> None:
     with pytest.raises(ValueError, match="train_images must be positive, got"):
         _open(root, train_images=value)
-    with pytest.raises(ValueError, match="size must be positive, got"):
-        PascalPart(pascal_part(), str(root), (24, value))
 
 
 @pytest.mark.parametrize("keep", [0, 100, -30])
@@ -207,7 +210,7 @@ def test_truncated_jpeg(root: Path, keep: int) -> None:
     assert message.startswith(f"{path}: is damaged (")
     assert "copy the file again" in message
     # Building the store reports it too.
-    assert _error(lambda: open_store(_open(root), "train", pascal_part())) == message
+    assert _error(lambda: _store(root)) == message
 
 
 def _bytes_of_npz(tmp_path: Path) -> bytes:
@@ -266,7 +269,7 @@ def test_rgb_png_is_not_a_mask(root: Path) -> None:
 
 def test_mask_of_another_size(root: Path) -> None:
     np.save(root / MASK, np.zeros((40, 48), np.uint8))
-    message = _error(lambda: open_store(_open(root), "train", pascal_part()))
+    message = _error(lambda: _store(root))
     assert message.startswith(f"{FIRST}: the image is 40x48 pixels, but its mask is 48x40")
 
 
@@ -274,7 +277,7 @@ def test_unknown_label(root: Path) -> None:
     mask = np.load(root / MASK)
     mask[0, 0] = 7
     np.save(root / MASK, mask)
-    message = _error(lambda: open_store(_open(root), "train", pascal_part()))
+    message = _error(lambda: _store(root))
     assert message.startswith(f"{FIRST}: the mask has the label 7, but the hierarchy")
 
 
@@ -345,9 +348,9 @@ def test_real_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not root:
         pytest.skip("HIERASEG_PASCAL_PART is not set")
     monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path))
-    dataset = PascalPart(pascal_part(), root, (64, 64))
+    dataset = PascalPart(pascal_part(), root)
     sizes = {split: len(dataset.ids(split)) for split in dataset.splits}
     assert sizes == {"train": 2400, "val": 426, "holdout": 707}
-    store = open_store(dataset, "val", pascal_part())
+    store = open_store(dataset, "val", pascal_part(), Input(size=(64, 64)))
     assert len(store) == 426
-    assert set(np.unique(store.masks)) == set(range(7))
+    assert set(np.flatnonzero(store.label_pixels)) == set(range(7))
