@@ -1,6 +1,6 @@
 """Random numbers for the images of a batch, which do not depend on the number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -57,19 +57,19 @@ class Draws:
         return own_share(values, self.rank, self.processes)
 
     def noise(
-        self, chosen: Bool[Tensor, " batch"], shape: torch.Size
-    ) -> Float[Tensor, "chosen 3 H W"]:
-        """Standard normal noise on the device.
+        self, shape: Sequence[int], chosen: Bool[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "images ..."]:
+        """Standard normal noise of each image, on the device.
 
         Args:
-            chosen: images of the whole batch, of which this process has at least one.
             shape: shape of the noise of one image.
-
-        Returns:
-            The noise of each chosen image of this process.
+            chosen: the images of all processes that get noise, of which this process has at least
+                one; by default all. Others are left out of the result.
         """
         generator = torch.Generator(self.device).manual_seed(self._noise_seed)
         self._noise_seed += 1
+        if chosen is None:
+            chosen = torch.ones(self.images * self.processes, dtype=torch.bool)
         noise = []
         for row in chosen.nonzero()[:, 0].tolist():
             # That of other processes is drawn too, since each image goes on where the last ended.

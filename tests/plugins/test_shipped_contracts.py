@@ -20,6 +20,7 @@ from hieraseg.testing import (
     LossContract,
     OptimizerContract,
     ScheduleContract,
+    TransformContract,
 )
 from tests.support.pascal_part import write_pascal_folder
 
@@ -201,6 +202,10 @@ class TestMapillaryVistas(HierarchyContract):
     component = registry.hierarchies.get("mapillary_vistas_v2")
 
 
+class TestCamVid(HierarchyContract):
+    component = registry.hierarchies.get("camvid")
+
+
 class TestPascalPartTree(HierarchyContract):
     component = registry.hierarchies.get("pascal_part")
 
@@ -219,7 +224,7 @@ class TestPascalPersonPart(HierarchyContract):
 
 class TestMannequins(DatasetContract):
     component = registry.datasets.get("mannequins")
-    settings = ({"size": [32, 48]},)
+    settings = ({"image_size": [32, 48]},)
     hierarchy = registry.hierarchies.get("pascal_part")
 
 
@@ -233,6 +238,34 @@ class TestPascalPart(DatasetContract):
 
     def build(self, arguments: Any = {}, **supplied: Any) -> Any:  # noqa: B006
         return super().build({**arguments, "root": str(self.root)}, **supplied)
+
+
+# Transforms.
+
+
+class TestBlur(TransformContract):
+    component = registry.transforms.get("blur")
+    settings = ({}, {"probability": 1, "sigma": [2.0, 3.0]})
+
+
+class TestClassMix(TransformContract):
+    component = registry.transforms.get("classmix")
+    settings = ({}, {"probability": 1})
+
+
+class TestCutout(TransformContract):
+    component = registry.transforms.get("cutout")
+    settings = ({}, {"probability": 1, "number": [3, 5], "size": [0.9, 1.0], "fill": [0, 1, 0.5]})
+
+
+class TestNoise(TransformContract):
+    component = registry.transforms.get("noise")
+    settings = ({}, {"probability": 1, "deviation": [0.5, 2.0]})
+
+
+class TestPhotometric(TransformContract):
+    component = registry.transforms.get("photometric")
+    settings = ({}, {"probability": 1, "brightness": 1, "contrast": 1, "hue": 0.5, "noise": 1})
 
 
 # Inference rules, optimizers and schedules.

@@ -297,7 +297,7 @@ def _data_name(settings: dict[str, Entry], known: dict[str, Argument]) -> str | 
         return None
     given = settings.get("dataset", Entry(argument.default, DEFAULT))
     try:
-        value = argument.read(given.value)
+        value = argument.read(given.value, given.place.folder)
     except ValueError:
         return None  # reported with the other arguments
     return value if isinstance(value, str) else None

@@ -66,7 +66,7 @@ class Photometric:
         if len(noised):
             rows = draws.to_device(noised)
             deviation = draws.to_device(deviation[noised])[:, None, None, None]
-            noise = draws.noise(chosen & noisy, images.shape[1:])
+            noise = draws.noise(images.shape[1:], chosen & noisy)
             images[rows] = (images[rows] + noise * deviation).clamp_(0, 1)
         return images, masks
 

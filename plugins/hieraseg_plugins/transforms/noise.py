@@ -1,0 +1,37 @@
+"""Gaussian noise."""
+
+from typing import Annotated
+
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from hieraseg import Draws
+from hieraseg.types import Ascending, NonNegativeFloat, Probability, check_arguments
+
+
+@check_arguments
+class Noise:
+    """Gaussian noise on some images.
+
+    Args:
+        probability: probability that an image gets noise.
+        deviation: minimum and maximum standard deviation, for pixels in 0..1.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        probability: Probability = 0.5,
+        deviation: Annotated[tuple[NonNegativeFloat, NonNegativeFloat], Ascending()] = (0.0, 0.05),
+    ) -> None:
+        self.probability, self.deviation = probability, deviation
+
+    def __call__(
+        self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+        """Add noise to some images (see `hieraseg.Transform`)."""
+        deviation = draws.chosen(self.probability) * draws.uniform(*self.deviation)
+        noise = draws.to_device(deviation)[:, None, None, None] * draws.noise(images.shape[1:])
+        return (images + noise).clamp(0, 1), masks
