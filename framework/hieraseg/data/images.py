@@ -240,9 +240,8 @@ def _values_of_colors(
         numbers <<= 8
         numbers |= pixels[..., channel]
     places = np.zeros(2**24, np.uint32)
-    places[[red << 16 | green << 8 | blue for red, green, blue in colors]] = range(
-        1, len(colors) + 1
-    )
+    for place, (red, green, blue) in enumerate(colors, 1):
+        places[red << 16 | green << 8 | blue] = place
     found = places[numbers]
     if not found.all():
         row, column = np.argwhere(found == 0)[0].tolist()

@@ -33,13 +33,15 @@ class Folder:
           masks: masks/{split}/**/{id}_labels.png
 
     All paths are relative to `root`. In the templates `images` and `masks`, `{split}` and `{id}`
-    are a name or a part of one, `*` is any part of a name, and `**` any number of folders; in the
-    template of masks, all but `*` are what they were in the image's path. `.*` at the end is any
-    suffix of an image, and the case of a suffix does not matter. Hidden files are left out.
+    are a name or a part of one, `{id}` as much of it as possible. `*` is any part of a name, and
+    `**` any number of folders. In the template of masks, all but `*` are as in the image's path.
+    `.*` at the end is any suffix of an image, and the case of a suffix does not matter. Hidden
+    files are left out.
 
-    The id of an image is what `{split}`, `**` and `{id}` are in its path, joined by `/`. An id of
-    a list is what `**` and `{id}` are, with or without the image's suffix; if `images` has no
-    `**`, `{id}` may have folders. The root is searched once, when the data set is opened.
+    The id of an image is what `{split}`, `**` and `{id}` are in its path, joined by `/`. An id in
+    a list is what `**` and `{id}` are, with or without the image's suffix; there, `{id}` may have
+    folders if `images` has no `**`, and `{split}` is the name of the split. The root is searched
+    once, when the data set is opened.
 
     Images are read by `hieraseg.read_image`, masks by `read_mask` or, with `colors`, by
     `read_color_mask`.
@@ -106,6 +108,12 @@ class Folder:
         if split not in self._ids:
             known = ", ".join(self.splits)
             raise DataError(f"{self.roots[0]}: no split {split!r}; it has {known}")
+        if not self._ids[split]:
+            found = dict.fromkeys(one.split for one in self._samples.values())
+            raise DataError(
+                f"{self.roots[0]}: the split {split!r} has no images; set data.splits.{split} to "
+                f"what {{split}} is in their paths: {', '.join(found)}"
+            )
         samples = {id: self._samples[id] for id in self._ids[split]}
         check_files(self.roots, split, samples, self._lists.get(split, ""))
         return self._ids[split].copy()

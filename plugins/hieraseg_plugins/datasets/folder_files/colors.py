@@ -21,9 +21,11 @@ def color_names(roots: Sequence[Path], colors: Mapping[str, Color] | str) -> dic
             `r g b name`, or of a CSV file with the header `name,r,g,b` in any order.
 
     Raises:
-        ArgumentError: two names of the recipe have one color.
+        ArgumentError: the recipe has no colors, or one color for two names.
         DataError: the file cannot be read, or two of its names are one, or have one color.
     """
+    if not colors:
+        raise ArgumentError("colors", "must have at least one color")
     if not isinstance(colors, str):
         names = {(red, green, blue): name for name, (red, green, blue) in colors.items()}
         hidden = next((name for name in colors if name not in names.values()), None)

@@ -47,16 +47,15 @@ def _walk(
     """Add the paths of a folder's files, after the path `above` of the folder itself."""
     try:
         status = os.stat(folder)
-        entries = list(os.scandir(folder))
+        visible = [one for one in os.scandir(folder) if not one.name.startswith(".")]
+        entries = [(one, one.is_dir()) for one in visible]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
     parents |= {(status.st_dev, status.st_ino)}
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_dir():
+    for entry, is_folder in entries:
+        if not is_folder:
             # A broken link is reported when it is read, but reading a pipe would never end.
-            if entry.is_file() or entry.is_symlink():
+            if entry.is_symlink() or entry.is_file():
                 files.append(above + entry.name)
         elif levels != 0 and not (entry.is_symlink() and _identity(entry.path) in parents):
             below = None if levels is None else levels - 1

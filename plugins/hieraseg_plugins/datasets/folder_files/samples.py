@@ -1,5 +1,6 @@
 """Images and their masks, as templates find them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from hieraseg_plugins.datasets.folder_files.closest import closest, nothing_foun
 from hieraseg_plugins.datasets.folder_files.listing import list_files
 from hieraseg_plugins.datasets.folder_files.templates import Template, Values
 
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # in names of outputs and in JSON
 _BE_SPECIFIC = "make the templates images and masks more specific"
 
 
@@ -46,6 +48,10 @@ def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> di
     owners: dict[str, str] = {}
     for values, image in _find(roots, images):
         id, mask = values.path, targets.get(masks.key(values))
+        if _UNUSABLE.search(id):
+            raise DataError(
+                f"{image!r}: the name has control characters, or is not UTF-8; rename the file"
+            )
         if mask == image:
             raise DataError(f"{image}: is the image and the mask of {id!r}; {_BE_SPECIFIC}")
         if mask is None:
@@ -65,7 +71,7 @@ def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> di
 def check_files(
     roots: Sequence[Path], split: str, samples: Mapping[str, Sample], source: str
 ) -> None:
-    """Check that a split has images, and that none of its files is missing.
+    """Check that no file of a split is missing.
 
     Args:
         roots: folders of the data set.
@@ -77,8 +83,6 @@ def check_files(
         DataError: how many files are missing, and the closest one that is there.
     """
     place = source or " and ".join(map(str, roots))
-    if not samples:
-        raise DataError(f"{place}: the split {split!r} has no images; change data.splits")
     no_image = [one.image for one in samples.values() if not one.has_image]
     no_mask = [one.mask for one in samples.values() if not one.has_mask]
     for what, missing in (("image", no_image), ("mask", no_mask)):

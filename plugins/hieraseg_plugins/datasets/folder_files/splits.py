@@ -18,6 +18,7 @@ from hieraseg_plugins.datasets.folder_files.templates import IMAGE_SUFFIXES, Tem
 
 Splits = Mapping[str, float | str]
 
+_DIGITS = " (a name of digits needs quotes)"
 _TEMPLATES = "write where the images are, as in images/{id}.jpg, or splits that are lists of pairs"
 _SPLITS = (
     "say how images are divided, as in {train: 0.8, val: 0.2} or {train: train.txt, val: val.txt}, "
@@ -147,8 +148,9 @@ def _problem(splits: Splits, has_split: bool) -> str:
         return f"must be all shares or none, got {dict(splits)}; put a name of digits into quotes"
     if numbers and has_split:
         return "are shares, so that images must not have {split}; write ** for the folders"
-    if numbers and (min(numbers) <= 0 or abs(math.fsum(numbers) - 1) > 1e-6):
-        return f"must be positive shares that sum to 1, got {dict(splits)}"
+    is_whole = all(one > 0 for one in numbers) and math.isclose(math.fsum(numbers), 1, abs_tol=1e-6)
+    if numbers and not is_whole:
+        return f"must be positive shares that sum to 1, got {dict(splits)}{_DIGITS}"
     names = [one for one in splits.values() if isinstance(one, str) and not is_list(one)]
     if names and not has_split:
         return (
