@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -163,6 +164,46 @@ def test_stores_that_were_not_used(cache: Path) -> None:
     age(cache / TRAIN, 29 * DAY)
     assert clean("--stores", "30") == 0
     assert {path.name for path in cache.iterdir()} == {TRAIN, "of-somebody-else"}
+
+
+def data_clean(*words: str) -> int:
+    return main(["data", "--clean", *words])
+
+
+def test_data_clean_is_for_the_cache_alone(
+    cache: Path, run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leftover = write(run_copy / "a.unfinished")
+    age(leftover, 120)
+    age(write(cache / OLD / "checksums.json").parent, 31 * DAY)
+    age(cache / TRAIN, 29 * DAY)
+    listed = {OLD: 10, f"{TRAIN}.lock": 0, f"{VAL}.lock": 0, f"{VAL}.0123abcd.unfinished": 10}
+    for dry_run in ("--dry-run", "--dry_run"):
+        assert data_clean(dry_run, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert {Path(path).name: size for path, size in found.items()} == listed
+        assert all(Path(path).exists() for path in found)
+    assert data_clean("--dry-run") == 0
+    out = capsys.readouterr().out
+    assert re.search(
+        rf"0\.0 MB  \d{{4}}-\d\d-\d\d  unused      {re.escape(str(cache / OLD))}\n", out
+    )
+    assert "would be removed; run again without --dry-run" in out
+    assert data_clean() == 0
+    assert [path.name for path in cache.iterdir()] == [TRAIN]
+    assert leftover.exists()
+    assert data_clean("28") == 0
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["clean", "--stores", "90"], ["data", "--clean", "90"]])
+def test_stores_of_other_versions(words: list[str], cache: Path) -> None:
+    write(cache / OLD / "checksums.json", '{"images.npy": [12, 34]}')
+    age(cache / OLD, DAY)
+    assert clean() == 0
+    assert (cache / OLD).is_dir()
+    assert main(words) == 0
+    assert [path.name for path in cache.iterdir()] == [TRAIN]
 
 
 def test_missing_folder(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

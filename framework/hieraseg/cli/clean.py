@@ -3,13 +3,16 @@
 import math
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hieraseg.cli.options import add_command, add_json, non_negative_int
-from hieraseg.cli.removing import add_dry_run, files_in, remove_and_print
+from hieraseg.cli.removing import add_dry_run, remove_and_print
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import expanded
+from hieraseg.files.removal import files_in, removable
+from hieraseg.files.writing import RECENT, is_free
 
 
 def add_parser(commands: Any) -> None:
@@ -43,8 +46,9 @@ def add_parser(commands: Any) -> None:
         "--stores",
         metavar="DAYS",
         type=non_negative_int,
-        help="also remove decoded images that were not used for this number of days; they are "
-        "decoded again when a run needs them",
+        help="also remove decoded images that were not used for this number of days, or are of "
+        "other versions of hieraseg, as `hieraseg data --clean DAYS` does; they are decoded again "
+        "when a run needs them",
     )
     add_dry_run(parser)
     add_json(parser)
@@ -52,18 +56,22 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Find and remove leftovers."""
-    from hieraseg.data import cache
-    from hieraseg.files.writing import RECENT, is_free
+    from hieraseg.data.cache import find_removable
     from hieraseg.runs.leftovers import find_leftovers
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if missing and arguments.folders != [Path("runs")]:
         raise RecipeError(f"{missing[0]}: no such folder; name run folders, or a folder of them")
-    found = [path for folder in arguments.folders for path in find_leftovers(folder)]
-    found = [path for path in found if time.time() - _changed(path) > RECENT]
-    found = [path for path in found if path.suffix != ".lock" or is_free(path)]
-    found += cache.find_leftovers(arguments.stores)
-    remove_and_print(found, arguments)
+    paths = [path for folder in arguments.folders for path in find_leftovers(folder)]
+    paths = [path for path in paths if time.time() - _changed(path) > RECENT]
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # another process may remove it, too
+            if path.suffix != ".lock":
+                found.append(removable(path, "unfinished"))
+            elif is_free(path):
+                found.append(removable(path, "lock"))
+    remove_and_print([*found, *find_removable(arguments.stores)], arguments)
     return 0
 
 

@@ -109,9 +109,9 @@ def _draw(recipe: Any, arguments: Namespace) -> None:
 
 def _clean(arguments: Namespace) -> int:
     """Remove stores and leftovers from the cache."""
-    from hieraseg.data.cache import find_leftovers
+    from hieraseg.data.cache import find_removable
 
     if arguments.recipe is not None:
         raise RecipeError(f"--clean: concerns all recipes; remove {arguments.recipe}")
-    remove_and_print(find_leftovers(arguments.clean), arguments)
+    remove_and_print(find_removable(arguments.clean), arguments)
     return 0

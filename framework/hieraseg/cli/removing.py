@@ -1,19 +1,18 @@
-"""Removing files and folders that are no longer needed, for `hieraseg clean` and `data --clean`."""
+"""What `hieraseg clean` and `hieraseg data --clean` share: remove things, and print them."""
 
-import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
-from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from hieraseg.cli.layout import visible
 from hieraseg.cli.report import print_result
 from hieraseg.errors import WriteError, first_few
+from hieraseg.files.removal import Removable, remove
 
 
 def add_dry_run(parser: ArgumentParser) -> None:
-    """Add the option `--dry-run`, which is also understood with an underscore."""
+    """Add the option `--dry-run`; `--dry_run` is the same."""
     parser.add_argument(
         "--dry-run",
         "--dry_run",
@@ -22,53 +21,37 @@ def add_dry_run(parser: ArgumentParser) -> None:
     )
 
 
-def remove_and_print(found: Iterable[Path], arguments: Namespace) -> None:
+def remove_and_print(found: Iterable[Removable], arguments: Namespace) -> None:
     """Remove files and folders, unless `--dry-run` is given, and print each with its size.
 
     Raises:
         WriteError: some cannot be removed; all others are.
     """
-    places = {path.parent.resolve() / path.name: path for path in found}  # each once
-    sizes = {str(path): sum(map(_size, files_in(path))) for path in places.values()}
+    places = {one.path.parent.resolve() / one.path.name: one for one in found}  # each once
     failed: list[OSError] = []
     if not arguments.dry_run:
-        for path in places.values():
+        for path in list(places):
             try:
-                _remove(path)
+                remove(path)
             except OSError as error:
                 failed.append(error)
-                del sizes[str(path)]
-    print_result(arguments.json, sizes, _as_text(sizes, arguments.dry_run))
+                del places[path]
+    sizes = {str(path): one.bytes for path, one in places.items()}
+    print_result(arguments.json, sizes, _as_text(places, arguments.dry_run))
     if failed:
         problems = [f"{error.filename}: cannot be removed ({error.strerror})" for error in failed]
         raise WriteError(first_few(problems, "leftovers stay"))
 
 
-def files_in(path: Path) -> list[Path]:
-    """A file, or a folder and all that is in it."""
-    return [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
-
-
-def _as_text(sizes: dict[str, int], kept: bool) -> str:
-    if not sizes:
+def _as_text(places: dict[Path, Removable], kept: bool) -> str:
+    if not places:
         return "nothing to remove"
-    lines = [f"{size / 1e6:8.1f} MB  {path}" for path, size in sizes.items()]
+    width = max(len(one.reason) for one in places.values())
+    lines = [
+        f"{one.bytes / 1e6:8.1f} MB  {datetime.fromtimestamp(one.last_used):%Y-%m-%d}  "
+        f"{one.reason:{width}}  {visible(str(path))}"
+        for path, one in places.items()
+    ]
+    total = sum(one.bytes for one in places.values()) / 1e6
     done = "would be removed; run again without --dry-run to remove it" if kept else "removed"
-    return "\n".join([*lines, f"{sum(sizes.values()) / 1e6:8.1f} MB  {done}"])
-
-
-def _size(file: Path) -> int:
-    with suppress(FileNotFoundError):  # another process may remove it, too
-        return 0 if file.is_dir() else file.lstat().st_size
-    return 0
-
-
-def _remove(path: Path) -> None:
-    with suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.suffix == ".lock":
-            with suppress(Timeout), FileLock(path, timeout=0):  # only while nobody else holds it
-                path.unlink()
-        else:
-            path.unlink()
+    return "\n".join([*lines, f"{total:8.1f} MB  {done}"])

@@ -9,16 +9,16 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock
 
 from hieraseg.console import log
 from hieraseg.errors import DataError, WriteError
 from hieraseg.files.paths import absolute
+from hieraseg.files.removal import Removable, removable
 from hieraseg.files.writing import RECENT, is_free, write_folder
 
 FORMAT = 5
@@ -109,30 +109,12 @@ def _checksums(folder: Path) -> dict[str, Any]:
     return {"format": FORMAT, "files": files}
 
 
-@dataclass(frozen=True)
-class Removable:
-    """A file or folder of the cache that can be removed.
-
-    Attributes:
-        path: the file or folder.
-        reason: what it is: the unfinished folder of a killed build, a lock that no process holds,
-            a folder that was not opened for long, or one of another version of hieraseg, which
-            this one does not use.
-        bytes: its size.
-        last_used: when it was last opened or changed, in seconds since 1970.
-    """
-
-    path: Path
-    reason: Literal["unfinished", "lock", "unused", "other version"]
-    bytes: int
-    last_used: float
-
-
 def find_removable(unused_days: int | None = None) -> list[Removable]:
-    """Find what no process uses: leftovers of killed ones, locks, and folders of other formats.
+    """Find what killed processes left: unfinished folders, and locks that no process holds.
 
     Args:
-        unused_days: find folders too that were not opened for this number of days.
+        unused_days: find folders too that were not opened for this number of days, and those of
+            other versions of hieraseg, which this one does not use.
     """
     now = time.time()
     latest = -math.inf if unused_days is None else now - max(unused_days * 86400, RECENT)
@@ -146,19 +128,14 @@ def find_removable(unused_days: int | None = None) -> list[Removable]:
         with suppress(FileNotFoundError):  # another process may remove it, too
             used = folder.stat().st_mtime
             if (folder / _CHECKSUMS).exists() and used < latest:
-                found.append(_removable(folder, "unused"))
-            elif used < now - RECENT and _is_outdated(folder):
-                found.append(_removable(folder, "other version"))
+                found.append(removable(folder, "unused"))
+            elif unused_days is not None and used < now - RECENT and _is_outdated(folder):
+                found.append(removable(folder, "other version"))
         for path in sorted(root.glob(f"{escape(folder.name)}.*")):
             if names.get(path.name):
                 with suppress(FileNotFoundError):
-                    found.append(_removable(path, "lock" if path == lock else "unfinished"))
+                    found.append(removable(path, "lock" if path == lock else "unfinished"))
     return found
-
-
-def find_leftovers(unused_days: int | None = None) -> list[Path]:
-    """The paths that `find_removable` finds, without those of another version."""
-    return [one.path for one in find_removable(unused_days) if one.reason != "other version"]
 
 
 def _is_outdated(folder: Path) -> bool:
@@ -168,11 +145,3 @@ def _is_outdated(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("format") != FORMAT
-
-
-def _removable(
-    path: Path, reason: Literal["unfinished", "lock", "unused", "other version"]
-) -> Removable:
-    files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
-    size = sum(one.lstat().st_size for one in files)
-    return Removable(path, reason, size, path.lstat().st_mtime)

@@ -11,8 +11,9 @@ from PIL import Image
 ALIKE = 6
 """Most bits, of 63, in which the hashes of images that look alike differ.
 
-Hashes of JPEGs of any usual quality, of resized and of slightly brighter copies differ in at most that
-many bits, those of different photographs in 8 to 50. Neighboring frames of a video look alike.
+Hashes of a photograph and of copies with another JPEG quality, size or a tenth more brightness
+differ in no more bits but for one copy in a thousand, those of different photographs in 8 to 50.
+Neighboring frames of a video look alike.
 """
 
 _SIDE = 32  # of the grayscale image that is hashed
