@@ -86,13 +86,13 @@ def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
     problems = {}
     if augmentation.crop > 0 and settings.resize != "stretch":
         problems["crop"] = (
-            f"needs input.resize: stretch, got {settings.resize}, which always takes a crop of "
-            "input.size; remove it"
+            f"needs input.resize: stretch, but it is {settings.resize}, which always takes a crop "
+            "of input.size; set it to 0"
         )
     if augmentation.crop_tries > 1 and settings.resize == "stretch":
         problems["crop_tries"] = (
-            "has no effect with input.resize: stretch; remove it, or set input.resize to shorter, "
-            "longer or none"
+            "has no effect with input.resize: stretch; set it to 1, or set input.resize to "
+            "shorter, longer or none"
         )
     return problems
 
