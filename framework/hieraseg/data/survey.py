@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from hieraseg.console import progress
 from hieraseg.data.checking import CheckedDataset, check_same_size
+from hieraseg.data.decoding import decoding
 from hieraseg.data.duplicates import Fingerprints, perceptual_hash, pixel_digest
 from hieraseg.data.prefetch import prefetch
 from hieraseg.errors import DataError
@@ -168,23 +169,24 @@ def _read(dataset: CheckedDataset, id: str) -> _Files:
     problems: list[str] = []
     facts = label_pixels = None
     try:
-        image = dataset.image(id)
-        height, width, _ = image.shape
-        facts = _Image(height, width, pixel_digest(image), perceptual_hash(image))
-    except (DataError, MemoryError) as error:
+        with decoding(id):
+            image = dataset.image(id)
+            height, width, _ = image.shape
+            facts = _Image(height, width, pixel_digest(image), perceptual_hash(image))
+    except DataError as error:
         problems.append(_sentence(id, error))
     try:
-        mask = dataset.label_values(id)
-        label_pixels = np.bincount(mask.ravel())
+        with decoding(id):
+            mask = dataset.label_values(id)
+            label_pixels = np.bincount(mask.ravel())
         if facts is not None:
             check_same_size(id, (facts.height, facts.width), mask.shape)
-    except (DataError, MemoryError) as error:
+    except DataError as error:
         problems.append(_sentence(id, error))
     return _Files(facts, label_pixels, problems)
 
 
-def _sentence(id: str, error: DataError | MemoryError) -> str:
-    if isinstance(error, MemoryError):
-        return f"{id}: needs more memory than there is; make it smaller"
-    sentence = " ".join(str(error).split())
-    return sentence if sentence.startswith(f"{id}:") else f"{id}: {sentence}"
+def _sentence(id: str, error: DataError) -> str:
+    """An error as one line that starts with the id."""
+    line = " ".join(str(error).split())
+    return line if line.startswith(f"{id}:") else f"{id}: {line}"
