@@ -309,12 +309,12 @@ def test_the_folders_of_joined_data_sets(folder: Path, tmp_path: Path, monkeypat
     found = str(caught.value).splitlines()
     sets = tmp_path / "sets"
     assert [line.partition("own.yaml:")[2] for line in found] == [
-        f"3: data.datasets[0].root: {sets}/camvid: no such data folder; set data.datasets[0].root, "
+        f"2: data.datasets[0].root: {sets}/camvid: no such data folder; set data.datasets[0].root, "
         "or set HIERASEG_DATA to the folder that has `camvid` in it (default: ./data)",
-        f"3: data.datasets[1].root: {sets}/with_root: no such data folder; set "
+        f"2: data.datasets[1].root: {sets}/with_root: no such data folder; set "
         "data.datasets[1].root, or set HIERASEG_DATA to the folder that has `with_root` in it "
         "(default: ./data)",
-        f"3: data.datasets[2].root: {folder}/here: no such data folder; set data.datasets[2].root "
+        f"2: data.datasets[2].root: {folder}/here: no such data folder; set data.datasets[2].root "
         "to an existing one",
     ]
 
