@@ -27,6 +27,7 @@ from hieraseg.data.store import open_store
 from hieraseg.data.targets import open_targets
 from hieraseg.errors import HierasegError
 from hieraseg.runs.checkpoint import read_metadata, read_state
+from hieraseg.settings import Input
 from tests.support.damage import damage
 from tests.support.oracle import PLUGIN, oracle_component
 from tests.support.pascal_part import write_pascal_folder
@@ -139,28 +140,41 @@ def test_plugins(tmp_path: Path) -> None:
         assert json.loads(out) if code == 0 else str(file) in err
 
 
-def test_stores_are_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is damaged, a store has the right images: those damaged alone are decoded again."""
     monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path / "cache"))
     hierarchy = registry.hierarchies.get("pascal_part")()
     dataset = oracle_component("datasets", "rectangles")(hierarchy)
 
-    def content_of() -> list[np.ndarray | list[str] | str]:
-        store = open_store(dataset, "train", hierarchy)
+    def content_of() -> list[Any]:
+        store = open_store(dataset, "train", hierarchy, Input(size=(20, 30)), levels=3)
         targets = open_targets(dataset, "train", hierarchy)
-        masks = [targets.mask(row) for row in range(len(targets))]
-        return [store.ids, store.fingerprint, store.images, store.masks, np.stack(masks)]
+        rows = range(len(store))
+        images = [store.image(row, level) for row in rows for level in range(3)]
+        masks = [one.mask(row) for row in rows for one in (store, targets)]
+        return [store.ids, store.fingerprint, store.label_pixels, *images, *masks]
 
     expected = [np.array(part) for part in content_of()]
     files = [file for file in tmp_path.glob("cache/*/*") if file.is_file()]
-    shutil.copytree(tmp_path / "cache", tmp_path / "whole")
-    contents = {file: iter(damaged(file)) for file in files}
-    for number in range(FILES):
+    assert len([file for file in files if file.suffix == ".bin"]) == 5
+    contents = {file: iter([*damaged(file), *same_size(file)]) for file in files}
+    told = io.StringIO()
+    for number in range(2 * FILES):
         file = files[number % len(files)]
         file.write_bytes(next(contents[file]))
-        found, message = attempt(content_of)
+        with redirect_stderr(told):
+            found, message = attempt(content_of)
         assert not message
         for one, other in zip(found, expected, strict=True):
             assert np.array_equal(one, other), f"{file.name}, case {number}"
+    assert "is damaged, so it is built again" in told.getvalue()
+    assert "is damaged, so some images are decoded again" in told.getvalue()
+
+
+def same_size(file: Path) -> Iterator[bytes]:
+    """Damaged copies of a file that have its size."""
+    size = file.stat().st_size
+    return (content.ljust(size, b"x")[:size] for content in damaged(file))
 
 
 CHECKPOINT_FILES = ("model.safetensors", "state.pt")

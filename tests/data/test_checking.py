@@ -10,11 +10,10 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.data.checking import check_attributes, id_problem
-from hieraseg.data.store import open_store
 from hieraseg.data.subset import FirstImages
 from hieraseg.data.targets import open_targets
 from hieraseg.errors import DataError
-from tests.support.datasets import HIERARCHY, FakeDataset
+from tests.support.datasets import HIERARCHY, FakeDataset, open_decoded
 
 WIDE = Hierarchy.from_tree([f"c{i}" for i in range(301)], void=[65_535])
 
@@ -54,7 +53,7 @@ class Failing(FakeDataset):
         return super().image(id)
 
 
-def message(dataset: Any, hierarchy: Hierarchy = HIERARCHY, open_any: Any = open_store) -> str:
+def message(dataset: Any, hierarchy: Hierarchy = HIERARCHY, open_any: Any = open_decoded) -> str:
     """The one sentence that a data set is refused with."""
     with pytest.raises(DataError) as caught:
         open_any(dataset, "train", hierarchy)
@@ -83,7 +82,7 @@ def test_images(value: Any, got: str) -> None:
     assert f"got {got}; return RGB pixels in 0..255" in found
 
 
-@pytest.mark.parametrize("open_any", [open_store, open_targets])
+@pytest.mark.parametrize("open_any", [open_decoded, open_targets])
 @pytest.mark.parametrize(
     ("value", "got"),
     [
@@ -106,7 +105,7 @@ def test_masks_of_either_width_are_stored_without_loss(dtype: Any) -> None:
     mask = np.full((12, 10), 255, dtype)
     for hierarchy, width in ((HIERARCHY, np.uint8), (WIDE, np.uint16)):
         dataset = FakeDataset(masks={f"train{i}": mask for i in range(5)}, version=str(dtype))
-        assert open_store(dataset, "train", hierarchy).masks.dtype == width
+        assert open_decoded(dataset, "train", hierarchy).mask(0).dtype == width
         targets = open_targets(dataset, "train", hierarchy)
         np.testing.assert_array_equal(targets.mask(3), mask)
         assert targets.mask(3).dtype == width
@@ -115,9 +114,9 @@ def test_masks_of_either_width_are_stored_without_loss(dtype: Any) -> None:
 def test_labels_that_a_narrower_type_would_confuse() -> None:
     masks = {f"train{i}": np.full((12, 10), 257, np.uint16) for i in range(5)}  # 1 as uint8
     with pytest.raises(DataError, match="train0: the mask has the label 257"):
-        open_store(FakeDataset(masks=masks), "train", HIERARCHY)
-    store = open_store(FakeDataset(masks=masks), "train", WIDE)
-    assert np.unique(store.masks).tolist() == [257]
+        open_decoded(FakeDataset(masks=masks), "train", HIERARCHY)
+    store = open_decoded(FakeDataset(masks=masks), "train", WIDE)
+    assert np.unique(store.mask(2)).tolist() == [257]
 
 
 def test_many_labels_are_not_all_listed() -> None:
@@ -156,7 +155,7 @@ def test_the_own_message_of_a_data_set_is_kept() -> None:
 
 def test_an_interrupt_stays_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt):
-        open_store(Failing(KeyboardInterrupt()), "train", HIERARCHY)
+        open_decoded(Failing(KeyboardInterrupt()), "train", HIERARCHY)
 
 
 def test_image_and_mask_turned_differently() -> None:
@@ -192,7 +191,7 @@ def test_ids_are_refused_before_anything_is_decoded(
 ) -> None:
     dataset = Returning("ids", ids)
     used: Any = FirstImages(dataset, 9) if limited else dataset  # type: ignore[arg-type]
-    for open_any in (open_store, open_targets):
+    for open_any in (open_decoded, open_targets):
         found = message(used, open_any=open_any)
         assert re.match(r"train: Returning\.ids \(.*test_checking\.py:\d+\): ", found)
         assert problem in found
@@ -206,7 +205,7 @@ def test_plain_and_nested_ids_are_valid(id: str) -> None:
     dataset = Returning("ids", [id])
     dataset.mask = lambda _: np.zeros((12, 10), np.uint8)  # type: ignore[method-assign]
     dataset.image = lambda _: np.zeros((12, 10, 3), np.uint8)  # type: ignore[method-assign]
-    assert open_store(dataset, "train", HIERARCHY).ids == [id]
+    assert open_decoded(dataset, "train", HIERARCHY).ids == [id]
 
 
 @pytest.mark.parametrize("fingerprint", [None, 5, ""])
@@ -222,17 +221,14 @@ def test_fingerprints(fingerprint: Any) -> None:
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [
-        ("size", None),
-        ("size", 224),
-        ("size", (0, 5)),
-        ("size", (5.0, 5)),
-        ("size", (True, 5)),
-        ("size", (5, 5, 3)),
         ("splits", None),
         ("splits", "train"),
         ("splits", ("train", "../val")),
         ("splits", ("train", "a/b")),
         ("splits", (1, 2)),
+        ("datasets", None),
+        ("datasets", []),
+        ("datasets", FakeDataset()),
     ],
 )
 def test_attributes(attribute: str, value: Any) -> None:
@@ -243,9 +239,49 @@ def test_attributes(attribute: str, value: Any) -> None:
         check_attributes(dataset)
 
 
+def test_a_size_of_earlier_versions_is_not_used() -> None:
+    dataset: Any = FakeDataset()
+    dataset.size = "anything"
+    check_attributes(dataset)
+    assert open_decoded(dataset, "train", HIERARCHY).shapes.tolist() == [[6, 8]] * 5
+
+
 def test_missing_attribute() -> None:
-    with pytest.raises(DataError, match="data: object has no size, which data sets need"):
+    with pytest.raises(DataError, match="data: object has no splits, which data sets need"):
         check_attributes(object())
+
+
+class Joined(FakeDataset):
+    """Two data sets, or others."""
+
+    def __init__(self, *members: Any, weights: Any = None) -> None:
+        super().__init__()
+        self.datasets = list(members) or [FakeDataset(), FakeDataset()]
+        self.weights = weights
+
+
+@pytest.mark.parametrize("weights", [None, [1, 2.5], (1, 1)])
+def test_joined_data_sets(weights: Any) -> None:
+    check_attributes(Joined(weights=weights))
+
+
+@pytest.mark.parametrize(
+    "weights", [[1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")], [1, "2"], 3]
+)
+def test_weights_of_joined_data_sets(weights: Any) -> None:
+    with pytest.raises(
+        DataError, match=r"data: Joined\.weights is .*; it must be None, or 2 posit"
+    ):
+        check_attributes(Joined(weights=weights))
+
+
+def test_members_of_joined_data_sets() -> None:
+    with pytest.raises(DataError, match="data: object has no splits"):
+        check_attributes(Joined(FakeDataset(), object()))
+    with pytest.raises(
+        DataError, match=r"Joined\.datasets has Joined, which joins data sets itself"
+    ):
+        check_attributes(Joined(FakeDataset(), Joined()))
 
 
 class Buffered(FakeDataset):
@@ -270,7 +306,8 @@ class Buffered(FakeDataset):
 
 
 @pytest.mark.parametrize(
-    ("method", "open_any"), [("image", open_store), ("mask", open_store), ("mask", open_targets)]
+    ("method", "open_any"),
+    [("image", open_decoded), ("mask", open_decoded), ("mask", open_targets)],
 )
 def test_arrays_that_the_next_call_overwrites(method: str, open_any: Any) -> None:
     with pytest.raises(DataError, match=rf"Buffered\.{method} \(.*\): has changed the array"):

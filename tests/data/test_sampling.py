@@ -1,13 +1,14 @@
 """Random numbers, the order of images, and their distribution over processes."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hieraseg.data.sampling import generator, training_order
+from hieraseg.data.sampling import generator, steps_per_epoch, training_order
 from hieraseg.processes import own_share
 
 SIZES = st.integers(1, 60)
@@ -74,3 +75,77 @@ def test_generator_depends_on_its_arguments_only() -> None:
     keys = [(a, b, c) for a in range(3) for b in range(3) for c in range(3)]
     assert len({tuple(numbers(*key)) for key in keys}) == len(keys)
     assert numbers(1, 2) == numbers(1, 2, 0)
+
+
+# Data sets that are sampled by weight.
+
+MEMBERS = st.lists(st.tuples(st.integers(1, 30), st.floats(0.01, 100)), min_size=1, max_size=4)
+
+
+def rows_of_members(members: list[tuple[int, float]], epoch: int, seed: int = 0) -> list[list[int]]:
+    """Rows that an epoch takes of each data set, counted from its first one, in their order."""
+    images = sum(size for size, _ in members)
+    steps = training_order(images, 4, seed, epoch, members)
+    assert [len(step) for step in steps] == [min(4, images)] * steps_per_epoch(images, 4)
+    found: list[list[int]] = [[] for _ in members]
+    for row in torch.cat(steps).tolist():
+        member = 0
+        while row >= members[member][0]:
+            row -= members[member][0]
+            member += 1
+        found[member].append(row)
+    return found
+
+
+@given(members=MEMBERS, seed=SEEDS)
+def test_data_sets_get_their_share_of_each_epoch(
+    members: list[tuple[int, float]], seed: int
+) -> None:
+    total = sum(weight for _, weight in members)
+    sums = [0] * len(members)
+    for epoch in range(1, 8):
+        found = rows_of_members(members, epoch, seed)
+        count = sum(map(len, found))
+        for index, (rows, (_, weight)) in enumerate(zip(found, members, strict=True)):
+            assert abs(len(rows) - count * weight / total) < 1
+            sums[index] += len(rows)
+    for found_sum, (_, weight) in zip(sums, members, strict=True):
+        assert abs(found_sum - 7 * count * weight / total) < 3, "rounded in the same direction"
+
+
+@given(members=MEMBERS)
+def test_all_images_of_a_data_set_are_used_before_any_is_used_again(
+    members: list[tuple[int, float]],
+) -> None:
+    used = [Counter[int]() for _ in members]
+    # From epoch 0 on, because the passes go on from one epoch to the next.
+    for epoch in range(6):
+        for counts, rows in zip(used, rows_of_members(members, epoch), strict=True):
+            counts.update(rows)
+    for counts, (size, _) in zip(used, members, strict=True):
+        times = [counts[row] for row in range(size)]
+        assert max(times) - min(times) <= 1
+
+
+def test_weighted_order_is_a_function_of_seed_and_epoch() -> None:
+    def order(seed: int, epoch: int) -> tuple[int, ...]:
+        members = [(30, 1.0), (20, 3.0)]
+        return tuple(torch.cat(training_order(50, 10, seed, epoch, members)).tolist())
+
+    first = order(3, 2)
+    torch.manual_seed(99)
+    assert order(3, 2) == first
+    assert len({order(seed, epoch) for seed in range(4) for epoch in range(1, 5)}) == 16
+
+
+def test_data_sets_are_mixed_within_an_epoch() -> None:
+    steps = training_order(400, 10, 0, 1, [(200, 1.0), (200, 1.0)])
+    firsts = [int((step < 200).sum()) for step in steps]
+    assert sum(firsts) == 200
+    assert all(0 < count < 10 for count in firsts)
+
+
+def test_a_data_set_of_tiny_weight_is_used_now_and_then() -> None:
+    counts = [len(rows_of_members([(10, 1.0), (10, 0.01)], epoch)[1]) for epoch in range(1, 51)]
+    assert 8 <= sum(counts) <= 12
+    assert max(counts) == 1

@@ -12,6 +12,7 @@ from hieraseg.errors import DataError, RecipeError
 from hieraseg.recipe import Recipe, load
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.registry.sources import source_digest
+from hieraseg_plugins.hierarchies.pascal_part import pascal_part
 from tests.support.oracle import write_oracle_recipe
 
 TREE = Hierarchy.from_tree(["a", "b"])
@@ -23,7 +24,7 @@ from hieraseg import registry
 
 @registry.datasets.register("own")
 class Own:
-    size, splits = (8, 8), ("train", "val")
+    splits = ("train", "val")
 
     def __init__(self, number: int = 1, file: Path | None = None) -> None:
         BODY
@@ -84,11 +85,66 @@ def test_shipped_data_sets_are_known_by_their_modules() -> None:
 
 
 def test_digest_of_a_recipe(tmp_path: Path) -> None:
-    base = load(write_oracle_recipe(tmp_path))
-    assert data_digest(load(write_oracle_recipe(tmp_path))) == data_digest(base)
+    def digest(changes: str = "") -> str:
+        found = digest_of(load(write_oracle_recipe(tmp_path, changes)))
+        assert isinstance(found, str)
+        return found
+
+    base = digest()
+    assert digest() == base
     changes = ("data: {images: 6}\n", "data: {shown: 2}\n", "data: mannequins\n")
-    digests = [data_digest(load(write_oracle_recipe(tmp_path, change))) for change in changes]
-    assert len({data_digest(base), *digests}) == 4
+    assert len({base, *map(digest, changes)}) == 4
+
+
+def digest_of(recipe: Recipe) -> str | list[str]:
+    return data_digest(recipe, build_dataset(recipe, pascal_part()))
+
+
+def test_members_of_joined_data_sets_have_the_digests_of_their_own(tmp_path: Path) -> None:
+    def digest(changes: str) -> str | list[str]:
+        return digest_of(load(write_oracle_recipe(tmp_path, f"data: {{{changes}}}")))
+
+    one, other = "name: rectangles, images: 6", "name: rectangles, shown: 2"
+    joined = digest(f"name: concat, datasets: [{{{one}}}, {{{other}}}]")
+    assert joined == [digest(one), digest(other)]
+    weighted = digest(f"name: concat, datasets: [{{{one}}}, {{{other}}}], weights: [1, 2]")
+    assert weighted == joined
+
+
+JOINING = """
+from collections.abc import Sequence
+from hieraseg import Dataset, registry
+
+
+class Cropped:
+    def __init__(self, dataset):
+        self.splits, self.ids, self.image = dataset.splits, dataset.ids, dataset.image
+        self.mask, self.fingerprint = dataset.mask, dataset.fingerprint
+
+
+@registry.datasets.register("joining")
+class Joining(Cropped):
+    def __init__(self, datasets: Sequence[Dataset], margin: int = 1) -> None:
+        super().__init__(datasets[0])
+        self.datasets = [Cropped(one) for one in datasets]
+"""
+
+
+def test_members_that_were_changed_are_known_by_the_code_that_did_so(tmp_path: Path) -> None:
+    (tmp_path / "joining.py").write_text(JOINING)
+
+    def digest(margin: int) -> str | list[str]:
+        changes = (
+            "plugins: [joining.py]\n"
+            f"data: {{name: joining, datasets: [{{name: rectangles}}], margin: {margin}}}\n"
+        )
+        return digest_of(load(write_oracle_recipe(tmp_path, changes)))
+
+    first, second = digest(1), digest(2)
+    assert isinstance(first, list)
+    assert len(first) == 1
+    assert first != second
+    assert first[0] != digest_of(load(write_oracle_recipe(tmp_path)))
 
 
 def own_recipe(folder: Path, body: str = "pass", arguments: str = "") -> Recipe:
@@ -103,7 +159,9 @@ def test_files_in_arguments_count_by_their_content(tmp_path: Path) -> None:
         path.write_text("a list")
 
     def digest(path: Path) -> str:
-        return data_digest(own_recipe(tmp_path, arguments=f", file: {path}"))
+        found = digest_of(own_recipe(tmp_path, arguments=f", file: {path}"))
+        assert isinstance(found, str)
+        return found
 
     assert digest(one) == digest(other), "the copy in a run folder is the same file"
     before = digest(one)
@@ -122,7 +180,6 @@ def test_files_in_arguments_count_by_their_content(tmp_path: Path) -> None:
         ),
         ("raise SystemExit(1)", DataError, r"data: own cannot be opened \(.*own\.py:\d+\): System"),
         ('raise ValueError("bad number")', RecipeError, r"data: own: bad number"),
-        ("self.size = None", DataError, r"data: Own\.size is None; it must be height and width"),
         ('self.splits = ("a/b",)', DataError, r"data: Own\.splits is \('a/b',\)"),
     ],
 )

@@ -1,14 +1,20 @@
 """A data set of random images that counts how often they are decoded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from hieraseg import Hierarchy
+from hieraseg.data.store import Store, open_store
+from hieraseg.data.targets import TargetStore, open_targets
+from hieraseg.settings import Input
 
 HIERARCHY = Hierarchy.from_tree(
     {"background": None, "body": ["head", "leg"]}, labels=["background", "head", "leg"], void=[255]
 )
+
+STRETCHED = Input(size=(6, 8))
 
 
 @dataclass
@@ -16,7 +22,6 @@ class FakeDataset:
     """Random images and masks.
 
     Attributes:
-        size: height and width of the model's input.
         version: part of the fingerprint.
         length: number of images per split.
         shape: height and width of the images, or of each image in turn.
@@ -25,7 +30,6 @@ class FakeDataset:
         mask_calls: ids that `mask` was called with.
     """
 
-    size: tuple[int, int] = (6, 8)
     version: str = "1"
     length: int = 5
     shape: tuple[int, int] | list[tuple[int, int]] = (12, 10)
@@ -57,3 +61,18 @@ class FakeDataset:
 
 def _random(id: str) -> np.random.Generator:
     return np.random.default_rng(list(id.encode()))
+
+
+def open_decoded(dataset: Any, split: str, hierarchy: Hierarchy, **others: Any) -> Store:
+    """A store of decoded images."""
+    return open_store(dataset, split, hierarchy, replace(STRETCHED, store="decoded"), **others)
+
+
+def open_files(dataset: Any, split: str, hierarchy: Hierarchy, **others: Any) -> Store:
+    """A store of images that are decoded whenever they are needed."""
+    return open_store(dataset, split, hierarchy, replace(STRETCHED, store="files"), **others)
+
+
+def open_masks(dataset: Any, split: str, hierarchy: Hierarchy, code: str = "") -> TargetStore:
+    """A store of decoded targets."""
+    return open_targets(dataset, split, hierarchy, code, "decoded")

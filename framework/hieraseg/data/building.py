@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,7 @@ def _keeps_decoded(settings: Input, needed: int, content: str) -> bool:
 def estimated_pixels(dataset: CheckedDataset, ids: Sequence[str], settings: Input) -> int:
     """Estimated number of pixels of all images of a split after resizing.
 
-    It is exact for `input.resize: stretch`. Else it follows from 32 masks at equal distances in
-    the list of ids.
+    It is exact for `input.resize: stretch`. Else it follows from the masks of 32 random images.
 
     Args:
         dataset: the data set.
@@ -126,7 +126,7 @@ def estimated_pixels(dataset: CheckedDataset, ids: Sequence[str], settings: Inpu
     if settings.resize == "stretch":
         return len(ids) * settings.size[0] * settings.size[1]
     pixels = []
-    for id in ids[:: -(-len(ids) // _SAMPLE)]:
+    for id in Random(0).sample(ids, min(len(ids), _SAMPLE)):
         with suppress(DataError):  # all problems are reported when all images are decoded
             height, width = resized_shape(dataset.label_values(id).shape, settings)
             pixels.append(height * width)
