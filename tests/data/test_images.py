@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 import hieraseg
-from hieraseg.data.images import read_image, read_mask, resize
+from hieraseg.data.images import read_color_mask, read_image, read_mask, resize
 from hieraseg.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -53,6 +53,7 @@ def rejected(read: Any, path: Path) -> str:
 def test_readers_are_public() -> None:
     assert hieraseg.read_image is read_image
     assert hieraseg.read_mask is read_mask
+    assert hieraseg.read_color_mask is read_color_mask
 
 
 # Orientation.
@@ -407,6 +408,102 @@ def test_a_gif_is_no_mask(tmp_path: Path) -> None:
     """Pillow saves the labels 0, 1 and 3 as the indices 0, 1 and 2 of a palette."""
     Image.fromarray(np.array([[0, 1], [3, 3]], np.uint8)).save(tmp_path / "mask.gif")
     assert "palette changes labels" in rejected(read_mask, tmp_path / "mask.gif")
+
+
+# Masks of colors.
+
+COLORS = {(0, 0, 0): 255, (0, 0, 1): 0, (255, 255, 255): 1, (128, 64, 128): 2, (64, 128, 128): 2}
+
+
+def color_image(shape: tuple[int, int]) -> tuple[Image.Image, list[list[int]]]:
+    """A random image with those colors, and its labels."""
+    keys = np.array(list(COLORS), np.uint8)
+    pixels = keys[RNG.integers(0, len(keys), shape)]
+    return Image.fromarray(pixels), [[COLORS[tuple(one)] for one in row] for row in pixels.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((f"mask.{suffix}", "RGB") for suffix in ("png", "tif", "bmp", "ppm")),
+        *((f"mask.{suffix}", mode) for suffix in ("png", "tif") for mode in ("RGBA", "P")),
+    ],
+)
+def test_colors_are_labels(tmp_path: Path, name: str, mode: str) -> None:
+    image, labels = color_image((7, 5))
+    converted = image.quantize(len(COLORS)) if mode == "P" else image.convert(mode)
+    if mode == "RGBA":
+        converted.putalpha(0)  # transparency does not count
+    converted.save(tmp_path / name)
+    with Image.open(tmp_path / name) as saved:
+        assert saved.mode == mode
+    found = read_color_mask(tmp_path / name, COLORS)
+    assert found.dtype == np.uint8
+    assert found.tolist() == labels
+
+
+def test_labels_of_colors_can_have_16_bits(tmp_path: Path) -> None:
+    image, labels = color_image((3, 4))
+    image.save(tmp_path / "mask.png")
+    found = read_color_mask(
+        tmp_path / "mask.png", {key: value + 300 for key, value in COLORS.items()}
+    )
+    assert found.dtype == np.uint16
+    assert (found - 300).tolist() == labels
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_black_and_white_are_colors(tmp_path: Path, mode: str) -> None:
+    pixels = np.array([[0, 255], [255, 0]], np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "mask.png")
+    assert read_color_mask(tmp_path / "mask.png", COLORS).tolist() == [[255, 1], [1, 255]]
+
+
+def test_masks_of_colors_are_upright(tmp_path: Path) -> None:
+    image, labels = color_image((2, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "mask.png", exif=exif)
+    found = read_color_mask(tmp_path / "mask.png", COLORS)
+    np.testing.assert_array_equal(found, np.rot90(labels, -1))
+
+
+def test_unknown_colors_are_named_with_their_place(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    pixels[2, 3:] = pixels[3, 1] = [1, 0, 0]
+    pixels[3, 2] = [2, 0, 0]
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    message = rejected(lambda path: read_color_mask(path, COLORS), tmp_path / "mask.png")
+    assert "the color [1, 0, 0], at row 2, column 3 and in 3 pixels, is not in the table" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "problem"),
+    [
+        ("mask.jpg", "RGB", "a JPEG file is not a mask, since its compression changes colors"),
+        ("mask.webp", "RGB", "a WEBP file is not a mask, since its compression changes colors"),
+        ("mask.tif", "CMYK", "an image of mode CMYK is no mask of colors"),
+        ("mask.tif", "F", "an image of mode F with 32 bits is no mask of colors"),
+        ("mask.png", "I;16", "an image of mode I;16 with 16 bits is no mask of colors"),
+    ],
+)
+def test_images_that_are_no_masks_of_colors(
+    tmp_path: Path, name: str, mode: str, problem: str
+) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / name)
+    assert problem in rejected(lambda path: read_color_mask(path, COLORS), tmp_path / name)
+
+
+def test_colors_of_16_bits_are_refused(tmp_path: Path) -> None:
+    path = png(tmp_path / "mask.png", np.full((2, 2, 3), 128), 16)
+    message = rejected(lambda path: read_color_mask(path, COLORS), path)
+    assert "an image of mode RGB with 16 bits is no mask of colors" in message
+
+
+def test_arrays_are_no_masks_of_colors(tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.zeros((2, 2, 3), np.uint8))
+    message = rejected(lambda path: read_color_mask(path, COLORS), tmp_path / "mask.npy")
+    assert "not an image that Pillow reads" in message
 
 
 def test_resize_to_the_same_size_copies_nothing() -> None:

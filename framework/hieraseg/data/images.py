@@ -208,9 +208,10 @@ def _labels(image: Image.Image, encoding: _Encoding, path: Path) -> UInt[np.ndar
     elif image.mode.startswith("I;16"):
         return values.astype(np.uint16)
     elif image.mode != "I":
+        fix = ", or name the classes of its colors (`colors`)" if image.mode in _COLOR_MODES else ""
         raise DataError(
             f"{path}: an image of mode {image.mode} is not a mask; "
-            "save label values as a grayscale or palette PNG"
+            f"save label values as a grayscale or palette PNG{fix}"
         )
     return _narrow(values, path)
 
@@ -323,7 +324,7 @@ def _read_array_mask(path: Path) -> UInt[np.ndarray, "H W"]:
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise DataError(
             f"{path}: a {mask.dtype} array of shape {mask.shape} is not a mask; "
-            "save a uint8 array of shape (height, width)"
+            "save a uint8 array of shape (height, width), with one label per pixel"
         )
     return _narrow(mask, path)
 
