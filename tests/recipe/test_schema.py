@@ -22,13 +22,14 @@ from hieraseg.recipe import load
 from hieraseg.recipe.checking import sections
 from hieraseg.recipe.reading import Entry, read_file
 from hieraseg.recipe.schema import as_text, recipe_schema
+from hieraseg.recipe.shipped import shipped_recipes
 from hieraseg.registry import Registry, by_name, by_section
 from tests.support.components import register_all
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = sections()
 FILE = ROOT / "recipes" / "recipe.schema.json"
-RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPES = sorted(shipped_recipes().values())
 
 RECIPE: dict[str, Any] = {
     "hierarchy": "pascal_part",

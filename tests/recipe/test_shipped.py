@@ -1,4 +1,7 @@
-"""Every shipped recipe runs: two steps, scored, on small data."""
+"""Every shipped recipe runs: two steps, scored, on small data.
+
+Those of public data sets are tested in `tests/recipes`.
+"""
 
 import json
 from pathlib import Path
@@ -6,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from hieraseg.cli import main
+from hieraseg.recipe.shipped import shipped_recipes
+from tests.support.layouts import LAYOUTS
 from tests.support.pascal_part import write_pascal_folder
 
 ROOT = Path(__file__).parents[2] / "recipes"
-RECIPES = sorted(ROOT.rglob("*.yaml"))
+RECIPES = [path for name, path in shipped_recipes().items() if name not in LAYOUTS]
 OVERRIDES = {
     "mannequins": ("--data.train_images", "8", "--data.val_images", "3"),
     # No hub in the tests: random weights stand in for ImageNet's.

@@ -274,8 +274,8 @@ def _of_section(key: str, section: str, said: dict[str, Any], shown: dict[str, A
             found.append(f"{key}.name: {said.get('name')!r} was printed as {name!r}")
             return found
     defaults = defaults_of(section, name)
-    if (section, name) == ("data", "pascal_part") and said.get("root") is None:
-        said = {**said, "root": str(Path("data/pascal_part").absolute())}
+    if section == "data" and name in ("pascal_part", "folder") and said.get("root") is None:
+        said = {**said, "root": str(Path("data", said.get("dataset", name)).absolute())}
     for argument in {*said, *rest} - ({"name"} if section in COMPONENTS else set()):
         inner = f"{key}.{argument}"
         if argument not in rest:
