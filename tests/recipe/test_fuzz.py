@@ -173,7 +173,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     unkept = arguments.Argument.read
     kept: dict[Any, Any] = {}
 
-    def kept_read(self: arguments.Argument, value: Any, folder: Path) -> Any:
+    def kept_read(self: arguments.Argument, value: Any, folder: Path = Path()) -> Any:
         key = (id(self), _exactly(value), folder)
         if key not in kept:
             kept[key] = (self, unkept(self, value, folder))

@@ -1,5 +1,6 @@
 """Check a recipe's sections against the signatures of the components that they name."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,9 +62,8 @@ def check(
         section: checker.core(section, settings, layer.get(section))
         for section, settings in CORE_SECTIONS.items()
     }
-    if checker.problems:
-        return None, checker.problems
-    checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
+    if all(problem.of_data for problem in checker.problems):
+        checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
     if checker.problems:
         return None, checker.problems
     recipe = Recipe(
@@ -284,7 +284,8 @@ class Checker:
 
     def _require_path(self, path: Path, key: str, place: Place, fix: str) -> None:
         """Add a problem if a path does not exist, but must."""
-        if self.require_paths and not path.exists():
+        # Path.exists raises OSError for names that are too long.
+        if self.require_paths and not os.path.exists(path):
             of_data = key.startswith(f"{datasets.section}.")
             text = f"{shown(path)}: no such {'data folder' if of_data else 'file or folder'}; {fix}"
             self.problems.append(Problem(place, key, text, of_data))
