@@ -13,11 +13,12 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
-from hieraseg.data.augmentation import Augmentation
 from hieraseg.data.batches import load
 from hieraseg.data.sampling import generator
 from hieraseg.data.store import open_store
+from hieraseg.settings import Input
 from hieraseg.training.setup import count_class_pixels
+from tests.support.augmentation import stretched
 from tests.support.datasets import FakeDataset
 from tests.support.oracle import oracle_component, write_oracle_recipe
 from tests.support.pascal_part import write_pascal_folder
@@ -47,7 +48,7 @@ def test_labels_above_255_are_scored_right(tmp_path: Path, resolution: str) -> N
     recipe = write_oracle_recipe(
         tmp_path,
         "hierarchy: {name: file, path: tree.yaml}\n"
-        "data: {size: [64, 64], shown: 40}\nloss: weighted_ce\n"
+        "data: {shape: [64, 64], shown: 40}\ninput: {size: [64, 64]}\nloss: weighted_ce\n"
         f"evaluation: {{resolution: {resolution}}}\n",
     )
     (level,) = run(recipe, tmp_path / "runs")["levels"]
@@ -62,14 +63,12 @@ def test_labels_above_255_are_scored_right(tmp_path: Path, resolution: str) -> N
 def test_labels_above_255_are_augmented_and_counted_right() -> None:
     values = np.array([0, 254, 255, 256, 40_000, 65_535], np.uint16)
     masks = {f"train{i}": np.roll(values, i).repeat(4).reshape(4, 6) for i in range(5)}
-    dataset = FakeDataset(size=(4, 6), shape=(4, 6), masks=masks)
-    store = open_store(dataset, "train", WIDE)
+    dataset = FakeDataset(shape=(4, 6), masks=masks)
+    store = open_store(dataset, "train", WIDE, Input(size=(4, 6)))
     counts = count_class_pixels(store, WIDE)
     assert [count.tolist() for count in counts] == [[40, 40, 20], [20, 20, 20, 20, 20]]
     (batch,) = load(store, [torch.arange(5)], pin_memory=False)
-    flip = Augmentation(crop=0, affine=0, photometric=0, blur=0, flip=1)
-    mirrored = WIDE.mirrored_labels
-    _, flipped = flip(batch.images, batch.masks, generator(0, 1), mirrored_labels=mirrored)
+    _, flipped = stretched(batch.images, batch.masks, generator(0, 1), WIDE, flip=1)
     swapped = {254: 255, 255: 254, 256: 40_000, 40_000: 256}
     expected = [[swapped.get(v, v) for v in row] for row in masks["train1"][:, ::-1].tolist()]
     assert flipped[1].tolist() == expected
@@ -79,7 +78,7 @@ def test_images_and_masks_of_a_folder_agree_with_predict(tmp_path: Path) -> None
     """The EXIF orientation counts for training and prediction, and 4-bit masks are labels."""
     rectangles = oracle_component("datasets", "rectangles")
     tree = Hierarchy.from_tree([f"c{index}" for index in range(7)])
-    data = rectangles(tree, size=(32, 48))
+    data = rectangles(tree, shape=(32, 48))
     root = write_pascal_folder(tmp_path / "data", images=4, holdout=1)
     image_files = sorted((root / "JPEGImages").iterdir())
     for index, file in enumerate(image_files):
@@ -92,7 +91,7 @@ def test_images_and_masks_of_a_folder_agree_with_predict(tmp_path: Path) -> None
         mask = Image.fromarray(data.mask(f"train{index}"))
         mask.save(mask_file.with_suffix(".png"), bits=4)
     recipe = write_oracle_recipe(
-        tmp_path, f"data: {{name: pascal_part, root: {root}, size: [32, 48]}}\n"
+        tmp_path, f"data: {{name: pascal_part, root: {root}}}\ninput: {{size: [32, 48]}}\n"
     )
     scores = run(recipe, tmp_path / "runs")
     assert [level["miou"] for level in scores["levels"]] == [1.0, 1.0, 1.0]
