@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # pairs of images; JSON has all
 _SHOWN_LABELS = 50
+_UNITS = ("", "k", "M", "G", "T")
 
 
 def as_json(report: "DataReport") -> dict[str, Any]:
@@ -153,13 +154,10 @@ def _percent(part: int, whole: int) -> str:
     return "<0.01" if percent == "0.00" else percent
 
 
-def _short(number: float) -> str:
-    """A number with three digits, as in `41.1M`."""
-    for unit in ("", "k", "M"):
-        if number < 999.5:
-            return f"{number:.3g}{unit}"
-        number = number / 1000
-    return f"{number:,.3g}G"
+def _short(number: int) -> str:
+    """A count as in `41.1M`."""
+    power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
+    return f"{number / 1000**power:.1f}{_UNITS[power]}" if power else str(number)
 
 
 def _bad_files(report: "DataReport") -> Iterator[str]:
