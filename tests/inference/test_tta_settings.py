@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from torch import Tensor
 
-from hieraseg import Prediction
+from hieraseg import predict
 from hieraseg.cli import main
 from hieraseg.errors import RecipeError
 from hieraseg.inference.segmenter import Segmenter
@@ -83,13 +82,13 @@ def test_predict_uses_the_settings_of_the_recipe_or_of_the_options(
     augmented_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Evaluation] = []
-    original = Segmenter.predict
+    original = predict.predict_classes
 
-    def predict(self: Segmenter, images: Tensor) -> list[Prediction]:
-        used.append(self.settings)
-        return original(self, images)
+    def predict_classes(fabric: Any, segmenter: Segmenter, *rest: Any) -> Any:
+        used.append(segmenter.settings)
+        return original(fabric, segmenter, *rest)
 
-    monkeypatch.setattr(Segmenter, "predict", predict)
+    monkeypatch.setattr(predict, "predict_classes", predict_classes)
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.new("RGB", (71, 50), "red").save(photo)
     command = ["predict", str(augmented_run), str(photo), "--out", str(out)]
@@ -123,20 +122,15 @@ def test_options_of_the_wrong_type(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--window: expected an integer, got '8.5'" in capsys.readouterr().err
 
 
-def test_evaluate_warns_of_a_window_without_effect(
+def test_a_window_is_no_scale_of_the_stretched_image(
     augmented_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--no-flip", "--scales", "0.5", "--window", "32", "32"]
+    """It sees images at their own resolution, which is not the input size here."""
+    options = ["--no-flip", "--scales", "1", "--window", "32", "32"]
     assert main(["evaluate", str(augmented_run), *options]) == 0
-    expected = "warning: window 32 x 32 has no effect: images are seen at 32 x 32"
-    assert expected in capsys.readouterr().err
-    assert main(["evaluate", str(augmented_run), "--scales", "1", "--window", "32", "32"]) == 0
-    assert "no effect" not in capsys.readouterr().err
-
-
-def test_a_run_warns_of_a_window_without_effect(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_recipe(tmp_path, "--training.max_steps", "1", "--evaluation.window", "[64, 80]")
-    expected = "window 64 x 80 has no effect: images are seen at 64 x 64"
-    assert expected in capsys.readouterr().err
+    assert "warning" not in capsys.readouterr().err
+    scores = read_json(augmented_run / "result.json")["splits"]
+    own, window = scores["val"], scores["val@no-flip,scales=1,window=32x32"]
+    assert (own["resize"], own["size"]) == ("stretch", [64, 64])
+    assert window["resize"] == "none"
+    assert window["tta"] == "scales 1, window 32x32 overlap 0.5"

@@ -1,38 +1,31 @@
 """Scoring a split: at the resolution of the protocol, with masks that are decoded once."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 
-from hieraseg import IGNORE_INDEX, Prediction, registry
+from hieraseg import IGNORE_INDEX, registry
 from hieraseg.data.store import Store, open_store
-from hieraseg.data.targets import open_targets
+from hieraseg.data.targets import TargetStore, open_scored, open_targets
 from hieraseg.devices import start_fabric
-from hieraseg.errors import DataError
+from hieraseg.errors import DataError, DivergedError
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.metrics import PixelCounts, SplitCounts
+from hieraseg.metrics import Counts, PixelCounts, SplitCounts
 from hieraseg.metrics.scoring import score_split
-from hieraseg.settings import Evaluation
+from hieraseg.settings import Evaluation, Input
 from tests.support.datasets import HIERARCHY, FakeDataset
+from tests.support.inference import Pointwise
+from tests.support.processes import as_processes
 from tests.support.runs import run_recipe
-
-
-class Pointwise(nn.Module):
-    """The logits of a pixel depend on its color only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.levels = nn.ModuleList(nn.Conv2d(3, n, 1) for n in HIERARCHY.num_classes)
-
-    def forward(self, images: Tensor) -> Prediction:
-        return Prediction(tuple(20 * level(images) for level in self.levels))
 
 
 @pytest.fixture
@@ -47,22 +40,29 @@ def fabric() -> Fabric:
     return start_fabric("cpu")
 
 
-@pytest.fixture
-def segmenter() -> Segmenter:
+INPUT = Input(size=(6, 8))
+
+
+def segmenter_of(seen: Input = INPUT, **settings: Any) -> Segmenter:
+    """A segmenter with the given settings of `Evaluation`."""
     rule = registry.inference.get("independent")()
-    return Segmenter(Pointwise(), "softmax", rule, HIERARCHY)
+    model = Pointwise(HIERARCHY.num_classes, stride=1 if seen == INPUT else 4)
+    return Segmenter(model, "softmax", rule, HIERARCHY, Evaluation(**settings), seen)
 
 
-def expected_confusion(
-    segmenter: Segmenter, store: Store, masks: list[np.ndarray], level: int
-) -> np.ndarray:
+def stores_of(dataset: FakeDataset, segmenter: Segmenter) -> tuple[Store, TargetStore | None]:
+    return open_scored(dataset, "val", HIERARCHY, segmenter.seen, segmenter.settings)
+
+
+def expected_confusion(images: list[np.ndarray], masks: list[np.ndarray], level: int) -> np.ndarray:
     """The confusion matrix of a level, by a loop over images and pixels."""
     classes = HIERARCHY.num_classes[level]
     confusion = np.zeros((classes, classes), np.int64)
-    for row, mask in enumerate(masks):
-        image = torch.from_numpy(store.images[row].copy()).permute(2, 0, 1)[None] / 255
+    model = Pointwise(HIERARCHY.num_classes)
+    for pixels, mask in zip(images, masks, strict=True):
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
         with torch.no_grad():
-            logits = segmenter.model(image).logits[level]
+            logits = model(image).logits[level]
         logits = F.interpolate(logits, mask.shape, mode="bilinear", align_corners=False)
         predicted = logits[0].argmax(0).numpy()
         target = HIERARCHY.encode(torch.from_numpy(mask.copy()))[level].numpy()
@@ -72,42 +72,94 @@ def expected_confusion(
     return confusion
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_native_resolution_is_that_of_each_mask(
-    dataset: FakeDataset, fabric: Fabric, segmenter: Segmenter, batch_size: int
+def resized(image: np.ndarray, size: tuple[int, int], mask: bool = False) -> np.ndarray:
+    filter = Image.Resampling.NEAREST if mask else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(image).resize(size[::-1], filter))
+
+
+# The images are 12 x 10, 3 x 17 and 20 x 6.
+SHAPES: dict[str, list[tuple[int, int]]] = {
+    "stretch": [(6, 8)] * 3,
+    "shorter": [(10, 8), (6, 34), (27, 8)],
+    "longer": [(6, 5), (1, 8), (6, 2)],
+    "none": [(12, 10), (3, 17), (20, 6)],
+}
+
+
+@pytest.mark.parametrize("resize", SHAPES)
+@pytest.mark.parametrize("resolution", ["native", "input"])
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_images_of_all_shapes_against_a_loop(
+    dataset: FakeDataset, fabric: Fabric, resize: Any, resolution: str, batch_size: int
 ) -> None:
-    store = open_store(dataset, "val", HIERARCHY)
-    targets = open_targets(dataset, "val", HIERARCHY)
-    settings = Evaluation(batch_size=batch_size)
-    counts = score_split(fabric, segmenter, targets, store, settings)
-    masks = [dataset.mask(id) for id in store.ids]
+    """At the resolution of each mask, or at that of the model, and padded between."""
+    segmenter = segmenter_of(
+        Input(size=(6, 8), resize=resize), resolution=resolution, batch_size=batch_size
+    )
+    store, targets = stores_of(dataset, segmenter)
+    counts = score_split(fabric, segmenter, targets, store)
+    shapes = [SHAPES[resize][index % 3] for index in range(5)]
+    ids = dataset.ids("val")
+    masks = [dataset.mask(id) for id in ids]
+    images = [resized(dataset.image(id), size) for id, size in zip(ids, shapes, strict=True)]
+    if resolution == "input":
+        masks = [resized(mask, size, mask=True) for mask, size in zip(masks, shapes, strict=True)]
     for level in range(2):
-        expected = expected_confusion(segmenter, store, masks, level)
+        expected = expected_confusion(images, masks, level)
         np.testing.assert_array_equal(counts[f"confusion_{level + 1}"], expected)
     known = [int((mask != 255).sum()) for mask in masks]
     assert counts["pixels"].tolist() == known, "a row is that of another image"
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_input_resolution_is_that_of_the_store(
-    dataset: FakeDataset, fabric: Fabric, segmenter: Segmenter, batch_size: int
+@pytest.mark.parametrize("resize", ["stretch", "longer"])
+@pytest.mark.parametrize("resolution", ["native", "input"])
+def test_windows_count_all_pixels_once(
+    dataset: FakeDataset, fabric: Fabric, resize: Any, resolution: str
 ) -> None:
-    store = open_store(dataset, "val", HIERARCHY)
-    settings = Evaluation(batch_size=batch_size, resolution="input")
-    counts = score_split(fabric, segmenter, None, store, settings)
-    for level in range(2):
-        expected = expected_confusion(segmenter, store, list(store.masks), level)
-        np.testing.assert_array_equal(counts[f"confusion_{level + 1}"], expected)
+    """A pointwise model predicts the same in windows as of the whole image."""
+    whole = segmenter_of(Input(resize="none"))
+    expected = score_split(fabric, whole, *reversed(stores_of(dataset, whole)))
+    windows = segmenter_of(Input(size=(6, 8), resize=resize), resolution=resolution, window=(4, 8))
+    counts = score_split(fabric, windows, *reversed(stores_of(dataset, windows)))
+    for key, value in expected.items():
+        if "calibration" in key:  # blending rounds scores
+            np.testing.assert_allclose(counts[key], value, atol=200)
+        else:
+            np.testing.assert_array_equal(counts[key], value)
 
 
-def test_pixel_counts_are_a_part_of_all_counts(
-    dataset: FakeDataset, fabric: Fabric, segmenter: Segmenter
+class Process(Fabric):
+    """One of two processes."""
+
+    world_size = 2  # type: ignore[assignment]
+    global_rank = 0  # type: ignore[assignment]
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(accelerator="cpu", devices=1)
+        self.global_rank = rank
+
+
+@pytest.mark.parametrize("settings", [{}, {"window": (4, 4), "flip": True}, {"scales": (0.7, 1)}])
+def test_counts_do_not_depend_on_the_number_of_processes(
+    dataset: FakeDataset, fabric: Fabric, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(dataset, "val", HIERARCHY)
-    targets = open_targets(dataset, "val", HIERARCHY)
+    segmenter = segmenter_of(Input(size=(6, 8), resize="shorter"), **settings)
+    store, targets = stores_of(dataset, segmenter)
+    expected = score_split(fabric, segmenter, targets, store)
+
+    def score(rank: int) -> Counts:
+        return score_split(Process(rank), segmenter, targets, store)
+
+    for counts in as_processes(monkeypatch, 2, score):
+        for key, value in expected.items():
+            np.testing.assert_array_equal(counts[key], value)
+
+
+def test_pixel_counts_are_a_part_of_all_counts(dataset: FakeDataset, fabric: Fabric) -> None:
+    segmenter = segmenter_of()
+    store, targets = stores_of(dataset, segmenter)
     few, every = (
-        score_split(fabric, segmenter, targets, store, Evaluation(), kind)
-        for kind in (PixelCounts, SplitCounts)
+        score_split(fabric, segmenter, targets, store, kind) for kind in (PixelCounts, SplitCounts)
     )
     assert few.keys() < every.keys()
     for key, counts in few.items():
@@ -115,34 +167,48 @@ def test_pixel_counts_are_a_part_of_all_counts(
 
 
 def test_targets_in_another_order_are_refused(
-    dataset: FakeDataset,
-    fabric: Fabric,
-    segmenter: Segmenter,
-    monkeypatch: pytest.MonkeyPatch,
+    dataset: FakeDataset, fabric: Fabric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(dataset, "val", HIERARCHY)
+    store = open_store(dataset, "val", HIERARCHY, INPUT)
     ids = dataset.ids("val")
     monkeypatch.setattr(dataset, "ids", lambda split: ids[::-1])
     targets = open_targets(dataset, "val", HIERARCHY)
     with pytest.raises(DataError, match="ids of the split differ from one call to the next"):
-        score_split(fabric, segmenter, targets, store, Evaluation())
+        score_split(fabric, segmenter_of(), targets, store)
 
 
-def test_scoring_decodes_nothing(
-    dataset: FakeDataset, fabric: Fabric, segmenter: Segmenter
-) -> None:
-    store = open_store(dataset, "val", HIERARCHY)
-    targets = open_targets(dataset, "val", HIERARCHY)
+def test_images_without_finite_scores_are_counted(dataset: FakeDataset, fabric: Fabric) -> None:
+    """Each once, however many of its bands have some."""
+
+    class Broken(Pointwise):
+        def logits(self, images: Tensor) -> list[Tensor]:
+            bad = torch.nan if images.shape[-1] == 10 else 0.0  # the images of 12 x 10
+            return [level + bad for level in super().logits(images)]
+
+    whole = segmenter_of(Input(resize="none"))
+    windows = segmenter_of(window=(2, 20), window_overlap=0.0)
+    for one in (whole, windows):
+        broken = replace(one, model=Broken(HIERARCHY.num_classes))
+        store, targets = stores_of(dataset, broken)
+        with pytest.raises(DivergedError, match="not finite in 2 of 5 images"):
+            score_split(fabric, broken, targets, store)
+
+
+def test_scoring_decodes_nothing(dataset: FakeDataset, fabric: Fabric) -> None:
+    store, targets = stores_of(dataset, segmenter_of())
     dataset.mask_calls.clear()
     for _ in range(2):
-        score_split(fabric, segmenter, targets, store, Evaluation())
+        score_split(fabric, segmenter_of(), targets, store)
     assert dataset.mask_calls == []
 
 
 def test_a_run_decodes_each_validation_mask_once_per_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once for the store of images and once for that of targets, with any number of epochs."""
+    """Once for the store of images and once for that of targets, with any number of epochs.
+
+    And once more for some images, to estimate the size of the stores.
+    """
     dataset = registry.datasets.get("mannequins")
     decoded: Counter[str] = Counter()
     decode = dataset.mask
@@ -155,5 +221,5 @@ def test_a_run_decodes_each_validation_mask_once_per_store(
     monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path / "cache"))
     run_recipe(tmp_path, "--training.epochs", "3")
     assert {id: n for id, n in decoded.items() if id.startswith("val")} == {
-        f"val-{index:05d}": 2 for index in range(5)
+        f"val-{index:05d}": 3 for index in range(5)
     }

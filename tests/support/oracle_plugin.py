@@ -33,6 +33,7 @@ class Rectangles:
         shape: height and width of the images.
         images: number of images in the split `train`. Other splits have half as many.
         shown: maximum number of leaves in an image, drawn at random; null for all.
+        shapes: height and width of each image in turn, instead of one for all.
     """
 
     splits = ("train", "val", "holdout")
@@ -43,8 +44,9 @@ class Rectangles:
         shape: tuple[int, int] = (32, 32),
         images: int = 4,
         shown: int | None = None,
+        shapes: list[tuple[int, int]] | None = None,
     ) -> None:
-        self.shape, self.images, self.shown = shape, images, shown
+        self.shapes, self.images, self.shown = shapes or [shape], images, shown
         leaf = {name: index for index, name in enumerate(hierarchy.level_names[-1])}
         self.labels = [value for value, name in hierarchy.labels.items() if name in leaf]
         colors = leaf_colors(len(leaf))
@@ -63,32 +65,39 @@ class Rectangles:
 
     def mask(self, id: str) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(id.encode()))
-        height, width = self.shape
+        number = int("".join(character for character in id if character.isdigit()))
+        height, width = self.shapes[number % len(self.shapes)]
         dtype = np.uint8 if max(self.labels) < 256 else np.uint16
-        mask = np.full(self.shape, self.labels[0], dtype)
+        mask = np.full((height, width), self.labels[0], dtype)
         for value in rng.permutation(self.labels)[: self.shown]:
             top, left = rng.integers(0, max(height // 2, 1)), rng.integers(0, max(width // 2, 1))
             mask[top : top + height // 3 + 1, left : left + width // 3 + 1] = value
         return mask
 
     def fingerprint(self, split: str) -> str:
-        return f"rectangles {split} {self.shape} {self.images} {self.shown}"
+        return f"rectangles {split} {self.shapes} {self.images} {self.shown}"
 
 
 @registry.backbones.register("oracle")
 class OracleBackbone(nn.Module):
-    """The image itself, as a pyramid of one stage."""
+    """The image itself, as a pyramid of one stage.
+
+    Args:
+        stride: what the sides of images must be multiples of.
+    """
 
     channels = (3,)
-    strides = (1,)
     mean = (0.0, 0.0, 0.0)
     std = (1.0, 1.0, 1.0)
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int = 1) -> None:
         super().__init__()
+        self.strides = (stride,)
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        if any(side % self.strides[0] for side in image.shape[-2:]):
+            raise ValueError(f"an image of {tuple(image.shape[-2:])} does not fit the stride")
         return [image + 0 * self.unused]
 
 
