@@ -26,6 +26,14 @@ from tests.support.pascal_part import write_pascal_folder
 
 HERE = Path(__file__)
 COMPILE = "test_compiled_matches_eager"
+MANNEQUINS = {
+    "name": "mannequins",
+    "image_size": [32, 32],
+    "train_images": 3,
+    "val_images": 2,
+    "holdout_images": 2,
+}
+PARTS = ("background", "low_hand", "torso", "low_leg", "head", "up_leg", "up_hand")
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +228,34 @@ class TestPascalPart108(HierarchyContract):
 
 class TestPascalPersonPart(HierarchyContract):
     component = registry.hierarchies.get("pascal_person_part")
+
+
+class TestConcat(DatasetContract):
+    component = registry.datasets.get("concat")
+    settings = (
+        {"datasets": [MANNEQUINS, {**MANNEQUINS, "seed": 1}]},
+        {"datasets": [MANNEQUINS], "weights": [0.5]},
+    )
+    hierarchy = registry.hierarchies.get("pascal_part")
+
+
+class TestFolder(DatasetContract):
+    component = registry.datasets.get("folder")
+    settings = (
+        {"labels": dict(enumerate(PARTS))},
+        {"splits": {"train": "train_id.txt", "val": "val_id.txt"}},
+        {"splits": {"train": 0.5, "val": 0.3, "holdout": 0.2}, "group": "_(.*).$", "seed": 3},
+    )
+    hierarchy = registry.hierarchies.get("pascal_part")
+
+    @pytest.fixture(autouse=True)
+    def written(self, tmp_path: Path) -> None:
+        self.root = write_pascal_folder(tmp_path / "pascal", images=20)
+
+    def build(self, arguments: Any = {}, **supplied: Any) -> Any:  # noqa: B006
+        where = {"images": "JPEGImages/{id}.jpg", "masks": "gt_masks/{id}.*"}
+        splits = {"splits": {"train": 0.5, "val": 0.5}}
+        return super().build({**where, **splits, **arguments, "root": str(self.root)}, **supplied)
 
 
 class TestMannequins(DatasetContract):

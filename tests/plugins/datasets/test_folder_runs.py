@@ -163,9 +163,9 @@ PROBLEMS: dict[str, tuple[str, int, str]] = {
     "channel": ("colors: {head: [0, 0, 256]}", 2, "data.colors: must be in [0, 255], got 256 at"),
     "root": ("root: nowhere", 3, "/nowhere: no such data folder; set data.root"),
     "no files": (
-        "images: 'img/{split}/{id}.png'",
+        "images: 'img/{split}/**/{id}.png'",
         3,
-        "no file is as the template 'img/{split}/{id}",
+        "no file is as the template 'img/{split}/**",
     ),
     "no masks": ("masks: 'masks/{split}/{id}_x.png'", 3, "masks of the split 'train' are missing"),
     "no list": ("splits: {train: train.txt}", 3, "/train.txt: no such file; write its path"),
