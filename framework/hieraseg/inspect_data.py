@@ -29,7 +29,7 @@ class DataReport:
         surveys: what each split has that can be listed.
         duplicates: by two splits, the images of the second that the first has, too; by the same
             split twice, the images that repeat an earlier one.
-        problems: sentences on what makes training fail.
+        problems: sentences on what makes training or evaluation fail.
         warnings: sentences on what may be wrong.
     """
 

@@ -176,7 +176,7 @@ def test_all_bad_files_are_printed(data: Data, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     for row in range(20):
         assert sum(line.startswith(f"  train/{row:02}: ") for line in lines) == 1
-    assert lines[-1] == "training would fail"
+    assert lines[-1] == "training or evaluation would fail"
 
 
 def test_unknown_labels(data: Data, report: Callable[..., Any]) -> None:
@@ -249,6 +249,32 @@ def test_splits_that_training_needs(data: Data, report: Callable[..., Any]) -> N
     assert any("val" in problem and "missing" in problem for problem in found["problems"])
 
 
+@pytest.mark.parametrize("defect", ["image", "mask", "label", "size", "no val", "no mask", None])
+def test_training_agrees(
+    defect: str | None, data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`hieraseg run` refuses what this command calls a problem, and nothing else."""
+    mask = np.zeros((32, 32))
+    for id in ("train/a", "train/b", "val/a"):
+        data.add(id, noise(len(id) + ord(id[-1]), 32, 32), mask)
+    if defect in ("image", "mask"):
+        data.break_file(f"{defect}s/train/a.png")
+    elif defect == "label":
+        data.add("val/a", noise(5, 32, 32), mask + 4)
+    elif defect == "size":
+        data.add("train/b", noise(5, 32, 32), mask[:, 1:])
+    elif defect == "no val":
+        (data.root / "images/val/a.png").unlink()
+    elif defect == "no mask":
+        (data.root / "masks/train/a.png").unlink()
+    assert main(["data", str(data.recipe)]) == (3 if defect else 0)
+    words = [*("--backbone.weights", "null", "--input.size", "[32, 32]", "--decoder.width", "8")]
+    words += [*("--training.max_steps", "1", "--training.batch_size", "2", "--out", str(data.root))]
+    code = main(["run", str(data.recipe), *words])
+    assert code == (0 if defect is None else 2 if defect == "no val" else 3)
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_joined_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = Data(tmp_path / "one"), Data(tmp_path / "other")
     one.add("train/a", noise(0), np.ones((2, 3)))
@@ -286,7 +312,7 @@ def test_report_fits_the_terminal(
     assert max(map(len, out.splitlines())) <= (width or 1000)
     for word in ("train", "val", "holdout", "level 3", "up_hand", "lower_body"):
         assert word in out
-    assert out.endswith("training can use the data\n")
+    assert out.endswith("the data can be used\n")
 
 
 @pytest.mark.parametrize(

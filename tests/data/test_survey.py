@@ -19,7 +19,7 @@ class Data:
         files: by id, an image and a mask, or the error that reading raises.
     """
 
-    splits = ("train",)
+    splits: tuple[str, ...] = ("train",)
 
     def __init__(self, files: dict[str, tuple[object, object]]) -> None:
         self.files = files

@@ -37,8 +37,8 @@ def add_parser(commands: Any) -> None:
             used for 30 (or DAYS) days or belong to other versions of hieraseg, and what killed
             processes left there. They are decoded again when a run needs them.
 
-            Exit code 0 if training can use the data, even with warnings, 2 if the recipe has a
-            problem, 3 if training would fail.
+            Exit code 0 if the data can be used, even with warnings, 2 if the recipe has a problem,
+            3 if training or evaluation would fail.
         """,
         examples="""
             hieraseg data quickstart

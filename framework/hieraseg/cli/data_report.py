@@ -20,7 +20,7 @@ _UNITS = ("", "k", "M", "G", "T")
 def as_json(report: "DataReport") -> dict[str, Any]:
     """The report as JSON values.
 
-    * `ok`: whether training can use the data; `problems` and `warnings`: sentences.
+    * `ok`: whether training and evaluation can use the data; `problems` and `warnings`: sentences.
     * `splits`: by name, `images` (number of ids), `sizes` (`width`, `height` and number of
       `images` of each, the most frequent first), `pixels` of the masks, of which `void_pixels`
       are ignored on all levels, and `levels`: `level`, `ignored_pixels`, and by name `classes`
@@ -98,7 +98,7 @@ def as_text(report: "DataReport") -> str:
     for title, sentences in (("warnings", report.warnings), ("problems", report.problems)):
         if sentences:
             parts.append(f"{title}:\n" + align_columns([["", one] for one in sentences]))
-    verdict = "training would fail" if report.problems else "training can use the data"
+    verdict = "training or evaluation would fail" if report.problems else "the data can be used"
     return "\n\n".join([*parts, verdict])
 
 
