@@ -381,8 +381,8 @@ def test_two_processes_build_one_store(open_any: Open, tmp_path: Path, cache: Pa
     assert [builder.returncode for builder in builders] == [0, 0]
     dataset = FakeDataset(length=8)
     decoded = notes.read_text().split()
-    # To estimate the space, each process reads some targets, here all.
-    assert len(decoded) == 8 * (3 if open_any is open_masks else 1), "both have built it"
+    # To estimate the space, processes that start before there are targets read some, here all.
+    assert len(decoded) <= 8 * (3 if open_any is open_masks else 1), "both have built it"
     opened = open_any(dataset, "train", HIERARCHY)
     assert dataset.mask_calls == []
     assert printed == [str(getattr(opened, "fingerprint", 8))] * 2

@@ -240,6 +240,16 @@ def test_levels_are_box_averages_of_the_level_before(source: Any) -> None:
             expected = half(expected)
 
 
+def test_files_are_decoded_once_for_all_sizes_of_an_image() -> None:
+    dataset = FakeDataset()
+    store = open_train(dataset, Input(size=(6, 8), store="files"), levels=3)
+    dataset.image_calls.clear()
+    for row in (3, 4):
+        for level in (1, 2, 0):
+            store.image(row, level)
+    assert dataset.image_calls == ["train3", "train4"]
+
+
 def test_levels_are_built_where_they_are_asked_for(cache: Path) -> None:
     dataset = FakeDataset()
     open_train(dataset)

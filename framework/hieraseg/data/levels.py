@@ -1,5 +1,6 @@
 """Images at half and at a quarter of their size, from which smaller scales are sampled."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,10 +37,12 @@ def open_levels(
     Raises:
         DataError: the cache cannot be written.
     """
-    reads = [image]
+    if levels == 1:
+        return (image,)
+    reads = [image if folder is not None else _keeping_last(image)]
     for _ in range(1, levels):
         reads.append(_halved(reads[-1]))
-    if folder is None or levels == 1:
+    if folder is None:
         return tuple(reads)
     build_folder(folder, lambda unfinished: _write(unfinished, image, ids, levels, split))
     checksums, damage = read_index(folder)["checksums"], Damage(folder)
@@ -53,6 +56,18 @@ def open_levels(
 def with_channels(shapes: Int[np.ndarray, "N 2"]) -> Int[np.ndarray, "N 3"]:
     """Shapes of RGB images from their heights and widths."""
     return np.insert(shapes, 2, 3, axis=1)
+
+
+def _keeping_last(read: Read) -> Read:
+    """Read an image once for all of its sizes that a thread reads one after the other."""
+    last = threading.local()
+
+    def read_once(row: int) -> UInt8[np.ndarray, "H W 3"]:
+        if getattr(last, "row", None) != row:
+            last.image, last.row = read(row), row
+        return last.image
+
+    return read_once
 
 
 def _halved(read: Read) -> Read:

@@ -126,7 +126,7 @@ def _open(
     mask: Read = FromFiles(resized.mask, resized.ids, index["mask_checksums"], folder)
     smaller = None
     if built.is_decoded:
-        damage, smaller = Damage(folder), folder_for(f"{name}-smaller", (*key, levels))
+        damage, smaller = Damage(folder), folder_for(f"{name}-smaller", (folder.name, levels))
         images = open_ragged(folder / IMAGES, with_channels(shapes), np.dtype(np.uint8))
         image = FromCache(images, index["image_checksums"], image, damage)
         masks = open_ragged(folder / MASKS, shapes, checked.mask_dtype)
