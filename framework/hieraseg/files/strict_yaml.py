@@ -27,7 +27,7 @@ _FLOAT = re.compile(
     re.VERBOSE,
 )
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
-_TEMPLATE = re.compile(r"\{\w+\}|\*[*./]")
+_TEMPLATE = re.compile(r"\{\w+\}|\*[*./:]")
 _REPLACED = {_TAG + kind for kind in ("int", "float", "timestamp", "value")}
 
 

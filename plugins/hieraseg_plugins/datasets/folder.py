@@ -12,10 +12,11 @@ from jaxtyping import UInt, UInt8
 
 from hieraseg import Hierarchy, data_folder, read_image
 from hieraseg.errors import DataError
-from hieraseg.types import NonNegativeInt, Range, check_arguments
+from hieraseg.types import NonEmpty, NonNegativeInt, Range, check_arguments
+from hieraseg_plugins.datasets.folder_files.arguments import check_arguments_together, is_list
 from hieraseg_plugins.datasets.folder_files.masks import MaskReader
 from hieraseg_plugins.datasets.folder_files.samples import Sample, check_files
-from hieraseg_plugins.datasets.folder_files.splits import check_splits, find, find_pairs, is_list
+from hieraseg_plugins.datasets.folder_files.splits import find, find_pairs
 from hieraseg_plugins.datasets.folder_files.templates import Template
 
 _Channel = Annotated[int, Range(ge=0, le=255)]
@@ -76,7 +77,7 @@ class Folder:
         self,
         hierarchy: Hierarchy,
         dataset: str = "folder",
-        root: Path | list[Path] | None = None,
+        root: Path | Annotated[list[Path], NonEmpty()] | None = None,
         images: str | None = None,
         masks: str | None = None,
         splits: dict[str, float | str] | None = None,
@@ -85,10 +86,11 @@ class Folder:
         colors: dict[str, tuple[_Channel, _Channel, _Channel]] | str | None = None,
         labels: dict[int | str, str] | None = None,
     ) -> None:
-        listed = splits is not None and any(map(is_list, splits.values()))
-        of_images = None if images is None else Template("images", images, listed)
-        of_masks = None if masks is None else Template("masks", masks, listed)
-        check_splits(splits, of_images, of_masks, group)
+        self._lists = {name: str(one) for name, one in (splits or {}).items() if is_list(one)}
+        deep = bool(self._lists) and "**" not in (images or "")
+        of_images = None if images is None else Template("images", images, deep)
+        of_masks = None if masks is None else Template("masks", masks, deep)
+        check_arguments_together(splits, of_images, of_masks, group)
         self.roots = _roots(root, dataset)
         self._reader = MaskReader(self.roots, hierarchy, colors, labels)
         if of_images is None or of_masks is None:
@@ -96,7 +98,6 @@ class Folder:
         else:
             found = find(self.roots, of_images, of_masks, splits, group, seed)
         self._samples, self._ids = found
-        self._lists = {name: str(one) for name, one in (splits or {}).items() if is_list(one)}
         self.splits = tuple(self._ids)
 
     def ids(self, split: str) -> list[str]:
@@ -127,9 +128,9 @@ class Folder:
         return self._reader.read(self._sample(id).mask)
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the ids, the table of labels, and the files' sizes and modification times.
+        """Digest of the files' paths, sizes and modification times, and of the table of labels.
 
-        The files are not read.
+        Images and masks are not read, so that 200,000 of them take a second.
 
         Raises:
             DataError: as `ids`, or a file is gone.

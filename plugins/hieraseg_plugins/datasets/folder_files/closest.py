@@ -1,22 +1,32 @@
 """Sentences about files that are not there, with the closest one that is."""
 
 import os
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from hieraseg_plugins.datasets.folder_files.listing import list_files
 from hieraseg_plugins.datasets.folder_files.templates import Template
 
-_LONGEST = 500
-"""Number of paths that one is compared with: more take seconds."""
+_NEIGHBORS = 100
 
 
-def closest(path: str, candidates: Iterable[str], cutoff: float = 0.3) -> str:
-    """The candidate that is most like a path; empty if none is."""
-    few = list(candidates)
-    few = few[:: len(few) // _LONGEST + 1]
-    return next(iter(get_close_matches(path, few, n=1, cutoff=cutoff)), "")
+def closest(path: str, candidates: Collection[str], cutoff: float = 0.3) -> str:
+    """The candidate that is most like a path; empty if none is.
+
+    To compare it with all of many files would take long. The closest one is next to it in the order
+    of paths, or, if folders differ, in the order of names.
+    """
+    near = {*_near(path, candidates, str), *_near(path, candidates, os.path.basename)}
+    return next(iter(get_close_matches(path, sorted(near), n=1, cutoff=cutoff)), "")
+
+
+def _near(path: str, candidates: Collection[str], key: Callable[[str], str]) -> list[str]:
+    """Candidates around a path in an order."""
+    ordered = sorted(candidates, key=key)
+    place = bisect_left(ordered, key(path), key=key)
+    return ordered[max(place - _NEIGHBORS, 0) : place + _NEIGHBORS]
 
 
 def nothing_found(roots: Sequence[Path], template: Template) -> str:
