@@ -247,6 +247,8 @@ def test_splits_that_training_needs(data: Data, report: Callable[..., Any]) -> N
     found = report(code=3)
     assert list(found["splits"]) == ["train"], "val cannot be listed"
     assert any("val" in problem and "missing" in problem for problem in found["problems"])
+    assert report("--split", "val", code=3)["splits"] == {}
+    assert main(["data", str(data.recipe), "--split", "val"]) == 3
 
 
 @pytest.mark.parametrize("defect", ["image", "mask", "label", "size", "no val", "no mask", None])

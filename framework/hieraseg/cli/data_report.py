@@ -92,8 +92,10 @@ def _sizes(survey: "Survey") -> list[list[int]]:
 
 def as_text(report: "DataReport") -> str:
     """The report for people to read."""
-    parts = [_split_table(report)] if report.surveys else []
-    parts += [_class_table(report, level) for level in range(report.hierarchy.num_levels)]
+    parts = []
+    if report.surveys:
+        parts = [_split_table(report)]
+        parts += [_class_table(report, level) for level in range(report.hierarchy.num_levels)]
     parts += [*_bad_files(report), *_unknown_labels(report), *_duplicates(report)]
     for title, sentences in (("warnings", report.warnings), ("problems", report.problems)):
         if sentences:
