@@ -13,9 +13,11 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 FRAMEWORK = ROOT / "framework" / "hieraseg"
 IMPORTS = """\
+import torch
 import torch.nn.functional as F
 from hieraseg import IGNORE_INDEX, Loss, registry
 from hieraseg.functional import mean_over_valid
+from hieraseg.types import Probability, check_arguments
 
 
 """
@@ -45,11 +47,17 @@ def test_every_kind_is_described() -> None:
             assert f"`{argument}`" in text
 
 
-def test_the_plugin_of_extending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("index", "kind", "name"), [(0, "loss", "leaf_ce"), (1, "transform", "grayscale")]
+)
+def test_the_plugins_of_extending(
+    index: int, kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "leaf_ce.py").write_text(IMPORTS + block)
-    words = ["check", "loss", "leaf_ce", "--plugin", str(tmp_path / "leaf_ce.py")]
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    (tmp_path / f"{name}.py").write_text(IMPORTS + blocks[index])
+    words = ["check", kind, name, "--plugin", str(tmp_path / f"{name}.py")]
     assert main(words) == 0, capsys.readouterr().out
 
 

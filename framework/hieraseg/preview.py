@@ -22,7 +22,7 @@ from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.model.build import build_backbone
 from hieraseg.recipe import Recipe
-from hieraseg.recipe.build import build
+from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.visualize import draw_samples
 
@@ -73,13 +73,13 @@ def first_samples(recipe: Recipe, count: int) -> Samples:
     order = training_order(len(every_id), settings.batch_size, settings.seed, 1, _members(dataset))
     order = order[: -(-count // settings.batch_size)]
     ids = [every_id[row] for row in torch.cat(order).tolist()]
-    chosen = list(dict.fromkeys(ids))
-    rows = torch.tensor([chosen.index(id) for id in ids]).split([len(one) for one in order])
+    chosen = {id: row for row, id in enumerate(dict.fromkeys(ids))}
+    rows = torch.tensor([chosen[id] for id in ids]).split([len(one) for one in order])
     steps = [
         Step(own, Draws(generator(settings.seed, 1, step), len(own)))
         for step, own in enumerate(rows, 1)
     ]
-    view = _open_view(recipe, hierarchy, dataset, chosen)
+    view = _open_view(recipe, hierarchy, dataset, list(chosen))
     batches = [
         view.augment(batch, step.draws) for batch, step in zip(view.load(steps), steps, strict=True)
     ]
@@ -101,7 +101,7 @@ def _members(dataset: Dataset) -> list[tuple[int, float]]:
 
 def _open_view(recipe: Recipe, hierarchy: Hierarchy, dataset: Dataset, ids: Sequence[str]) -> View:
     """The training view of some images of a data set."""
-    transforms = [build(one, hierarchy=hierarchy) for one in recipe.transforms]
+    transforms = build_transforms(recipe, hierarchy)
     backbone = cast(Backbone, build_backbone(recipe, pretrained=False))
     store = open_store(
         ChosenImages(dataset, ids),

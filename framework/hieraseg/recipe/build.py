@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from hieraseg.contracts import has_argument
+from hieraseg.contracts import Transform, has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import keep_working_directory
+from hieraseg.hierarchy import Hierarchy
+from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
 
@@ -20,6 +22,13 @@ def build(spec: ComponentSpec, **supplied: Any) -> Any:
         RecipeError: a component refuses the value of an argument.
     """
     return _build(spec, spec.section, supplied)
+
+
+def build_transforms(recipe: Recipe, hierarchy: Hierarchy) -> list[Transform]:
+    """Build the transforms of the section `augmentation`, as `build` does."""
+    specs, key = recipe.augmentation.transforms, "augmentation.transforms"
+    built: list[Transform] = _build(list(specs), key, {"hierarchy": hierarchy})
+    return built
 
 
 def keyword_arguments(spec: ComponentSpec, **supplied: Any) -> dict[str, Any]:

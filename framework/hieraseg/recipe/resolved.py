@@ -56,12 +56,7 @@ class Recipe:
 
     def specs(self) -> Iterator[ComponentSpec]:
         """All components that the recipe names, nested ones included."""
-        yield from components_in([*self.components.values(), *self.transforms])
-
-    @property
-    def transforms(self) -> list[ComponentSpec]:
-        """The transforms of the section `augmentation`, in their order."""
-        return list(components_in(list(self.augmentation.transforms)))
+        yield from components_in([*self.components.values(), *self.augmentation.transforms])
 
     def with_seed(self, seed: int) -> "Recipe":
         """The same recipe with another seed.

@@ -24,7 +24,7 @@ from hieraseg.model.build import build_backbone, build_model
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
-from hieraseg.recipe.build import build
+from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
 from hieraseg.training.checks import not_finite
@@ -87,7 +87,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     dataset = _build_dataset(recipe, hierarchy, images)
-    transforms = [build(one, hierarchy=hierarchy) for one in recipe.transforms]
+    transforms = build_transforms(recipe, hierarchy)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe)
     # Last of what can fail, because decoding takes minutes.
