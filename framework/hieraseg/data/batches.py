@@ -42,13 +42,16 @@ def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batc
     return torch.from_numpy(mask if mask.dtype == np.uint8 else mask.astype(np.int32))
 
 
-def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iterator[Batch]:
+def load(
+    store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool, threads: int = 1
+) -> Iterator[Batch]:
     """Yield the batch of each step. The images of a step have the same shape.
 
     Args:
         store: the images and masks.
         steps: rows of the store in each step.
         pin_memory: copy batches into page-locked memory, for asynchronous copies to a GPU.
+        threads: number of threads that read.
     """
 
     def read(rows: Int[Tensor, " B"]) -> Batch:
@@ -57,4 +60,4 @@ def load(store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool) -> Iter
         batch = Batch(rows, images.permute(0, 3, 1, 2), masks)
         return batch.pin_memory() if pin_memory else batch
 
-    return prefetch(read, steps)
+    return prefetch(read, steps, threads + 1, threads)

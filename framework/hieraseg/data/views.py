@@ -20,7 +20,7 @@ from hieraseg.draws import Draws
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Augmentation, Input
 
-_MOST_THREADS = 8  # each holds a batch of crops in memory
+_MOST_THREADS = 8  # each holds a batch in memory
 
 
 class Step(NamedTuple):
@@ -79,7 +79,9 @@ class StretchedView:
 
     def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
         """See `View`."""
-        return load(self.store, [step.rows for step in steps], self.device.type == "cuda")
+        rows = [step.rows for step in steps]
+        threads = min(torch.get_num_threads(), _MOST_THREADS)
+        return load(self.store, rows, self.device.type == "cuda", threads)
 
     def augment(
         self, batch: Batch, draws: Draws
