@@ -11,7 +11,7 @@ import torch
 from hieraseg import Hierarchy
 from hieraseg.cli import main
 from hieraseg.data.checking import CheckedDataset
-from hieraseg.recipe import Recipe, load
+from hieraseg.recipe import load
 from hieraseg.recipe.build import build
 from hieraseg.recipe.dataset import build_dataset
 from tests.support.layouts import LAYOUTS, STRIPE, Value, write_layout
@@ -89,9 +89,13 @@ CLASSES: dict[str, dict[Value, str]] = {
 SPLITS = {"training": "train", "validation": "val", "train2017": "train", "val2017": "val"}
 """Name of a split in the recipe, where the folder has another one."""
 
-LEFT_OUT = {"unused": "in no list", "test": "has no public masks in Cityscapes"}
+LEFT_OUT = {("cityscapes", "test"), ("pascal_person_part", "trainval")}
+"""Splits on the disk that a recipe does not read."""
 
-TINY = ("--backbone.weights", "null", "--input.size", "[32, 64]", "--training.batch_size", "2")
+TINY = (
+    *("--backbone.weights", "null", "--decoder.width", "8", "--input.size", "[32, 64]"),
+    *("--training.batch_size", "2", "--training.precision", "32-true"),
+)
 
 
 @pytest.fixture
@@ -102,23 +106,21 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return write_layout(tmp_path / name, LAYOUTS[name], list(CLASSES[name]))
 
 
-def names_at(recipe: Recipe, hierarchy: Hierarchy, split: str) -> list[list[str]]:
-    """Paths of the values of each mask of a split, in the order of the stripes."""
-    dataset = CheckedDataset(build_dataset(recipe, hierarchy), hierarchy)
-    found = []
-    for id in dataset.ids(split):
-        mask = dataset.mask(id)
-        assert dataset.image(id).shape[:2] == mask.shape
-        encoded = hierarchy.encode(torch.from_numpy(mask.astype(int)), check=False)
-        columns = encoded[:, 0, STRIPE // 2 :: STRIPE].T.tolist()
-        assert (encoded == encoded[:, :1]).all()
-        found.append([_path(hierarchy, column) for column in columns])
-    return found
-
-
-def _path(hierarchy: Hierarchy, levels: list[int]) -> str:
-    names = zip(hierarchy.level_names, levels, strict=True)
-    return " > ".join(names[index] for names, index in names if index >= 0)
+def classes_of(dataset: CheckedDataset, hierarchy: Hierarchy, id: str) -> list[str]:
+    """Path of each stripe of a mask, from the left."""
+    mask = dataset.mask(id)
+    assert dataset.image(id).shape[:2] == mask.shape
+    encoded = hierarchy.encode(torch.from_numpy(mask.astype(int)))
+    assert (encoded == encoded[:, :1]).all()
+    columns = encoded[:, 0, STRIPE // 2 :: STRIPE].T.tolist()
+    return [
+        " > ".join(
+            names[index]
+            for names, index in zip(hierarchy.level_names, column, strict=True)
+            if index >= 0
+        )
+        for column in columns
+    ]
 
 
 @pytest.mark.parametrize(("folder", "name"), [(one, one) for one in CLASSES], indirect=["folder"])
@@ -129,14 +131,17 @@ def test_recipe_reads_the_layout(
     assert capsys.readouterr().out == f"{name}: ok\n"
     recipe = load(name, require_paths=True)
     hierarchy = build(recipe["hierarchy"])
-    layout = LAYOUTS[name]
-    for on_disk, ids in layout.ids.items():
-        split = SPLITS.get(on_disk, on_disk)
-        if split in build_dataset(recipe, hierarchy).splits:
-            expected = list(CLASSES[name].values())
-            assert names_at(recipe, hierarchy, split) == [expected] * len(ids)
-        else:
-            assert split in LEFT_OUT
+    dataset = CheckedDataset(build_dataset(recipe, hierarchy), hierarchy)
+    found = {
+        split: [classes_of(dataset, hierarchy, id) for id in dataset.ids(split)]
+        for split in dataset.dataset.splits
+    }
+    expected = list(CLASSES[name].values())
+    assert found == {
+        SPLITS.get(split, split): [expected] * len(ids)
+        for split, ids in LAYOUTS[name].ids.items()
+        if (name, split) not in LEFT_OUT
+    }
 
 
 @pytest.mark.parametrize(
@@ -165,8 +170,17 @@ def test_a_missing_root_is_named(
     monkeypatch.setenv("HIERASEG_DATA", str(tmp_path))
     assert main(["run", "cityscapes", "--out", str(tmp_path / "runs")]) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{tmp_path}/cityscapes: no such data folder; set data.root, or set HIERASEG_DATA" in line
+    place = f"{tmp_path}/cityscapes"
+    assert f"{place}: no such data folder; set data.root, or set HIERASEG_DATA" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_options_are_checked_without_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIERASEG_DATA", str(tmp_path))
+    assert main(["validate", "ade20k", "--input.resize", "stretch"]) == 2
+    assert "augmentation.crop_tries: has no effect with input.resize" in capsys.readouterr().out
 
 
 def test_camvid_is_divided_as_published(tmp_path: Path) -> None:

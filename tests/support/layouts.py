@@ -21,7 +21,7 @@ class Layout(NamedTuple):
         mask: path of its mask.
         ids: ids of each split, under the split's name on the disk.
         others: paths of other files that a copy of the data set has for each image.
-        lists: split of each list of ids.
+        id_list: path of the list of the ids of a split, if the data set has such lists.
         mode: Pillow's mode of the masks.
     """
 
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     mask: str
     ids: dict[str, list[str]]
     others: Sequence[str] = ()
-    lists: dict[str, str] = {}
+    id_list: str = ""
     mode: str = "L"
 
 
@@ -50,7 +50,7 @@ LAYOUTS = {
             "val": ["0016E5_07959", "0016E5_08159"],
             "test": ["0001TP_008550", "Seq05VD_f00000"],
         },
-        lists={"train.txt": "train", "val.txt": "val", "test.txt": "test"},
+        id_list="{split}.txt",
         mode="RGB",
     ),
     "cityscapes": Layout(
@@ -91,11 +91,12 @@ LAYOUTS = {
     "pascal_person_part": Layout(
         "JPEGImages/{id}.jpg",
         "pascal_person_part_gt/{id}.png",
-        {"train": ["2008_000026", "2008_000041"], "val": ["2008_000003"], "unused": ["2007_000027"]},
-        lists={
-            "pascal_person_part_trainval_list/train_id.txt": "train",
-            "pascal_person_part_trainval_list/val_id.txt": "val",
+        {
+            "train": ["2008_000026", "2008_000041"],
+            "val": ["2008_000003"],
+            "trainval": ["2007_000027"],
         },
+        id_list="pascal_person_part_trainval_list/{split}_id.txt",
     ),
 }
 
@@ -126,9 +127,10 @@ def write_layout(root: Path, layout: Layout, values: Sequence[Value]) -> Path:
         _save(mask, root / layout.mask.format(split=split, id=id))
         for other in layout.others:
             _save(Image.new("L", size[::-1], 77), root / other.format(split=split, id=id))
-    for path, split in layout.lists.items():
-        (root / path).parent.mkdir(exist_ok=True)
-        (root / path).write_text("\n".join(layout.ids[split]) + "\n")
+    for split, found in layout.ids.items() if layout.id_list else ():
+        path = root / layout.id_list.format(split=split)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(found) + "\n")
     return root
 
 
