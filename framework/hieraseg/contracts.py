@@ -128,8 +128,8 @@ class Dataset(Protocol):
     `input` says it.
 
     A data set that joins others also has the attributes `datasets`, a list of them, and `weights`,
-    None or one number for each: how often its training images are drawn, by default as often as
-    all others. Its ids are those of the members behind their number, as in `2/<id>`.
+    how often training takes images of each, relative to the others, or None to take all images
+    equally often. Its ids are those of the members behind their number, as in `2/<id>`.
 
     Attributes:
         splits: names of the splits; training needs `train` and `val`.

@@ -11,7 +11,7 @@ from tests.support.pascal_part import write_pascal_folder
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "recipes/quickstart.yaml")
 SMALL = (
-    *("--data.image_size", "[64, 64]", "--input.size", "[64, 64]"),
+    *("--input.size", "[64, 64]", "--data.image_size", "[64, 64]"),
     *("--data.train_images", "40", "--data.val_images", "30"),
     *("--training.batch_size", "4", "--backbone.weights", "null"),
 )
@@ -100,7 +100,7 @@ def test_what_a_run_would_refuse_is_refused(capsys: Captured) -> None:
 def test_data(tmp_path: Path, capsys: Captured) -> None:
     recipe = str(ROOT / "recipes/pascal_part/weighted_ce.yaml")
     root = write_pascal_folder(tmp_path / "data", images=40)
-    words = [recipe, "--data.root", str(root), *SMALL[:2], *SMALL[6:], "--backbone.weights", "null"]
+    words = [recipe, "--data.root", str(root), *SMALL[:2], *SMALL[8:], "--backbone.weights", "null"]
     assert main(["validate", *words, "--build"]) == 0, capsys.readouterr().out
     (root / "JPEGImages/2008_000001.jpg").write_bytes(b"")
     assert main(["validate", *words, "--build"]) == 3

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from hieraseg.data.batches import load
 from hieraseg.metrics import PixelCounts
 from hieraseg.recipe import load as load_recipe
 from hieraseg.runs.checkpoint import read_state, save_checkpoint
+from hieraseg.train import epoch_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step
@@ -39,8 +39,9 @@ def steps(parts: Parts, state: State, number: int) -> list[float]:
     rows = [torch.tensor([0, 1]), torch.tensor([2, 3])]
     losses = []
     for _ in range(number):
-        (batch,) = load(parts.stores["train"], [rows[state.step % 2]], False)
-        terms = train_step(parts, state, batch)
+        step = epoch_step(parts, state, rows[state.step % 2], 1)
+        (batch,) = parts.view.load([step])
+        terms = train_step(parts, state, batch, step.draws)
         losses.append(float(sum(terms.values())))
     return losses
 
