@@ -65,8 +65,8 @@ class Folder:
         colors: for masks of colors, the color `[red, green, blue]` of each name; or a file with
             lines `r g b name`, or a CSV file with the header `name,r,g,b`.
         labels: class of the tree, or `void`, for values of the masks, or for names of `colors`;
-            `"*"` stands for all others. Null if they are those of the tree; names of `colors` that
-            are left out are those of the tree, too.
+            `"*"` stands for all others. Names of `colors` need no entry if the tree has them. Null
+            if values or names are those of the tree.
 
     Raises:
         ValueError: arguments do not go together, or do not fit the class tree.

@@ -132,6 +132,10 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
         {"colors": {**COLORS, "Leg": (1, 2, 3)}},
         "colors has 'Leg', which is no class of the tree, did you mean 'leg'?; map it with labels",
     ),
+    "color of an inner class": (
+        {"colors": {"body": (1, 2, 3)}, "labels": {"*": "void"}},
+        "colors has the class 'body', which has no label value in the tree; write the tree to a",
+    ),
     "same color": (
         {"colors": {**COLORS, "night": (0, 0, 0)}},
         "colors has [0, 0, 0] for 'void' and another name; give each name a color of its own",
@@ -176,7 +180,8 @@ def test_names_of_colors_are_mapped_onto_the_tree(tmp_path: Path) -> None:
     labels = {"Sky": "sky", "foot": "leg", "x": "void"}
     assert read(tmp_path, colors=names, labels=labels).tolist() == [[0, 1, 2, 255]]
     labels = {"Sky": "sky", "*": "leg"}
-    assert read(tmp_path, colors=names, labels=labels).tolist() == [[0, 2, 2, 2]]
+    found = read(tmp_path, colors=names, labels=labels)
+    assert found.tolist() == [[0, 1, 2, 2]], "head is a class of the tree itself"
     void = read(tmp_path, NO_VOID, colors=names, labels={"Sky": "road", "*": "void"})
     assert void.tolist() == [[1, VOID, VOID, VOID]]
 

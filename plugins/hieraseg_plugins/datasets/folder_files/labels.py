@@ -30,6 +30,8 @@ def name_table(
 ) -> dict[str, int]:
     """The tree's label value for each name of `colors`.
 
+    A name that `labels` leaves out is that of a class of the tree, or else stands for `*`.
+
     Raises:
         ArgumentError: a key is no name of a color, or a class is unknown or has no label.
     """
@@ -37,12 +39,13 @@ def name_table(
         if key != OTHERS and key not in names:
             hint = did_you_mean(str(key), names)
             raise ArgumentError("labels", f"has {key!r}, which is no name of colors, {hint}")
-    others = labels.get(OTHERS)
-    classes = {name: labels.get(name, name if others is None else others) for name in names}
-    return {
-        name: _value_of(title, hierarchy, "labels" if name in labels or others else "colors")
-        for name, title in classes.items()
-    }
+    own = {*_classes(hierarchy), _VOID_NAME}
+    table = {}
+    for name in names:
+        mapped = labels.get(name, None if name in own else labels.get(OTHERS))
+        argument = "colors" if mapped is None else "labels"
+        table[name] = _value_of(name if mapped is None else mapped, hierarchy, argument)
+    return table
 
 
 def _value_of(name: str, hierarchy: Hierarchy, argument: str) -> int:
@@ -50,7 +53,7 @@ def _value_of(name: str, hierarchy: Hierarchy, argument: str) -> int:
     for value, title in hierarchy.labels.items():
         if title == name:
             return value
-    classes = dict.fromkeys(one for level in hierarchy.level_names for one in level)
+    classes = _classes(hierarchy)
     if name in classes:
         raise ArgumentError(
             argument,
@@ -68,3 +71,8 @@ def _value_of(name: str, hierarchy: Hierarchy, argument: str) -> int:
             argument, f"has void, but the tree has no void value, and uses {VOID} as a label"
         )
     return VOID
+
+
+def _classes(hierarchy: Hierarchy) -> list[str]:
+    """All classes of the tree."""
+    return list(dict.fromkeys(one for level in hierarchy.level_names for one in level))
