@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg.data.gathering import gather_images, gather_masks
-from hieraseg.data.warping import Frame, region, sample_image, sample_mask
+from hieraseg.data.warping import Frame, sample_image, sample_mask, visible_part
 from tests.support.sampling import (
     FILL,
     VOID,
@@ -26,6 +26,7 @@ from tests.support.sampling import (
 )
 
 SIZE = (7, 9)
+SIZES = st.sampled_from([SIZE, (1, 8), (6, 1)])
 SIDES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
 
@@ -34,7 +35,9 @@ def sampled(
 ) -> Tensor:
     """One image by `warping`."""
     stored = levels[math.floor(level) : math.ceil(level) + 1]
-    return sample_image(stored, levels[0].shape[:2], matrix, level, Frame(size, FILL, VOID))
+    crop = torch.empty(3, *size)
+    sample_image(stored, level, visible_part(matrix, size, levels[0].shape[:2]), FILL, crop)
+    return crop
 
 
 def gathered(
@@ -60,7 +63,7 @@ def sampled_mask(
     mask: np.ndarray, matrix: Tensor, size: tuple[int, int], void: int = VOID
 ) -> Tensor:
     """One mask by `warping`."""
-    return sample_mask(mask, matrix, Frame(size, FILL, void))
+    return sample_mask(mask, visible_part(matrix, size, mask.shape), Frame(size, FILL, void))
 
 
 def gathered_mask(mask: np.ndarray, matrix: Tensor, size: tuple[int, int]) -> Tensor:
@@ -72,24 +75,27 @@ def gathered_mask(mask: np.ndarray, matrix: Tensor, size: tuple[int, int]) -> Te
 
 
 @pytest.mark.parametrize("sample", [sampled, gathered])
-@given(sides=SIDES, crop=matrices())
+@given(sides=SIDES, crop=matrices(), size=SIZES)
 def test_images_against_plain_loops(
-    sample: Callable[..., Tensor], sides: tuple[int, int], crop: tuple[Tensor, float]
+    sample: Callable[..., Tensor],
+    sides: tuple[int, int],
+    crop: tuple[Tensor, float],
+    size: tuple[int, int],
 ) -> None:
     levels = pyramid(random_image(*sides))
-    found = sample(levels, *crop, SIZE)
+    found = sample(levels, *crop, size)
     assert found.dtype == torch.float32
-    expected = plain_image(levels, *crop, SIZE)
+    expected = plain_image(levels, *crop, size)
     assert np.abs(found.numpy() - expected).max() < 2e-5
 
 
-@given(sides=SIDES, crop=matrices())
+@given(sides=SIDES, crop=matrices(), size=SIZES)
 def test_masks_are_exactly_the_nearest_labels(
-    sides: tuple[int, int], crop: tuple[Tensor, float]
+    sides: tuple[int, int], crop: tuple[Tensor, float], size: tuple[int, int]
 ) -> None:
     mask = random_mask(*sides)
-    expected = plain_mask(mask, crop[0], SIZE)
-    for found in (sampled_mask(mask, crop[0], SIZE), gathered_mask(mask, crop[0], SIZE)):
+    expected = plain_mask(mask, crop[0], size)
+    for found in (sampled_mask(mask, crop[0], size), gathered_mask(mask, crop[0], size)):
         assert found.dtype == torch.uint8
         assert np.array_equal(found.numpy(), expected)
 
@@ -183,14 +189,6 @@ def test_masks_of_uint16_become_int32() -> None:
     labels = sampled_mask(mask, exact([[1, 0, 0], [0, 1, 0]]), (2, 2), 1000)
     assert labels.dtype == torch.int32
     assert labels.tolist() == [[300, 65_535], [1000, 1000]]
-
-
-@given(sides=SIDES, crop=matrices())
-def test_the_region_is_inside_the_image(sides: tuple[int, int], crop: tuple[Tensor, float]) -> None:
-    for level in (0, 1, 2):
-        shape = tuple(-(-side // 2**level) for side in sides)
-        for span, side in zip(region(crop[0], SIZE, shape, level), shape, strict=True):
-            assert 0 <= span.start < span.stop <= side
 
 
 def test_a_gathered_crop_is_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:

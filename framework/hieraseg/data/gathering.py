@@ -5,10 +5,10 @@ on the data, so a step can be compiled and captured in a CUDA graph.
 """
 
 import torch
-from jaxtyping import Float, Float64, Int, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float, Float64, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
-from hieraseg.data.warping import Frame, is_inside, points
+from hieraseg.data.warping import Frame, points
 
 
 def gather_images(
@@ -36,7 +36,7 @@ def gather_images(
         _gather_level(pixels, starts, shapes, upper.long(), x, y),
         _per_pixel(levels - lower)[:, None],
     )
-    inside = is_inside(x, y, *map(_per_pixel, shapes.unbind(1)))
+    inside = _is_inside(x, y, *map(_per_pixel, shapes.unbind(1)))
     channels = [
         torch.where(inside, channel, value)
         for channel, value in zip((crop / 255).unbind(1), frame.fill, strict=True)
@@ -64,7 +64,7 @@ def gather_masks(
     height, width = map(_per_pixel, shapes.unbind(1))
     row, column = _clamp(y.floor().long(), height), _clamp(x.floor().long(), width)
     crop = labels[_per_pixel(starts) + row * width + column]
-    return torch.where(is_inside(x, y, height, width), crop, frame.void)
+    return torch.where(_is_inside(x, y, height, width), crop, frame.void)
 
 
 def _gather_level(
@@ -95,6 +95,16 @@ def _colors(pixels: UInt8[Tensor, " P"], places: Int[Tensor, "B H W"]) -> Float[
     """Pixels by the places of their red values."""
     channels = torch.arange(3, device=pixels.device)[:, None, None]
     return pixels[places[:, None] + channels].float()
+
+
+def _is_inside(
+    x: Float64[Tensor, "B H W"],
+    y: Float64[Tensor, "B H W"],
+    height: Int[Tensor, "B 1 1"],
+    width: Int[Tensor, "B 1 1"],
+) -> Bool[Tensor, "B H W"]:
+    """Whether points are inside images of these heights and widths."""
+    return (x >= 0) & (x < width) & (y >= 0) & (y < height)
 
 
 def _clamp(index: Int[Tensor, "B H W"], side: Int[Tensor, "B 1 1"]) -> Int[Tensor, "B H W"]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Float64, Int, Integer, Shaped
 from torch import Tensor
 
 from hieraseg.data.batches import label_tensor
@@ -51,12 +51,16 @@ class ResidentStore:
             rows: rows of the images, which like the crops are on the CPU.
             crops: the part of each image.
         """
-        rows = self._moved(rows)
-        matrices, levels = self._moved(crops.matrices), self._moved(crops.levels)
-        shapes, (starts, mask_starts) = (
-            self.shapes[rows],
-            (self.starts[rows], self.mask_starts[rows]),
-        )
+        return self.gather(*map(self._moved, (rows, crops.matrices, crops.levels)))
+
+    def gather(
+        self,
+        rows: Int[Tensor, " B"],
+        matrices: Float64[Tensor, "B 2 3"],
+        levels: Float[Tensor, " B"],
+    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+        """The same from tensors on the device, without reading anything back."""
+        shapes, starts, mask_starts = self.shapes[rows], self.starts[rows], self.mask_starts[rows]
         images = gather_images(self.pixels, starts, shapes, matrices, levels, self.frame)
         return images, gather_masks(self.labels, mask_starts, shapes, matrices, self.frame)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float64, Int, Integer, Shaped, UInt, UInt8
+from jaxtyping import Bool, Float, Float64, Int, Integer, UInt, UInt8
 from torch import Tensor
 
 from hieraseg.data.batches import label_tensor
@@ -62,65 +62,110 @@ class StoreSampler:
             rows: rows of the images.
             crops: the part of each image.
         """
-        images, masks = [], []
-        for row, matrix, level in zip(
-            rows.tolist(), crops.matrices, crops.levels.tolist(), strict=True
+        # From NumPy, which asks for large pages: small ones take longer than the sampling.
+        images = torch.from_numpy(np.empty((len(rows), 3, *self.frame.size), np.float32))
+        masks = []
+        for row, crop, matrix, level in zip(
+            rows.tolist(), images, crops.matrices, crops.levels.tolist(), strict=True
         ):
             mask = self.store.mask(row)
-            stored = [
-                self.store.image(row, one) for one in range(math.floor(level), math.ceil(level) + 1)
-            ]
-            images.append(sample_image(stored, mask.shape, matrix, level, self.frame))
-            masks.append(sample_mask(mask, matrix, self.frame))
-        return torch.stack(images), torch.stack(masks)
+            levels = range(math.floor(level), math.ceil(level) + 1)
+            stored = [self.store.image(row, one) for one in levels]
+            visible = visible_part(matrix, self.frame.size, mask.shape)
+            sample_image(stored, level, visible, self.frame.fill, crop)
+            masks.append(sample_mask(mask, visible, self.frame))
+        return images, torch.stack(masks)
+
+
+class Visible(NamedTuple):
+    """The pixels of a crop that show an image.
+
+    Attributes:
+        rows, columns: the smallest rectangle that has all of them.
+        x, y: the point that each pixel of it shows. Of a crop that is not rotated, x has one row
+            and y has one column.
+        inside: which pixels of it show the image; None if all do.
+    """
+
+    rows: slice
+    columns: slice
+    x: Float64[Tensor, "_ w"]
+    y: Float64[Tensor, "h _"]
+    inside: Bool[Tensor, "h w"] | None
+
+
+def visible_part(
+    matrix: Float64[Tensor, "2 3"], size: tuple[int, int], shape: tuple[int, ...]
+) -> Visible:
+    """The pixels of a crop that show an image.
+
+    Args:
+        matrix: from (x, y, 1) of the crop to (x, y) of the image.
+        size: height and width of the crop.
+        shape: height and width of the image.
+    """
+    x, y = points(matrix, size)
+    across, down = (x >= 0) & (x < shape[1]), (y >= 0) & (y < shape[0])
+    rows, columns = _span(down.any(1)), _span(across.any(0))
+    if x.shape[0] == 1 == y.shape[1]:
+        return Visible(rows, columns, x[:, columns], y[rows], None)
+    part = rows, columns
+    return Visible(rows, columns, x[part], y[part], (across & down)[part])
 
 
 def sample_image(
     stored: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-    shape: tuple[int, ...],
-    matrix: Float64[Tensor, "2 3"],
     level: float,
-    frame: Frame,
-) -> Float[Tensor, "3 H W"]:
-    """A crop of an image, in 0..1.
+    visible: Visible,
+    fill: tuple[float, float, float],
+    crop: Float[Tensor, "3 H W"],
+) -> None:
+    """Write a crop of an image, in 0..1.
 
     Args:
         stored: the image at the level below, and at the one above unless `level` is a whole number.
-        shape: height and width of the image at level 0.
-        matrix: from (x, y, 1) of the crop to (x, y) of the image.
         level: logarithm to base 2 of the factor by which the image becomes smaller.
-        frame: size of the crop, and what is outside.
+        visible: the pixels of the crop that show the image.
+        fill: color of all others.
+        crop: where it is written.
     """
-    x, y = points(matrix, frame.size)
+    part = crop[:, visible.rows, visible.columns]
+    background = torch.tensor(fill)[:, None, None]
+    if part.shape != crop.shape:
+        crop.copy_(background)
+    if not part.numel():
+        return
     lower = math.floor(level)
-    crop = _sample_level(stored[0], lower, matrix, x, y)
+    colors = _sample_level(stored[0], lower, visible.x, visible.y)
     if level > lower:
-        crop.lerp_(_sample_level(stored[1], lower + 1, matrix, x, y), level - lower)
-    crop.div_(255)
-    inside = is_inside(x, y, *shape)
-    fill = torch.tensor(frame.fill)[:, None, None]
-    return crop if inside.all() else torch.where(inside, crop, fill)
+        above = _sample_level(stored[1], lower + 1, visible.x, visible.y)
+        colors.lerp_(above, level - lower)
+    torch.div(colors, 255, out=part)
+    if visible.inside is not None:
+        part.copy_(torch.where(visible.inside, part, background))
 
 
 def sample_mask(
-    mask: UInt[np.ndarray, "h w"], matrix: Float64[Tensor, "2 3"], frame: Frame
+    mask: UInt[np.ndarray, "h w"], visible: Visible, frame: Frame
 ) -> Integer[Tensor, "H W"]:
     """A crop of a mask: uint8, or int32 for uint16.
 
     Args:
         mask: label values.
-        matrix: from (x, y, 1) of the crop to (x, y) of the mask.
-        frame: size of the crop, and what is outside.
+        visible: the pixels of the crop that show the mask.
+        frame: size of the crop, and the value of all others.
     """
-    x, y = points(matrix, frame.size)
-    rows, columns = region(matrix, frame.size, mask.shape)
-    labels = label_tensor(np.ascontiguousarray(mask[rows, columns]))
-    height, width = labels.shape
-    row = (y.floor().long() - rows.start).clamp(0, height - 1)
-    column = (x.floor().long() - columns.start).clamp(0, width - 1)
-    inside = is_inside(x, y, *mask.shape)
-    crop = labels[row, column]
-    return crop if inside.all() else crop.masked_fill_(~inside, frame.void)
+    rows, columns = (one.floor().long().numpy() for one in (visible.y, visible.x))
+    if visible.inside is None:
+        labels = label_tensor(mask[rows[:, 0]][:, columns[0]])  # faster than both at once
+    else:
+        # Points outside read any pixel.
+        height, width = mask.shape
+        labels = label_tensor(mask[rows.clip(0, height - 1), columns.clip(0, width - 1)])
+        labels = labels.masked_fill(~visible.inside, frame.void)
+    crop = torch.full(frame.size, frame.void, dtype=labels.dtype)
+    crop[visible.rows, visible.columns] = labels
+    return crop
 
 
 def points(
@@ -128,7 +173,7 @@ def points(
 ) -> tuple[Float64[Tensor, "*B _ W"], Float64[Tensor, "*B H _"]]:
     """x and y of the image's point that each pixel of a crop shows.
 
-    Of a single crop that is not rotated, x has one row and y one column.
+    Of a single crop that is not rotated, x has one row and y has one column.
     """
     y, x = (torch.arange(side, dtype=torch.float64, device=matrices.device) + 0.5 for side in size)
     y = y[:, None]
@@ -140,58 +185,33 @@ def points(
     return a * x + (b * y + c), d * x + (e * y + f)
 
 
-def is_inside(
-    x: Float64[Tensor, "*B _ W"],
-    y: Float64[Tensor, "*B H _"],
-    height: int | Shaped[Tensor, "*B 1 1"],
-    width: int | Shaped[Tensor, "*B 1 1"],
-) -> Bool[Tensor, "*B H W"]:
-    """Whether points are inside an image of this height and width."""
-    return (x >= 0) & (x < width) & ((y >= 0) & (y < height))
-
-
-def region(
-    matrix: Float64[Tensor, "2 3"], size: tuple[int, int], shape: tuple[int, ...], level: int = 0
-) -> tuple[slice, slice]:
-    """Rows and columns of a stored image that a crop needs, at least one pixel.
-
-    Args:
-        matrix: from (x, y, 1) of the crop to (x, y) of the image.
-        size: height and width of the crop.
-        shape: height and width of the stored image at this level.
-        level: its level.
-    """
-    x, y = (np.array([0.5, side - 0.5]) for side in size[::-1])
-    a = matrix.numpy()
-    columns, rows = (
-        np.add.outer(row[0] * x, row[1] * y).ravel() / 2**level + row[2] / 2**level for row in a
-    )
-    return _span(rows, shape[0]), _span(columns, shape[1])
-
-
-def _span(points: Float64[np.ndarray, "4"], side: int) -> slice:
-    """The pixels around all points between the first and the last one, of those that exist."""
-    first = min(max(int(np.floor(points.min() - 0.5)), 0), side - 1)
-    last = max(min(int(np.floor(points.max() - 0.5)) + 1, side - 1), first)
-    return slice(first, last + 1)
+def _span(chosen: Bool[Tensor, " side"]) -> slice:
+    """From the first to the last one that is chosen."""
+    (places,) = chosen.numpy().nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def _sample_level(
-    image: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "_ _ 3"],
     level: int,
-    matrix: Float64[Tensor, "2 3"],
-    x: Float64[Tensor, "_ W"],
-    y: Float64[Tensor, "H _"],
-) -> Float[Tensor, "3 H W"]:
-    """The points of an image, in 0..255."""
-    size = (y.shape[0], x.shape[1])
-    rows, columns = region(matrix, size, image.shape, level)
-    pixels = torch.from_numpy(np.ascontiguousarray(image[rows, columns]))
-    height, width = pixels.shape[:2]
-    grid = torch.empty(1, *size, 2)
+    x: Float64[Tensor, "_ w"],
+    y: Float64[Tensor, "h _"],
+) -> Float[Tensor, "3 h w"]:
+    """The points of an image at one level of it, in 0..255."""
+    x, y = x / 2**level, y / 2**level
+    rows, columns = _needed(y, image.shape[0]), _needed(x, image.shape[1])
+    region = torch.from_numpy(np.ascontiguousarray(image[rows, columns]))
+    height, width = region.shape[:2]
     # Relative to the region, because float32 is too coarse for a large image.
-    grid[0, ..., 0] = (x / 2**level - columns.start) * (2 / width) - 1
-    grid[0, ..., 1] = (y / 2**level - rows.start) * (2 / height) - 1
-    pixels = pixels.float().permute(2, 0, 1)[None]
-    crop = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    return crop[0]
+    across = (x - columns.start) * (2 / width) - 1
+    down = (y - rows.start) * (2 / height) - 1
+    grid = torch.stack(torch.broadcast_tensors(across.float(), down.float()), -1)
+    pixels = region.float().permute(2, 0, 1)[None]
+    return F.grid_sample(pixels, grid[None], padding_mode="border", align_corners=False)[0]
+
+
+def _needed(points: Float64[Tensor, "_ _"], side: int) -> slice:
+    """The pixels between whose centers points along a side of an image lie, of those that exist."""
+    low, high = (math.floor(one - 0.5) for one in torch.stack(torch.aminmax(points)).tolist())
+    first = min(max(low, 0), side - 1)
+    return slice(first, max(min(high + 1, side - 1), first) + 1)

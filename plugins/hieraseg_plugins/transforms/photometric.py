@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from hieraseg import Draws
@@ -16,7 +16,7 @@ _YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 @check_arguments
 class Photometric:
-    """Color jitter or Gaussian noise, each in half of the chosen images.
+    """Color jitter or Gaussian noise, each in half of the chosen images; with `noise: 0`, jitter.
 
     Args:
         probability: probability that an image is changed.
@@ -47,28 +47,36 @@ class Photometric:
         self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Change the colors of some images (see `hieraseg.Transform`)."""
-        images = images.clone()
         chosen = draws.chosen_in_batch(self.probability)
-        noisy = draws.chosen_in_batch(0.5)
+        noisy = draws.chosen_in_batch(0.5 if self.noise else 0)
         color, contrast = self._color_matrix(draws)
         deviation = draws.uniform(0, self.noise)
-        jittered = draws.own(chosen & ~noisy).nonzero()[:, 0]
-        if len(jittered):
-            rows = draws.to_device(jittered)
-            pixels = images[rows]
-            color = draws.to_device(color[jittered])
-            contrast = draws.to_device(contrast[jittered])[:, None, None]
-            gray = draws.to_device(torch.tensor(_GRAY)) @ color
-            mean = (gray * pixels.mean(dim=(2, 3))).sum(1)[:, None, None]
-            changed = torch.baddbmm(mean * (1 - contrast), color * contrast, pixels.flatten(2))
-            images[rows] = changed.view_as(pixels).clamp_(0, 1)
+        images = self._jitter(images, draws.own(chosen & ~noisy), color, contrast, draws)
         noised = draws.own(chosen & noisy).nonzero()[:, 0]
         if len(noised):
             rows = draws.to_device(noised)
             deviation = draws.to_device(deviation[noised])[:, None, None, None]
             noise = draws.noise(images.shape[1:], chosen & noisy)
-            images[rows] = (images[rows] + noise * deviation).clamp_(0, 1)
+            images = images.index_copy(0, rows, (images[rows] + noise * deviation).clamp_(0, 1))
         return images, masks
+
+    def _jitter(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        chosen: Bool[Tensor, " B"],
+        color: Float[Tensor, "B 3 3"],
+        contrast: Float[Tensor, " B"],
+        draws: Draws,
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Apply the matrices of the chosen images, and the identity to all others."""
+        if not chosen.any():
+            return images
+        color = draws.to_device(torch.where(chosen[:, None, None], color, torch.eye(3)))
+        contrast = draws.to_device(torch.where(chosen, contrast, 1))[:, None, None]
+        gray = draws.to_device(torch.tensor(_GRAY)) @ color
+        mean = (gray * images.mean(dim=(2, 3))).sum(1)[:, None, None]
+        changed = torch.baddbmm(mean * (1 - contrast), color * contrast, images.flatten(2))
+        return changed.view_as(images).clamp_(0, 1)
 
     def _color_matrix(self, draws: Draws) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, " B"]]:
         """Brightness, saturation and hue as one matrix on RGB, and contrast, which is affine."""

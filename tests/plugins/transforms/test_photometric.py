@@ -67,6 +67,16 @@ def test_hue_rotates_colors_like_torchvision(monkeypatch: pytest.MonkeyPatch) ->
         assert 0.8 < float(ours.norm() / theirs.norm()) < 1.4
 
 
+def test_without_noise_all_chosen_images_are_jittered() -> None:
+    images, _ = random_batch(64)
+    for probability in (1.0, 0.5):
+        jitter = Photometric(probability=probability, noise=0)
+        difference = changed_by(jitter, images, generator(0, 0)) - images / 255
+        share = (difference.abs().amax((1, 2, 3)) > 1e-3).float().mean()
+        assert abs(float(share) - probability) < 0.2
+        assert (difference == 0).flatten(1).all(1).float().mean() == 1 - share
+
+
 def test_noise_has_the_documented_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.full((4, 3, 64, 64), 128, dtype=torch.uint8)
     fix_random_numbers(monkeypatch, 0.4)
