@@ -3,6 +3,7 @@
 The model's prediction is known, so that a changed pixel or label lowers the score.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
+from hieraseg_plugins.datasets.folder import Folder
+from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part
 from tests.support.folders import write_pairs
 from tests.support.oracle import oracle_component, write_oracle_recipe
@@ -192,3 +195,23 @@ def test_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str)
     assert expected in error
     assert "Traceback" not in error
     assert not list((tmp_path / "runs").glob("*/*/checkpoints"))
+
+
+@pytest.mark.real_data
+def test_pascal_part_can_be_described() -> None:
+    root = os.environ.get("HIERASEG_PASCAL_PART")
+    if not root:
+        pytest.skip("HIERASEG_PASCAL_PART is not set")
+    described = Folder(
+        TREE,
+        root=Path(root),
+        images="JPEGImages/{id}.jpg",
+        masks="gt_masks/{id}.*",
+        splits={"all": "train_id.txt", "holdout": "val_id.txt"},
+    )
+    programmed = PascalPart(TREE, Path(root))
+    assert described.ids("all") == programmed.ids("train") + programmed.ids("val")
+    assert described.ids("holdout") == programmed.ids("holdout")
+    for id in [*described.ids("all")[::50], *described.ids("holdout")[::50]]:
+        np.testing.assert_array_equal(described.image(id), programmed.image(id))
+        np.testing.assert_array_equal(described.mask(id), programmed.mask(id))

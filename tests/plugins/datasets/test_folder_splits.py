@@ -2,6 +2,7 @@
 
 import random
 import re
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hieraseg.errors import DataError
 from hieraseg.types import ArgumentError
 from hieraseg_plugins.datasets.folder_files.shares import divide
+from tests.support.damage import damage
 from tests.support.folders import ids_of, open_folder, write_images, write_mask, write_pairs
 
 FLAT = {"images": "images/{id}.jpg", "masks": "masks/{id}.png"}
@@ -207,6 +209,24 @@ def test_broken_pairs(root: Path, case: str) -> None:
     content, expected = PAIRS[case]
     (root / "train.txt").write_text(content)
     assert refused(root, splits={"train": "train.txt"}).startswith(expected.format(root=root))
+
+
+@pytest.mark.parametrize("kind", ["ids", "pairs", "colors"])
+def test_damaged_text_files_are_read_or_refused(root: Path, kind: str) -> None:
+    contents = {
+        "ids": b"1\r\n2\r\n3\r\nb c/x 1.jpg\r\n",
+        "pairs": b"images/1.jpg\tmasks/1.png\r\nimages/2.jpg,masks/2.png\r\n",
+        "colors": b"64 128 64\tsky\r\n0 0 0\tvoid\r\n1 2 3 head\n",
+    }
+    arguments: dict[str, Any] = {
+        "ids": {**FLAT, "splits": {"train": "file.txt"}},
+        "pairs": {"splits": {"train": "file.txt"}},
+        "colors": {**FLAT, "splits": {"train": 1.0}, "colors": "file.txt"},
+    }[kind]
+    for seed in range(150):
+        (root / "file.txt").write_bytes(damage(contents[kind], random.Random(seed)))
+        with suppress(DataError, ArgumentError):  # any other error fails the test
+            ids_of(open_folder(root, **arguments))
 
 
 def test_two_masks_of_one_image_are_refused(root: Path) -> None:
