@@ -169,6 +169,9 @@ class Transform(Protocol):
 
     The runner passes `hierarchy` to `__init__` if its signature has it. All random numbers come
     from the draws, so that they depend on the seed, the epoch, the step and the image alone.
+
+    A transform that mixes the images of a batch says so by the class attribute `mixes = True`. With
+    several processes, it has those of one process.
     """
 
     def __call__(

@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
             hieraseg check losses my_loss
             hieraseg check loss my_loss --plugin my_loss.py --loss.gamma 2
             hieraseg check decoder my_decoder --backbone resnet50
-            hieraseg check data my_data --hierarchy my_tree --data.size "[64, 64]" --json
+            hieraseg check data my_data --hierarchy my_tree --data.image_size "[64, 64]" --json
         """,
         takes_overrides=True,
     )
