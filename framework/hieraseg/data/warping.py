@@ -200,7 +200,7 @@ def _sample_level(
     """The points of an image at one level of it, in 0..255."""
     x, y = x / 2**level, y / 2**level
     rows, columns = _needed(y, image.shape[0]), _needed(x, image.shape[1])
-    region = torch.from_numpy(np.ascontiguousarray(image[rows, columns]))
+    region = torch.from_numpy(np.array(image[rows, columns]))  # stored images are read-only
     height, width = region.shape[:2]
     # Relative to the region, because float32 is too coarse for a large image.
     across = (x - columns.start) * (2 / width) - 1
