@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hieraseg.data.batches import label_tensor
 from hieraseg.data.gathering import gather_images, gather_masks
 from hieraseg.data.warping import Frame, sample_image, sample_mask, visible_part
 from tests.support.sampling import (
@@ -35,9 +36,10 @@ def sampled(
 ) -> Tensor:
     """One image by `warping`."""
     stored = levels[math.floor(level) : math.ceil(level) + 1]
-    crop = torch.empty(3, *size)
-    sample_image(stored, level, visible_part(matrix, size, levels[0].shape[:2]), FILL, crop)
-    return crop
+    crop = np.empty((3, *size), np.float32)
+    visible = visible_part(matrix.numpy(), size, levels[0].shape[:2])
+    sample_image(stored, level, visible, FILL, crop)
+    return torch.from_numpy(crop)
 
 
 def gathered(
@@ -63,7 +65,8 @@ def sampled_mask(
     mask: np.ndarray, matrix: Tensor, size: tuple[int, int], void: int = VOID
 ) -> Tensor:
     """One mask by `warping`."""
-    return sample_mask(mask, visible_part(matrix, size, mask.shape), Frame(size, FILL, void))
+    visible = visible_part(matrix.numpy(), size, mask.shape)
+    return label_tensor(sample_mask(mask, visible, Frame(size, FILL, void)))
 
 
 def gathered_mask(mask: np.ndarray, matrix: Tensor, size: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
-from hieraseg.data.warping import Frame, points
+from hieraseg.data.warping import Frame
 
 
 def gather_images(
@@ -29,7 +29,7 @@ def gather_images(
         levels: logarithm to base 2 of the factor by which each image becomes smaller.
         frame: size of the crops, and what is outside.
     """
-    x, y = points(matrices, frame.size)
+    x, y = _points(matrices, frame.size)
     lower, upper = levels.floor(), levels.ceil()
     crop = torch.lerp(
         _gather_level(pixels, starts, shapes, lower.long(), x, y),
@@ -60,11 +60,23 @@ def gather_masks(
         matrices: from (x, y, 1) of the crop to (x, y) of the mask.
         frame: size of the crops, and what is outside.
     """
-    x, y = points(matrices, frame.size)
+    x, y = _points(matrices, frame.size)
     height, width = map(_per_pixel, shapes.unbind(1))
     row, column = _clamp(y.floor().long(), height), _clamp(x.floor().long(), width)
     crop = labels[_per_pixel(starts) + row * width + column]
     return torch.where(_is_inside(x, y, height, width), crop, frame.void)
+
+
+def _points(
+    matrices: Float64[Tensor, "B 2 3"], size: tuple[int, int]
+) -> tuple[Float64[Tensor, "B H W"], Float64[Tensor, "B H W"]]:
+    """x and y of the image's point that each pixel of a crop shows."""
+    row, column = (
+        torch.arange(side, dtype=torch.float64, device=matrices.device) + 0.5 for side in size
+    )
+    row = row[:, None]
+    (a, b, c), (d, e, f) = (map(_per_pixel, one.unbind(1)) for one in matrices.unbind(1))
+    return a * column + (b * row + c), d * column + (e * row + f)
 
 
 def _gather_level(

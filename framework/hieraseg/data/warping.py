@@ -1,5 +1,8 @@
 """Crops of images and masks, sampled from stored pixels one image at a time.
 
+Threads do this while a step runs, so it is done in NumPy: PyTorch would share each operation among
+as many threads again. (`grid_sample` of a single image uses one.)
+
 The definition, which `gathering` shares:
 
 * A pixel of a crop shows the point of the image to which the crop's matrix maps its center. Pixel
@@ -20,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float64, Int, Integer, UInt, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int, Integer, UInt, UInt8
 from torch import Tensor
 
 from hieraseg.data.batches import label_tensor
@@ -62,11 +65,11 @@ class StoreSampler:
             rows: rows of the images.
             crops: the part of each image.
         """
-        # From NumPy, which asks for large pages: small ones take longer than the sampling.
-        images = torch.from_numpy(np.empty((len(rows), 3, *self.frame.size), np.float32))
+        # NumPy asks for large pages of memory: small ones would take longer than the sampling.
+        images = np.empty((len(rows), 3, *self.frame.size), np.float32)
         masks = []
         for row, crop, matrix, level in zip(
-            rows.tolist(), images, crops.matrices, crops.levels.tolist(), strict=True
+            rows.tolist(), images, crops.matrices.numpy(), crops.levels.tolist(), strict=True
         ):
             mask = self.store.mask(row)
             levels = range(math.floor(level), math.ceil(level) + 1)
@@ -74,7 +77,7 @@ class StoreSampler:
             visible = visible_part(matrix, self.frame.size, mask.shape)
             sample_image(stored, level, visible, self.frame.fill, crop)
             masks.append(sample_mask(mask, visible, self.frame))
-        return images, torch.stack(masks)
+        return torch.from_numpy(images), label_tensor(np.stack(masks))
 
 
 class Visible(NamedTuple):
@@ -89,13 +92,13 @@ class Visible(NamedTuple):
 
     rows: slice
     columns: slice
-    x: Float64[Tensor, "_ w"]
-    y: Float64[Tensor, "h _"]
-    inside: Bool[Tensor, "h w"] | None
+    x: Float64[np.ndarray, "_ w"]
+    y: Float64[np.ndarray, "h _"]
+    inside: Bool[np.ndarray, "h w"] | None
 
 
 def visible_part(
-    matrix: Float64[Tensor, "2 3"], size: tuple[int, int], shape: tuple[int, ...]
+    matrix: Float64[np.ndarray, "2 3"], size: tuple[int, int], shape: tuple[int, ...]
 ) -> Visible:
     """The pixels of a crop that show an image.
 
@@ -104,10 +107,13 @@ def visible_part(
         size: height and width of the crop.
         shape: height and width of the image.
     """
-    x, y = points(matrix, size)
+    (a, b, c), (d, e, f) = matrix.tolist()
+    j, i = np.arange(size[1])[None] + 0.5, np.arange(size[0])[:, None] + 0.5
+    is_rotated = b != 0 or d != 0
+    x, y = (a * j + (b * i + c), d * j + (e * i + f)) if is_rotated else (a * j + c, e * i + f)
     across, down = (x >= 0) & (x < shape[1]), (y >= 0) & (y < shape[0])
     rows, columns = _span(down.any(1)), _span(across.any(0))
-    if x.shape[0] == 1 == y.shape[1]:
+    if not is_rotated:
         return Visible(rows, columns, x[:, columns], y[rows], None)
     part = rows, columns
     return Visible(rows, columns, x[part], y[part], (across & down)[part])
@@ -118,7 +124,7 @@ def sample_image(
     level: float,
     visible: Visible,
     fill: tuple[float, float, float],
-    crop: Float[Tensor, "3 H W"],
+    crop: Float32[np.ndarray, "3 H W"],
 ) -> None:
     """Write a crop of an image, in 0..1.
 
@@ -130,88 +136,72 @@ def sample_image(
         crop: where it is written.
     """
     part = crop[:, visible.rows, visible.columns]
-    background = torch.tensor(fill)[:, None, None]
+    background = np.array(fill, np.float32)[:, None, None]
     if part.shape != crop.shape:
-        crop.copy_(background)
-    if not part.numel():
+        crop[:] = background
+    if not part.size:
         return
     lower = math.floor(level)
     colors = _sample_level(stored[0], lower, visible.x, visible.y)
     if level > lower:
         above = _sample_level(stored[1], lower + 1, visible.x, visible.y)
-        colors.lerp_(above, level - lower)
-    torch.div(colors, 255, out=part)
+        colors += (above - colors) * np.float32(level - lower)
+    np.divide(colors, 255, out=part)
     if visible.inside is not None:
-        part.copy_(torch.where(visible.inside, part, background))
+        np.copyto(part, background, where=~visible.inside)
 
 
 def sample_mask(
     mask: UInt[np.ndarray, "h w"], visible: Visible, frame: Frame
-) -> Integer[Tensor, "H W"]:
-    """A crop of a mask: uint8, or int32 for uint16.
+) -> UInt[np.ndarray, "H W"]:
+    """A crop of a mask.
 
     Args:
         mask: label values.
         visible: the pixels of the crop that show the mask.
         frame: size of the crop, and the value of all others.
     """
-    rows, columns = (one.floor().long().numpy() for one in (visible.y, visible.x))
+    rows, columns = (np.floor(one).astype(np.int64) for one in (visible.y, visible.x))
+    crop = np.full(frame.size, frame.void, mask.dtype)
+    part = crop[visible.rows, visible.columns]
     if visible.inside is None:
-        labels = label_tensor(mask[rows[:, 0]][:, columns[0]])  # faster than both at once
+        part[:] = mask[rows[:, 0]][:, columns[0]]  # faster than both at once
     else:
-        # Points outside read any pixel.
-        height, width = mask.shape
-        labels = label_tensor(mask[rows.clip(0, height - 1), columns.clip(0, width - 1)])
-        labels = labels.masked_fill(~visible.inside, frame.void)
-    crop = torch.full(frame.size, frame.void, dtype=labels.dtype)
-    crop[visible.rows, visible.columns] = labels
+        part[visible.inside] = mask[rows[visible.inside], columns[visible.inside]]
     return crop
 
 
-def points(
-    matrices: Float64[Tensor, "*B 2 3"], size: tuple[int, int]
-) -> tuple[Float64[Tensor, "*B _ W"], Float64[Tensor, "*B H _"]]:
-    """x and y of the image's point that each pixel of a crop shows.
-
-    Of a single crop that is not rotated, x has one row and y has one column.
-    """
-    y, x = (torch.arange(side, dtype=torch.float64, device=matrices.device) + 0.5 for side in size)
-    y = y[:, None]
-    if matrices.ndim == 2 and matrices[0, 1] == 0 == matrices[1, 0]:
-        return matrices[0, 0] * x[None] + matrices[0, 2], matrices[1, 1] * y + matrices[1, 2]
-    (a, b, c), (d, e, f) = (
-        (one[..., None, None] for one in row.unbind(-1)) for row in matrices.unbind(-2)
-    )
-    return a * x + (b * y + c), d * x + (e * y + f)
-
-
-def _span(chosen: Bool[Tensor, " side"]) -> slice:
+def _span(chosen: Bool[np.ndarray, " side"]) -> slice:
     """From the first to the last one that is chosen."""
-    (places,) = chosen.numpy().nonzero()
+    (places,) = chosen.nonzero()
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def _sample_level(
     image: UInt8[np.ndarray, "_ _ 3"],
     level: int,
-    x: Float64[Tensor, "_ w"],
-    y: Float64[Tensor, "h _"],
-) -> Float[Tensor, "3 h w"]:
+    x: Float64[np.ndarray, "_ w"],
+    y: Float64[np.ndarray, "h _"],
+) -> Float32[np.ndarray, "3 h w"]:
     """The points of an image at one level of it, in 0..255."""
     x, y = x / 2**level, y / 2**level
     rows, columns = _needed(y, image.shape[0]), _needed(x, image.shape[1])
-    region = torch.from_numpy(np.array(image[rows, columns]))  # stored images are read-only
+    region = image[rows, columns].astype(np.float32)
     height, width = region.shape[:2]
-    # Relative to the region, because float32 is too coarse for a large image.
-    across = (x - columns.start) * (2 / width) - 1
-    down = (y - rows.start) * (2 / height) - 1
-    grid = torch.stack(torch.broadcast_tensors(across.float(), down.float()), -1)
-    pixels = region.float().permute(2, 0, 1)[None]
-    return F.grid_sample(pixels, grid[None], padding_mode="border", align_corners=False)[0]
+    # In -1..1 of the region, because float32 is too coarse for a large image.
+    grid = np.empty((y.shape[0], x.shape[1], 2), np.float32)
+    grid[..., 0] = (x - columns.start) * (2 / width) - 1
+    grid[..., 1] = (y - rows.start) * (2 / height) - 1
+    colors = F.grid_sample(
+        torch.from_numpy(region).permute(2, 0, 1)[None],
+        torch.from_numpy(grid)[None],
+        padding_mode="border",
+        align_corners=False,
+    )
+    return colors[0].numpy()
 
 
-def _needed(points: Float64[Tensor, "_ _"], side: int) -> slice:
+def _needed(points: Float64[np.ndarray, "_ _"], side: int) -> slice:
     """The pixels between whose centers points along a side of an image lie, of those that exist."""
-    low, high = (math.floor(one - 0.5) for one in torch.stack(torch.aminmax(points)).tolist())
-    first = min(max(low, 0), side - 1)
-    return slice(first, max(min(high + 1, side - 1), first) + 1)
+    first = min(max(math.floor(points.min() - 0.5), 0), side - 1)
+    return slice(first, max(min(math.floor(points.max() - 0.5) + 1, side - 1), first) + 1)
