@@ -405,7 +405,10 @@ def test_kinds_without_components_make_a_valid_schema(monkeypatch: pytest.Monkey
 
 
 # What the checker refuses and the schema cannot: relations between arguments or items ...
-RANGES = "must be ascending|must be a multiple|must have|expected .*int.*, got .*[0-9]\\.0"
+RANGES = (
+    "must be ascending|must be a multiple|must have|expected .*int.*, got .*[0-9]\\.0"
+    "|with input.resize: stretch|needs input.resize: stretch"
+)
 # ... and, over a base, what depends on what that says.
 OVER_A_BASE = "has no such key|has no keys|names no component|missing; "
 SCALARS = (None, True, 0, 1, -1, 2.5, 1.0, 64, "", "x", "2", "null", "auto", "file", "sum")
