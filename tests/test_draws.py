@@ -10,8 +10,8 @@ from hieraseg.data.sampling import generator
 BATCH = 6
 
 
-def draws(images: int = BATCH, rank: int = 0, processes: int = 1, step: int = 0) -> Draws:
-    return Draws(generator(5, step), images, rank, processes)
+def draws(batch: int = BATCH, rank: int = 0, processes: int = 1, step: int = 0) -> Draws:
+    return Draws(generator(5, step), batch, rank, processes)
 
 
 def numbers(one: Draws, count: int) -> Tensor:
@@ -20,19 +20,19 @@ def numbers(one: Draws, count: int) -> Tensor:
 
 
 def test_numbers_are_uniform_and_independent() -> None:
-    drawn = numbers(draws(images=500), 50)
+    drawn = numbers(draws(500), 50)
     assert drawn.min() >= 0
     assert drawn.max() < 1
     assert drawn.mean(0).tolist() == pytest.approx([0.5] * 50, abs=0.06)
     assert (torch.corrcoef(drawn.T) - torch.eye(50)).abs().max() < 0.25
-    ranged = draws(images=1000).uniform(-2, 3)
+    ranged = draws(1000).uniform(-2, 3)
     assert ranged.min() >= -2
     assert ranged.max() < 3
     assert ranged.mean().item() == pytest.approx(0.5, abs=0.2)
 
 
 def test_probabilities() -> None:
-    one = draws(images=2000)
+    one = draws(2000)
     assert one.chosen(0.2).double().mean().item() == pytest.approx(0.2, abs=0.03)
     assert not one.chosen(0).any()
     assert one.chosen(1).all()
@@ -54,14 +54,15 @@ def test_steps_have_other_numbers() -> None:
     assert not torch.equal(draws().noise([2]), draws(step=1).noise([2]))
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, 3, 4])
 def test_number_of_processes_does_not_matter(processes: int) -> None:
-    """Of a batch that they share, each takes every second or third image."""
+    """Each takes every second, third, ... image of the batch; some may have one more."""
     whole = draws()
     expected, chosen = numbers(whole, 30), whole.chosen_in_batch(0.5)
     noise, noise_of_chosen = whole.noise([3, 4]), whole.noise([5], chosen)
     for rank in range(processes):
-        own = draws(BATCH // processes, rank, processes)
+        own = draws(BATCH, rank, processes)
+        assert own.images == len(range(rank, BATCH, processes))
         assert torch.equal(numbers(own, 30), expected[rank::processes])
         assert torch.equal(own.own(own.chosen_in_batch(0.5)), chosen[rank::processes])
         assert torch.equal(own.noise([3, 4]), noise[rank::processes])

@@ -20,28 +20,32 @@ class Draws:
 
     Args:
         generator: a CPU generator, in the same state in all processes (see `data.sampling`).
-        images: B, the number of images of this process.
+        batch: number of images of all processes together.
         rank: index of this process.
         processes: number of processes that share the batch.
         device: device of the images.
+
+    Attributes:
+        images: B, the number of images of this process.
     """
 
     def __init__(
         self,
         generator: torch.Generator,
-        images: int,
+        batch: int,
         rank: int = 0,
         processes: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.images, self.rank, self.processes = images, rank, processes
+        self.images = len(range(rank, batch, processes))
+        self.batch, self.rank, self.processes = batch, rank, processes
         self.device = torch.device(device)
         self._generator = generator
         self._noise_seed = int(torch.randint(1 << 62, (), generator=generator))
         self._numbers = self._columns()
 
     def uniform(self, low: float, high: float) -> Float[Tensor, " B"]:
-        """One number in [low, high) per image, on the CPU."""
+        """One number from low to high per image, on the CPU."""
         return low + (high - low) * self.own(next(self._numbers))
 
     def chosen(self, probability: float) -> Bool[Tensor, " B"]:
@@ -69,7 +73,7 @@ class Draws:
         generator = torch.Generator(self.device).manual_seed(self._noise_seed)
         self._noise_seed += 1
         if chosen is None:
-            chosen = torch.ones(self.images * self.processes, dtype=torch.bool)
+            chosen = torch.ones(self.batch, dtype=torch.bool)
         noise = []
         for row in chosen.nonzero()[:, 0].tolist():
             # That of other processes is drawn too, since each image goes on where the last ended.
@@ -84,6 +88,4 @@ class Draws:
 
     def _columns(self) -> Iterator[Float[Tensor, " batch"]]:
         while True:
-            # Filled row by row: the numbers of an image do not depend on the images after it.
-            batch = self.images * self.processes
-            yield from torch.rand(batch, _BLOCK, generator=self._generator).unbind(1)
+            yield from torch.rand(self.batch, _BLOCK, generator=self._generator).unbind(1)

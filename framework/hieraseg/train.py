@@ -109,7 +109,7 @@ def epoch_step(parts: Parts, state: State, rows: Int[Tensor, " batch"], step: in
     rank, processes = fabric.global_rank, fabric.world_size
     random = generator(parts.recipe.training.seed, state.epoch, state.step + step)
     own = own_share(rows, rank, processes)
-    return Step(own, Draws(random, len(own), rank, processes, fabric.device))
+    return Step(own, Draws(random, len(rows), rank, processes, fabric.device))
 
 
 def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts]) -> Counts:

@@ -30,7 +30,7 @@ def augmented(
     settings: Augmentation = USUAL,
 ) -> tuple[Tensor, Tensor]:
     """A batch after all random changes."""
-    draws = Draws(random, len(images), rank, processes, images.device)
+    draws = Draws(random, len(images) * processes, rank, processes, images.device)
     pixels, labels = Stretching(settings, LEFT_RIGHT)(images, masks, draws)
     return transform(TRANSFORMS, pixels, labels, draws)
 

@@ -167,7 +167,7 @@ def test_crops_of_an_image_do_not_depend_on_those_beside_it() -> None:
     cropping = Cropping(store, settings, SIZE, TREE)
     whole = cropping(torch.tensor([0, 1, 2, 1]), Draws(generator(1, 2, 3), 4))
     parts = [
-        cropping(rows, Draws(generator(1, 2, 3), 2, rank, 2))
+        cropping(rows, Draws(generator(1, 2, 3), 4, rank, 2))
         for rank, rows in enumerate((torch.tensor([0, 2]), torch.tensor([1, 1])))
     ]
     for rank, part in enumerate(parts):

@@ -43,7 +43,7 @@ def steps(number: int = 4, rank: int = 0, processes: int = 1) -> list[Step]:
     found = []
     for step in range(number):
         rows = torch.randint(5, (6,), generator=generator(7, step))[rank::processes]
-        found.append(Step(rows, Draws(generator(0, 1, step), len(rows), rank, processes)))
+        found.append(Step(rows, Draws(generator(0, 1, step), 6, rank, processes)))
     return found
 
 

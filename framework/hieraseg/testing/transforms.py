@@ -72,8 +72,7 @@ class TransformContract(TreeContract):
     def check_results(self, arguments: Arguments, hierarchy: Hierarchy, size: Size = SIZE) -> None:
         """Assert that the results of random batches are valid."""
         transform = self.make(arguments, hierarchy)
-        for seed in SEEDS:
-            images, masks = batch(hierarchy, seed, size)
+        for seed, images, masks in batches(hierarchy, size):
             result = transform(images, masks, draws(images, seed))
             self.check(result, images, masks, hierarchy)
 
@@ -99,8 +98,7 @@ class TransformContract(TreeContract):
     def test_inputs_are_not_modified(self, arguments: Arguments) -> None:
         """It does not modify the images and masks that it gets."""
         transform = self.make(arguments)
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             before = images.clone(), masks.clone()
             transform(images, masks, draws(images, seed))
             for name, one, other in zip(("images", "masks"), before, (images, masks), strict=True):
@@ -111,8 +109,7 @@ class TransformContract(TreeContract):
     def test_all_randomness_comes_from_the_draws(self, arguments: Arguments) -> None:
         """The same draws give the same result, and no other random numbers are used."""
         transform, other = self.make(arguments), self.make(arguments)
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             with unused_global_randomness():
                 first = transform(images, masks, draws(images, seed))
             for again in (transform, other):
@@ -126,8 +123,7 @@ class TransformContract(TreeContract):
         """Two processes that share a batch give the same result as one."""
         self.skip_if_it_mixes()
         transform = self.make(arguments)
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             expected = transform(images, masks, draws(images, seed))
             for rank in range(2):
                 own = images[rank::2], masks[rank::2]
@@ -144,8 +140,7 @@ class TransformContract(TreeContract):
         """The result of an image does not depend on the other images of the batch."""
         self.skip_if_it_mixes()
         transform = self.make(arguments)
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             expected = transform(images, masks, draws(images, seed))
             for row in range(len(images)):
                 others, other_masks = batch(self.hierarchy, seed + 1000)
@@ -165,8 +160,7 @@ class TransformContract(TreeContract):
         if PROBABILITY not in arguments_of(self.component, self.kind().supplied):
             pytest.skip(f"it has no argument `{PROBABILITY}`")
         transform = self.make({**arguments, PROBABILITY: 0})
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             result = transform(images, masks, draws(images, seed))
             for name, one, other in zip(("images", "masks"), (images, masks), result, strict=True):
                 assert torch.equal(one, other), f"with probability 0, it changes the {name}"
@@ -174,8 +168,7 @@ class TransformContract(TreeContract):
     def test_works_on_cuda(self, arguments: Arguments, device: str) -> None:
         """On CUDA it gives valid results, always the same ones, and the masks of the CPU."""
         transform = self.make(arguments)
-        for seed in SEEDS:
-            images, masks = batch(self.hierarchy, seed)
+        for seed, images, masks in batches(self.hierarchy):
             expected = transform(images, masks, draws(images, seed))
             moved = images.to(device), masks.to(device)
             found, again = (transform(*moved, draws(moved[0], seed)) for _ in range(2))
@@ -213,10 +206,16 @@ def batch(hierarchy: Hierarchy, seed: int, size: Size = SIZE) -> tuple[Tensor, T
     return images, masks[:, :height, :width].to(dtype)
 
 
+def batches(hierarchy: Hierarchy, size: Size = SIZE) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Seeds, and random images and masks of each."""
+    for seed in SEEDS:
+        yield seed, *batch(hierarchy, seed, size)
+
+
 def draws(images: Tensor, seed: int, rank: int = 0, processes: int = 1) -> Draws:
     """The random numbers of a batch."""
     generator = torch.Generator().manual_seed(seed)
-    return Draws(generator, len(images), rank, processes, images.device)
+    return Draws(generator, len(images) * processes, rank, processes, images.device)
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def test_noise_differs_between_processes_as_between_images() -> None:
     noised = 0
     for step in range(20):
         parts = [
-            change(pixels, masks, Draws(generator(0, 1, step), 1, rank, 2))[0] for rank in (0, 1)
+            change(pixels, masks, Draws(generator(0, 1, step), 2, rank, 2))[0] for rank in (0, 1)
         ]
         both = pixels.repeat(2, 1, 1, 1), masks.repeat(2, 1, 1)
         assert torch.equal(torch.cat(parts), change(*both, Draws(generator(0, 1, step), 2))[0])
