@@ -276,7 +276,7 @@ def test_weights_of_joined_data_sets(weights: Any) -> None:
 
 
 def test_members_of_joined_data_sets() -> None:
-    with pytest.raises(DataError, match="data: object has no splits"):
+    with pytest.raises(DataError, match=r"data: Joined\.datasets\[1\]: object has no splits"):
         check_attributes(Joined(FakeDataset(), object()))
     with pytest.raises(
         DataError, match=r"Joined\.datasets has Joined, which joins data sets itself"

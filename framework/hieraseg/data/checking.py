@@ -153,13 +153,17 @@ def _check_members(dataset: Any, name: str) -> None:
     members, weights = dataset.datasets, getattr(dataset, "weights", None)
     if not isinstance(members, list | tuple) or not members:
         raise DataError(f"data: {name}.datasets is {members!r}; it must be a list of data sets")
-    for member in members:
-        check_attributes(member)
+    for index, member in enumerate(members):
         if hasattr(member, "datasets"):
             raise DataError(
                 f"data: {name}.datasets has {type(member).__name__}, which joins data sets itself; "
                 "list its data sets instead"
             )
+        try:
+            check_attributes(member)
+        except DataError as error:
+            problem = str(error).removeprefix("data: ")
+            raise DataError(f"data: {name}.datasets[{index}]: {problem}") from error
     if weights is not None and not _are_weights(weights, len(members)):
         raise DataError(
             f"data: {name}.weights is {weights!r}; it must be None, or {len(members)} positive "

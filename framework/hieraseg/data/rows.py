@@ -52,7 +52,8 @@ class FromFiles:
         if checksum(array) != self.checksums[row]:
             raise DataError(
                 f"{self.ids[row]}: has other pixels than when {self.folder} was built; start again "
-                "if its files have changed meanwhile, else remove that folder"
+                "if its files have changed meanwhile, else (Pillow may have changed) remove that "
+                "folder"
             )
         array.flags.writeable = False
         return array
