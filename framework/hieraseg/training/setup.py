@@ -138,7 +138,10 @@ def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> 
         dataset = cast(Dataset, FirstImages(dataset, images))
     for split in ("train", "val"):
         if split not in dataset.splits:
-            raise RecipeError(f"data: the data set has no split {split!r}, which training needs")
+            raise RecipeError(
+                f"data: the data set has no split {split!r}, which training needs; it has "
+                f"{', '.join(dataset.splits)}: call one of them so"
+            )
     return dataset
 
 

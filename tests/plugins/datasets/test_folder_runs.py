@@ -177,7 +177,7 @@ PROBLEMS: dict[str, tuple[str, int, str]] = {
     "no val": (
         "splits: {train: train}",
         2,
-        "data: the data set has no split 'val', which training",
+        "data: the data set has no split 'val', which training needs; it has train: call",
     ),
 }
 
