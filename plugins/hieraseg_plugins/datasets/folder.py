@@ -155,7 +155,8 @@ def _roots(root: Path | Sequence[Path] | None, dataset: str) -> list[Path]:
     default = root is None
     if root is None:
         root = data_folder(dataset)
-    roots = [Path(root)] if isinstance(root, str | os.PathLike) else [Path(one) for one in root]
+    several = [root] if isinstance(root, str | os.PathLike) else root
+    roots = list(dict.fromkeys(map(Path, several)))
     for one in roots:
         if not one.is_dir():
             fix = "set data.root to the folder of the data set"

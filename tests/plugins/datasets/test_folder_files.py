@@ -227,7 +227,8 @@ def test_missing_masks(tmp_path: Path) -> None:
     assert refused(tmp_path, **SPLIT) == (
         f"{tmp_path}: 4 of 5 masks of the split 'train' are missing: 'masks/train/2.png', "
         "'masks/train/3.png', 'masks/train/4.png', ... (the closest file to the first one is "
-        "'masks/train/2_L.png'); add the files, or correct the template data.masks"
+        "'masks/train/2_L.png'); add the files, correct data.masks, or leave the split out of "
+        "data.splits"
     )
 
 

@@ -143,6 +143,8 @@ def test_a_list_in_two_roots(root: Path, tmp_path: Path) -> None:
     for folder in (root, other):
         folder.mkdir(exist_ok=True)
         (folder / "train.txt").write_text("1\n")
+    splits = {"train": str(other / "train.txt")}
+    assert ids_of(open_folder([root, root, other], splits=splits, **FLAT)) == {"train": ["1"]}
     message = refused([root, other], splits={"train": "train.txt"}, **FLAT)
     assert message.startswith(f"{root}/train.txt and {other}/train.txt: both are train.txt; remove")
 

@@ -78,7 +78,8 @@ def find_list(roots: Sequence[Path], name: str) -> Path:
     Raises:
         DataError: there is none, or more than one.
     """
-    found = [root / path for root in roots if (path := locate(root, name)) is not None]
+    paths = [root / path for root in roots if (path := locate(root, name)) is not None]
+    found = list(dict.fromkeys(paths))  # an absolute path is below any root
     if not found:
         names = " or ".join(str(root / name) for root in roots)
         raise DataError(f"{names}: no such file; write its path relative to data.root")

@@ -88,11 +88,13 @@ def check_files(
     for what, missing in (("image", no_image), ("mask", no_mask)):
         if missing:
             some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
-            fix = "the list" if source else f"the template data.{what}s"
+            fix = f"correct data.{what}s, or leave the split out of data.splits"
+            if source:
+                fix = "or correct the list"
             raise DataError(
                 f"{place}: {len(missing)} of {len(samples)} {what}s of the split {split!r} are "
-                f"missing: {some}{_closest(roots, missing[0], samples)}; add the files, or "
-                f"correct {fix}"
+                f"missing: {some}{_closest(roots, missing[0], samples)}; add the files, "
+                f"{fix}"
             )
 
 
