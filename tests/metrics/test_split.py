@@ -21,7 +21,7 @@ def add(counts: SplitCounts, case: Case, rows: torch.Tensor) -> None:
     """Count some images of a case."""
     scores = [score[rows] for score in case.scores]
     counts.add(rows, case.predicted[rows], case.targets[rows], scores)
-    counts.add_boundaries(rows, case.predicted[rows], case.targets[rows])
+    counts.boundaries(rows, case.targets.shape[2:]).add(case.predicted[rows], case.targets[rows])
 
 
 @given(nested_trees(), SEEDS)
@@ -150,7 +150,7 @@ def test_counting_does_not_synchronize(device: str) -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         counts.add(rows, predicted, targets, scores)
-        counts.add_boundaries(rows, predicted, targets)
+        counts.boundaries(rows, case.targets.shape[2:]).add(predicted, targets)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -167,7 +167,7 @@ def test_many_classes() -> None:
     ]
     counts = SplitCounts(hierarchy, 1, torch.device("cpu"))
     counts.add(torch.tensor([0]), targets, targets, scores)
-    counts.add_boundaries(torch.tensor([0]), targets, targets)
+    counts.boundaries(torch.tensor([0]), (40, 50)).add(targets, targets)
     found = summarize(counts.arrays(), hierarchy)
     for level in found["levels"]:
         assert (level["miou"], level["mean_boundary_iou"], level["classwise_ece"]) == (1, 1, 0)

@@ -36,7 +36,7 @@ class Case:
         scores = [score.to(device) for score in self.scores]
         predicted, targets = self.predicted.to(device), self.targets.to(device)
         counts.add(rows, predicted, targets, scores)
-        counts.add_boundaries(rows, predicted, targets)
+        counts.boundaries(rows, predicted.shape[2:]).add(predicted, targets)
         return counts.arrays()
 
     def summary(self) -> dict[str, Any]:

@@ -107,18 +107,26 @@ def _bands_by_windows(
     size: tuple[int, int],
     device: torch.device,
 ) -> Iterator[Band]:
-    """Scores of an image, averaged over scales and flips, in bands of about a window's area."""
+    """Scores of an image, averaged over scales and flips, in bands of a quarter of a window's area.
+
+    Counting takes several times the memory of the scores, and shall not need more than the model.
+    """
     settings = segmenter.settings
     versions = [
         _window_rows(segmenter, predict, image, scale, flip, size, device)
         for scale in settings.scales
         for flip in (False, True)[: 1 + settings.flip]
     ]
-    step = max(math.prod(settings.window or ()) // size[1], 1)
+    step = max(math.prod(settings.window or ()) // 4 // size[1], 1)
     for start in range(0, size[0], step):
         rows = slice(start, min(start + step, size[0]))
-        predictions = [version.take(rows) for version in versions]
-        yield Band(rows, segmenter.scores(predictions, (rows.stop - start, size[1])))
+        # Without a name for the logits, which would keep them while the next ones are predicted.
+        yield Band(
+            rows,
+            segmenter.scores(
+                [version.take(rows) for version in versions], (rows.stop - start, size[1])
+            ),
+        )
 
 
 def _window_rows(
@@ -133,13 +141,16 @@ def _window_rows(
     """Logits of an image that windows slide over at one scale, resized to `size`."""
     scaled = scaled_size(image.shape, scale)
 
-    def read(rows: slice) -> Float[Tensor, "1 3 _ w"]:
+    def read(rows: slice) -> UInt8[Tensor, "1 3 _ w"]:
         pixels = as_tensor(resized_image_rows(image, scaled, rows), device)
         return pixels.flip(-1) if flip else pixels
 
+    def predict_bytes(windows: Sequence[UInt8[Tensor, "1 3 _ _"]]) -> list[Prediction]:
+        return predict([window.float() / 255 for window in windows])
+
     settings = segmenter.settings
     assert settings.window is not None
-    bands = slide(predict, read, scaled, settings.window, settings.window_overlap)
+    bands = slide(predict_bytes, read, scaled, settings.window, settings.window_overlap)
     if flip:
         bands = (flip_back(band, segmenter.hierarchy) for band in bands)
     return ResizedRows(bands, scaled[0], size)

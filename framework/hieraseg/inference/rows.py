@@ -86,6 +86,7 @@ class ResizedRows:
                 # Copied, since a view would keep all rows in memory while windows are predicted.
                 self.kept = [level[:, :, done:].clone() for level in self.kept]
                 self.first += done
-            band = next(self.bands).logits
-            kept = self.kept or [level[:, :, :0] for level in band]
-            self.kept = [torch.cat(both, 2) for both in zip(kept, band, strict=True)]
+            band = list(next(self.bands).logits)
+            if self.kept and self.kept[0].shape[2]:
+                band = [torch.cat(both, 2) for both in zip(self.kept, band, strict=True)]
+            self.kept = band

@@ -15,12 +15,9 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.padding import Predict
 
 
-def as_tensor(
-    image: UInt8[np.ndarray, "H W 3"], device: torch.device | str = "cpu"
-) -> Float[Tensor, "1 3 H W"]:
-    """An RGB image as floats in 0..1."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-    return pixels.to(device).float() / 255
+def as_tensor(image: UInt8[np.ndarray, "H W 3"], device: torch.device) -> UInt8[Tensor, "1 3 H W"]:
+    """An RGB image as a batch of one."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
 
 
 def scaled_images(
@@ -38,12 +35,13 @@ def scaled_images(
         original: the same image before it was resized, for scales above 1; it may have more
             details.
     """
-    pixels = as_tensor(image, device)
+    pixels = as_tensor(image, device).float() / 255
     scaled = []
     for scale in scales:
         if scale > 1 and original is not None:
             size = scaled_size(image.shape, scale)
-            scaled.append(as_tensor(resize(original, size, Image.Resampling.BILINEAR), device))
+            enlarged = as_tensor(resize(original, size, Image.Resampling.BILINEAR), device)
+            scaled.append(enlarged.float() / 255)
         else:
             scaled.append(rescale(pixels, scale))
     return scaled

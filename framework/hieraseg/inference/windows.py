@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from hieraseg.contracts import Prediction
-from hieraseg.inference.padding import Predict
 
 
 def window_slices(side: int, window: int, overlap: float) -> list[slice]:
@@ -42,8 +41,8 @@ def blending_weights(windows: Sequence[slice]) -> list[Float[Tensor, " window"]]
 
 
 def slide(
-    predict: Predict,
-    read: Callable[[slice], Float[Tensor, "1 3 _ W"]],
+    predict: Callable[[Sequence[Shaped[Tensor, "1 3 _ _"]]], list[Prediction]],
+    read: Callable[[slice], Shaped[Tensor, "1 3 _ W"]],
     size: tuple[int, int],
     window: tuple[int, int],
     overlap: float,
@@ -53,8 +52,8 @@ def slide(
     Memory holds the logits of as many rows as a window has, whatever the height of the image.
 
     Args:
-        predict: images -> predictions.
-        read: rows of the image, RGB in 0..1.
+        predict: images as `read` gives them -> predictions.
+        read: rows of the image.
         size: height and width of the image.
         window: height and width of the window; an image that is smaller is its own window.
         overlap: overlap of neighboring windows, relative to the window size, in [0, 1).
@@ -66,18 +65,13 @@ def slide(
     row_weights, column_weights = blending_weights(rows), blending_weights(columns)
     total: list[Tensor] = []  # logits of the rows from `row.start` on
     for index, row in enumerate(rows):
-        pixels = read(row)
-        total = [_moved(level, row.stop - row.start) for level in total]
+        pixels, height = read(row), row.stop - row.start
+        total = [_moved(level, height) for level in total]
         for column, weights in zip(columns, column_weights, strict=True):
-            (prediction,) = predict([pixels[..., column]])
+            # No name is given to logits, which would keep them while the next ones are predicted.
             weight = row_weights[index][:, None] * weights
-            if not total:
-                shape = (row.stop - row.start, size[1])
-                total = [one.new_zeros(*one.shape[:2], *shape) for one in prediction.logits]
-            for level, logits in zip(total, prediction.logits, strict=True):
-                level[..., column] += logits * weight.to(logits)
-        following = rows[index + 1].start if index + 1 < len(rows) else size[0]
-        done = following - row.start
+            total = _added(total, predict([pixels[..., column]])[0], weight, column, size[1])
+        done = (rows[index + 1].start if index + 1 < len(rows) else size[0]) - row.start
         yield Prediction(tuple(level[..., :done, :] for level in total))
         total = [level[..., done:, :] for level in total]
 
@@ -87,3 +81,20 @@ def _moved(rows: Float[Tensor, "1 C _ W"], height: int) -> Float[Tensor, "1 C _ 
     moved = rows.new_zeros(*rows.shape[:2], height, rows.shape[3])
     moved[..., : rows.shape[2], :] = rows
     return moved
+
+
+def _added(
+    total: list[Tensor],
+    prediction: Prediction,
+    weight: Float[Tensor, "h w"],
+    column: slice,
+    width: int,
+) -> list[Tensor]:
+    """Add the weighted logits of a window; the first one of an image makes the tensors."""
+    if not total:
+        total = [
+            level.new_zeros(*level.shape[:2], len(weight), width) for level in prediction.logits
+        ]
+    for level, logits in zip(total, prediction.logits, strict=True):
+        level[..., column] += logits * weight.to(logits)
+    return total

@@ -10,8 +10,6 @@ from torch import Tensor
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_per_image
 
-_BAND = 2**20  # pixels that are counted at once
-
 
 class BoundaryCounts:
     """Pixels near the boundary of their class, per image.
@@ -47,43 +45,75 @@ class BoundaryCounts:
         rows: Int[Tensor, " B"],
         predicted: Int[Tensor, "B levels H W"],
         targets: Int[Tensor, "B levels H W"],
-    ) -> None:
-        """Count whole images, which belong to the given rows of the counts."""
-        images, _, height, width = targets.shape
-        distance = boundary_distance(height, width)
-        # Large images are counted in bands: temporary tensors take 30 bytes per pixel.
-        step = max(_BAND // max(images * width, 1), 2 * distance)
-        for start in range(0, height, step):
-            stop = min(start + step, height)
-            seen = slice(max(start - distance, 0), stop + distance)
-            counted = slice(start - seen.start, stop - seen.start)
-            for level in range(len(self.num_classes)):
-                target = targets[:, level, seen].long()
-                self._add(level, rows, predicted[:, level, seen].long(), target, distance, counted)
-
-    def _add(
-        self,
-        level: int,
-        rows: Int[Tensor, " B"],
-        predicted: Int[Tensor, "B h W"],
-        target: Int[Tensor, "B h W"],
         distance: int,
         counted: slice,
     ) -> None:
-        """Count some of the rows of a level; the others are those that are near to them."""
-        valid = target != IGNORE_INDEX
-        prediction = torch.where(valid, predicted, IGNORE_INDEX)
-        near_predicted = valid & near_boundary(prediction, distance)
-        near_target = valid & near_boundary(target, distance)
-        both = near_predicted & near_target & (prediction == target)
-        for count, labels, where in (
-            ("intersection", target, both),
-            ("predicted", prediction, near_predicted),
-            ("truth", target, near_target),
-        ):
-            classes = self.num_classes[level]
-            found = count_per_image(labels[:, counted], where[:, counted], classes)
-            self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
+        """Count some rows of a batch.
+
+        Args:
+            rows: row of each image in the counts.
+            predicted: predicted class per level.
+            targets: target class per level.
+            distance: width of the boundary region in pixels.
+            counted: rows to count; the others are those near them.
+        """
+        for level, classes in enumerate(self.num_classes):
+            target = targets[:, level].long()
+            valid = target != IGNORE_INDEX
+            prediction = torch.where(valid, predicted[:, level].long(), IGNORE_INDEX)
+            near_predicted = valid & near_boundary(prediction, distance)
+            near_target = valid & near_boundary(target, distance)
+            both = near_predicted & near_target & (prediction == target)
+            for count, labels, where in (
+                ("intersection", target, both),
+                ("predicted", prediction, near_predicted),
+                ("truth", target, near_target),
+            ):
+                found = count_per_image(labels[:, counted], where[:, counted], classes)
+                self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
+
+
+class BoundariesOfRows:
+    """Counts the pixels near boundaries in images whose rows come from top to bottom.
+
+    Rows are counted when those near them are there, and kept until those near them are counted.
+
+    Args:
+        counts: the counts.
+        rows: row of each image in the counts.
+        size: height and width of the images.
+    """
+
+    def __init__(
+        self, counts: BoundaryCounts, rows: Int[Tensor, " B"], size: tuple[int, int]
+    ) -> None:
+        self.counts, self.rows, self.height = counts, rows, size[0]
+        self.distance = boundary_distance(*size)
+        # Small integers, since classes of several levels are kept for all rows near others.
+        self.dtype = torch.int16 if max(counts.num_classes) < 2**15 else torch.int32
+        self.kept: list[Int[Tensor, "B levels _ W"]] = []
+        self.first = 0  # row of the images that is the first one of `kept`
+        self.counted = 0
+
+    def add(
+        self,
+        predicted: Int[Tensor, "B levels rows W"],
+        targets: Int[Tensor, "B levels rows W"],
+    ) -> None:
+        """Add the rows that follow those before, or all rows at once."""
+        added = [predicted.to(self.dtype), targets.to(self.dtype)]
+        kept = self.kept or [one[:, :, :0] for one in added]
+        self.kept = [torch.cat(both, 2) for both in zip(kept, added, strict=True)]
+        stop = self.first + self.kept[0].shape[2]
+        ready = stop if stop == self.height else stop - self.distance
+        if ready <= self.counted:
+            return
+        counted = slice(self.counted - self.first, ready - self.first)
+        self.counts.add(self.rows, *self.kept, self.distance, counted)
+        self.counted = ready
+        done = max(ready - self.distance - self.first, 0)
+        self.kept = [one[:, :, done:].clone() for one in self.kept]
+        self.first += done
 
 
 def boundary_distance(height: int, width: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt, UInt8
+from jaxtyping import Bool, UInt, UInt8
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -92,18 +92,16 @@ def _count(
     device = counts.counts["pixels"].device
     rows = torch.tensor([row], device=device)
     failed = torch.zeros((), dtype=torch.bool, device=device)
-    maps: list[tuple[Int[Tensor, "1 levels _ W"], Int[Tensor, "1 levels _ W"]]] = []
+    size = (mask.shape[0], mask.shape[1])
+    boundaries = counts.boundaries(rows, size) if isinstance(counts, SplitCounts) else None
     for band in bands:
         labels = label_tensor(np.array(mask[band.rows]))[None].to(device)
         targets = segmenter.hierarchy.encode(labels, check=False)  # checked when they were stored
         predicted = segmenter.rule(band.scores)
         counts.add(rows, predicted, targets, band.scores)
+        if boundaries is not None:
+            boundaries.add(predicted, targets)
         failed |= not_finite(band.scores)[0]
-        if isinstance(counts, SplitCounts):
-            small = torch.int16 if max(counts.boundary.num_classes) < 2**15 else torch.int32
-            maps.append((predicted.to(small), targets.to(small)))
-    if isinstance(counts, SplitCounts):
-        counts.add_boundaries(rows, *(torch.cat(parts, 2) for parts in zip(*maps, strict=True)))
     return failed
 
 

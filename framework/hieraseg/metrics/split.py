@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.metrics.boundary import BoundaryCounts
+from hieraseg.metrics.boundary import BoundariesOfRows, BoundaryCounts
 from hieraseg.metrics.calibration import CalibrationCounts
 from hieraseg.metrics.confusion import ConfusionCounts
 from hieraseg.metrics.pixels import PixelCounts
@@ -45,7 +45,7 @@ class SplitCounts:
         targets: Int[Tensor, "B levels H W"],
         scores: list[Float[Tensor, "B _ H W"]],
     ) -> None:
-        """Count all pixels of a batch but those near boundaries. Each image may be a part of one.
+        """Count a batch of images or parts of images, except for boundaries (see `boundaries`).
 
         Args:
             rows: row of each image in the counts.
@@ -58,14 +58,14 @@ class SplitCounts:
         self.confusion.add(predicted, targets)
         self.calibration.add(predicted, targets, scores)
 
-    def add_boundaries(
-        self,
-        rows: Int[Tensor, " B"],
-        predicted: Int[Tensor, "B levels H W"],
-        targets: Int[Tensor, "B levels H W"],
-    ) -> None:
-        """Count the pixels near boundaries in a batch of whole images (see `add`)."""
-        self.boundary.add(rows, predicted, targets)
+    def boundaries(self, rows: Int[Tensor, " B"], size: tuple[int, int]) -> BoundariesOfRows:
+        """What counts the pixels near boundaries, which depend on more rows than their own.
+
+        Args:
+            rows: row of each image in the counts.
+            size: height and width of the images.
+        """
+        return BoundariesOfRows(self.boundary, rows, size)
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
         """The counts as NumPy arrays."""
