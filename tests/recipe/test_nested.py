@@ -217,8 +217,14 @@ def test_pixels_are_counted_only_where_a_nested_loss_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hierarchy = Hierarchy.from_tree({"x": ["a", "b"], "y": None})
-    mask = np.array([[[0, 0, 0, 1], [0, 2, 2, 2]]], dtype=np.uint8)
-    store = Store(["one"], np.zeros((1, 2, 4, 3), dtype=np.uint8), mask, "fingerprint")
+    store = Store(
+        ids=["one"],
+        shapes=np.array([[2, 4]]),
+        label_pixels=np.array([4, 1, 3]),
+        fingerprint="fingerprint",
+        images=(),
+        masks=pytest.fail,
+    )
 
     inner = "{name: sum, losses: [{name: weighted_ce, class_weights: median_frequency}]}"
     recipe = read(tmp_path, f"loss: {{name: sum, losses: [tree_min, {inner}]}}\n")

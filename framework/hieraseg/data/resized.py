@@ -65,12 +65,13 @@ class ResizedSplit:
         """Decode and resize an image and its mask, which must have the same size."""
         image, mask = self.dataset.pair(self.ids[row])
         # With the shape, because images of different shapes can have the same bytes.
-        pixels = repr(mask.shape).encode() + image.tobytes() + mask.tobytes()
-        digest = hashlib.sha256(pixels).hexdigest()
+        digest = hashlib.sha256(repr(mask.shape).encode())
+        for pixels in (image, mask):
+            digest.update(np.ascontiguousarray(pixels).data)
         image = self._resize(image, Image.Resampling.BILINEAR)
         mask = self._resize(mask, Image.Resampling.NEAREST)
         checksums = checksum(image), checksum(mask)
-        return Resized(image, mask, checksums, np.bincount(mask.ravel()), digest)
+        return Resized(image, mask, checksums, np.bincount(mask.ravel()), digest.hexdigest())
 
     def write(self, folder: Path, keep: bool) -> dict[str, Any]:
         """Decode and resize everything.
