@@ -208,9 +208,11 @@ def test_names_that_no_output_can_have_are_refused(tmp_path: Path) -> None:
 def test_nothing_that_matches(tmp_path: Path, images: str, first: str, closest: str) -> None:
     write_pairs(tmp_path, "images/train/{id}.jpg", "masks/train/{id}.png", *"123456")
     message = refused(tmp_path, images=images, masks="masks/{split}/{id}.png")
-    assert message.startswith(f"{tmp_path}: no file is as the template {images!r}; the first files")
+    assert message.startswith(
+        f"{tmp_path}: no file matches the template {images!r}; the first files"
+    )
     assert f"there are {first}, " in message
-    assert f"the closest one is {closest}; write the template as the paths are" in message
+    assert f"the closest one is {closest}; change the template to match it" in message
     assert len(message) < 400 + len(str(tmp_path))
 
 

@@ -156,7 +156,11 @@ PROBLEMS: dict[str, tuple[str, int, str]] = {
     "typo of a key": ("image: x", 2, "data 'folder' has no such key, did you mean 'images'?"),
     "type": ("splits: [a]", 2, "data.splits: expected a mapping of str to float or str or null"),
     "template": ("images: '{name}.png'", 2, "data.images: folder: must have no braces but {split}"),
-    "shares": ("splits: {train: 0.5}", 2, "data.splits: folder: are shares, so that images must"),
+    "shares": (
+        "splits: {train: 0.5}",
+        2,
+        "data.splits: folder: must not be shares, since images has",
+    ),
     "class": (
         "labels: {0: hed}",
         2,
@@ -168,7 +172,7 @@ PROBLEMS: dict[str, tuple[str, int, str]] = {
     "no files": (
         "images: 'img/{split}/**/{id}.png'",
         3,
-        "no file is as the template 'img/{split}/**",
+        "no file matches the template 'img/{split}/**",
     ),
     "no masks": ("masks: 'masks/{split}/{id}_x.png'", 3, "masks of the split 'train' are missing"),
     "no list": ("splits: {train: train.txt}", 3, "/train.txt: no such file; write its path"),

@@ -359,7 +359,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "name": ({**FLAT, "splits": {"a/b": 1.0}}, "splits must have names of splits, got 'a/b'"),
     "shares of folders": (
         {"images": "{split}/{id}.jpg", "masks": "m/{split}/{id}.png", "splits": {"train": 1.0}},
-        "splits are shares, so that images must not have {split}; write ** for the folders",
+        "splits must not be shares, since images has {split}; write ** for these folders",
     ),
     "group without shares": (
         {**FLAT, "splits": {"train": "train.txt"}, "group": "a"},

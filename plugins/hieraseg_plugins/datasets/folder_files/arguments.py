@@ -74,7 +74,7 @@ def _problem(splits: Splits, has_split: bool) -> str:
     if numbers and len(numbers) < len(splits):
         return f"must be all shares or none, got {dict(splits)}{_DIGITS}"
     if numbers and has_split:
-        return "are shares, so that images must not have {split}; write ** for the folders"
+        return "must not be shares, since images has {split}; write ** for these folders"
     is_whole = all(one > 0 for one in numbers) and math.isclose(math.fsum(numbers), 1, abs_tol=1e-6)
     if numbers and not is_whole:
         return f"must be positive shares that sum to 1, got {dict(splits)}{_DIGITS}"

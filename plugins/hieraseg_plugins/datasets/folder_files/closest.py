@@ -10,6 +10,7 @@ from hieraseg_plugins.datasets.folder_files.listing import list_files
 from hieraseg_plugins.datasets.folder_files.templates import Template
 
 _NEIGHBORS = 100
+"""Number of candidates before and after a path that it is compared with."""
 
 
 def closest(path: str, candidates: Collection[str], cutoff: float = 0.3) -> str:
@@ -39,7 +40,7 @@ def nothing_found(roots: Sequence[Path], template: Template) -> str:
     # One file of each kind is enough, and more of one kind would hide the others.
     kinds = {(os.path.dirname(path), os.path.splitext(path)[1]): path for path in reversed(files)}
     return (
-        f"{below}: no file is as the template {template.text!r}; the first files there are "
+        f"{below}: no file matches the template {template.text!r}; the first files there are "
         f"{', '.join(map(repr, (own or files)[:3]))}, and the closest one is "
-        f"{closest(template.text, kinds.values(), cutoff=0)!r}; write the template as the paths are"
+        f"{closest(template.text, kinds.values(), cutoff=0)!r}; change the template to match it"
     )

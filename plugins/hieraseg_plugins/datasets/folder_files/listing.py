@@ -44,7 +44,15 @@ def _walk(
     parents: frozenset[tuple[int, int]],
     files: list[str],
 ) -> None:
-    """Add the paths of a folder's files, after the path `above` of the folder itself."""
+    """Add the paths of a folder's files.
+
+    Args:
+        folder: the folder.
+        above: what its files' paths start with.
+        levels: see `list_files`.
+        parents: device and inode of each folder above it, by which loops are found.
+        files: what the paths are added to.
+    """
     try:
         status = os.stat(folder)
         visible = [one for one in os.scandir(folder) if not one.name.startswith(".")]

@@ -89,8 +89,7 @@ def check_files(
         if missing:
             some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
             fix = f"correct data.{what}s, or leave the split out of data.splits"
-            if source:
-                fix = "or correct the list"
+            fix = "or correct the list" if source else fix
             raise DataError(
                 f"{place}: {len(missing)} of {len(samples)} {what}s of the split {split!r} are "
                 f"missing: {some}{_closest(roots, missing[0], samples)}; add the files, "
