@@ -19,24 +19,31 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from hieraseg.data.augmentation import Augmentation
-from hieraseg.data.batches import load
+from hieraseg import Draws
 from hieraseg.data.sampling import generator, training_order
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.store import open_store
+from hieraseg.data.views import Step, StretchedView, View
+from hieraseg.settings import Augmentation, Input
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part
+from hieraseg_plugins.transforms.blur import Blur
+from hieraseg_plugins.transforms.photometric import Photometric
 
 Batches = Callable[[list[Tensor]], None]
 
 
-def from_store(store: Store, augment: Augmentation) -> Batches:
-    """Read the batches of a store and augment them."""
+def from_view(view: View) -> Batches:
+    """Read the batches of a view and augment them."""
     epochs = iter(range(1_000_000))
 
-    def run(steps: list[Tensor]) -> None:
+    def run(order: list[Tensor]) -> None:
         epoch = next(epochs)
-        for step, batch in enumerate(load(store, steps, pin_memory=False), 1):
-            augment(batch.images, batch.masks, generator(0, epoch, step))
+        steps = [
+            Step(rows, Draws(generator(0, epoch, step), len(rows)))
+            for step, rows in enumerate(order, 1)
+        ]
+        for batch, step in zip(view.load(steps), steps, strict=True):
+            view.augment(batch, step.draws)
 
     return run
 
@@ -95,15 +102,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     hierarchy = pascal_part()
-    dataset = PascalPart(hierarchy, str(args.root), (args.size, args.size))
+    dataset = PascalPart(hierarchy, args.root)
+    usual = Augmentation(crop=0.5, affine=0.5, scale=(0.85, 1.15), rotate=30, shift=0.1)
+    off = Augmentation(crop=0, flip=0, affine=0)
+    cpu = torch.device("cpu")
     with tempfile.TemporaryDirectory() as cache:
         os.environ.setdefault("HIERASEG_CACHE", cache)
-        store = open_store(dataset, "val", hierarchy)
+        store = open_store(dataset, "val", hierarchy, Input(size=(args.size, args.size)))
         steps = training_order(len(store), args.batch_size, seed=0, epoch=0)[: args.steps]
+        whole = StretchedView(store, usual, [Photometric(), Blur()], hierarchy, cpu)
         jobs = {
             "per-image loader": per_image(args.root, store.ids, args.size),
-            "store only": from_store(store, Augmentation(0, 0, 0, 0, 0)),
-            "store and augmentation": from_store(store, Augmentation()),
+            "store only": from_view(StretchedView(store, off, [], hierarchy, cpu)),
+            "store and augmentation": from_view(whole),
         }
         seconds = median_seconds(
             {name: lambda job=job: job(steps) for name, job in jobs.items()}, args.rounds, args.cpu
