@@ -86,14 +86,16 @@ def test_fixed_data_can_be_opened(open_any: Open) -> None:
 
 
 @both_stores
+@pytest.mark.parametrize("name", ["cache", "x" * 300])
 def test_cache_that_cannot_be_written(
-    open_any: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_any: Open, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path / "file" / "cache"))
+    folder = tmp_path / ("file" if name == "cache" else "") / name
+    monkeypatch.setenv("HIERASEG_CACHE", str(folder))
     with pytest.raises(DataError, match="HIERASEG_CACHE") as caught:
         open_any(FakeDataset(), "train", HIERARCHY)
-    assert str(caught.value).startswith(str(tmp_path / "file" / "cache"))
+    assert str(caught.value).startswith(str(folder))
     assert "\n" not in str(caught.value)
 
 

@@ -1,5 +1,6 @@
 """The folders of a split in the cache: its decoded images with an index, or the index alone."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -64,7 +65,7 @@ def build(
     """
     decoded, estimate = folder_for(name, key), cache(estimate)
     is_decoded = settings.store != "files" and (
-        decoded.exists() or _keeps_decoded(settings, estimate(), content)
+        os.path.exists(decoded) or _keeps_decoded(settings, estimate(), content)
     )
     folder = decoded if is_decoded or is_whole(decoded) else folder_for(f"{name}-index", key)
 
@@ -100,7 +101,9 @@ def _keeps_decoded(settings: Input, needed: int, content: str) -> bool:
         DataError: they must be kept, but do not fit.
     """
     root = cache_folder()
-    free = shutil.disk_usage(next(path for path in (root, *root.parents) if path.is_dir())).free
+    free = shutil.disk_usage(
+        next(path for path in (root, *root.parents) if os.path.isdir(path))
+    ).free
     sizes = f"about {size_text(needed)} of the {size_text(free)} that are free in {root}"
     if settings.store == "decoded" and needed > free:
         raise DataError(

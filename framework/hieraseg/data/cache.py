@@ -21,7 +21,7 @@ from hieraseg.files.paths import absolute
 from hieraseg.files.removal import Removable, removable
 from hieraseg.files.writing import RECENT, is_free, write_folder
 
-FORMAT = 5
+FORMAT = 6
 """Part of each key: increase it when the content of a folder changes."""
 
 LARGE = ".bin"

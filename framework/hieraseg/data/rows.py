@@ -22,8 +22,8 @@ Read = Callable[[int], UInt[np.ndarray, "..."]]
 
 
 def checksum(array: UInt[np.ndarray, "..."]) -> int:
-    """CRC-32 of an array's values."""
-    return zlib.crc32(np.ascontiguousarray(array).data)
+    """CRC-32 of an array's shape and values."""
+    return zlib.crc32(np.ascontiguousarray(array).data, zlib.crc32(repr(array.shape).encode()))
 
 
 class FromFiles:
