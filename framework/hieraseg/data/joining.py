@@ -19,7 +19,7 @@ def members_of(dataset: Dataset) -> list[Dataset] | None:
 
 
 def weights_of(dataset: Dataset) -> Sequence[float] | None:
-    """By which a joined data set is sampled in training; None to use every image once."""
+    """How often training uses images of each joined data set; None to use every image once."""
     weights: Sequence[float] | None = getattr(dataset, "weights", None)
     return weights
 
