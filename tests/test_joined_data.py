@@ -41,9 +41,7 @@ def test_run(tmp_path: Path, cache: Path, resize: str, source: str) -> None:
     assert len(list(cache.glob("train*/index.npz"))) == 2, f"not one per data set: {stores}"
 
 
-def test_dry_run(
-    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write_oracle_recipe(tmp_path, JOINED)
     assert main(["validate", recipe, "--build"]) == 0
     assert "4 images" in capsys.readouterr().out
