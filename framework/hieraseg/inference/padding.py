@@ -51,7 +51,7 @@ class PaddedModel:
         self, images: Sequence[Float[Tensor, "1 3 _ _"]], size: tuple[int, int]
     ) -> Float[Tensor, "B 3 H W"]:
         if all(image.shape[-2:] == size for image in images):
-            return torch.cat(list(images))
+            return torch.cat(list(images)) if len(images) > 1 else images[0]
         batch = self.color.to(images[0]).repeat(len(images), 1, *size)
         batch = batch.contiguous(memory_format=torch.channels_last)
         for padded, image in zip(batch, images, strict=True):

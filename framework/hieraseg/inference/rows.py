@@ -56,27 +56,35 @@ class ResizedRows:
 
     def take(self, rows: slice) -> Prediction:
         """Rows of the resized image, at or below those of the call before."""
+        shape = (rows.stop - rows.start, self.size[1])
+        levels = self._own(rows) if self.height == self.size[0] else self._between(rows)
+        return Prediction(
+            tuple(
+                level
+                if level.shape[3] == shape[1]
+                else F.interpolate(level, shape, mode="bilinear", align_corners=False)
+                for level in levels
+            )
+        )
+
+    def _own(self, rows: slice) -> list[Float[Tensor, "1 C rows W"]]:
+        """Rows of the image itself."""
+        self._read(rows.start, rows.stop)
+        return [
+            level[:, :, rows.start - self.first : rows.stop - self.first] for level in self.kept
+        ]
+
+    def _between(self, rows: slice) -> list[Float[Tensor, "1 C rows W"]]:
+        """Rows of the image resized to another height, each between two of its own."""
         position = torch.arange(rows.start, rows.stop, dtype=torch.float64) + 0.5
         position = (position * (self.height / self.size[0]) - 0.5).clamp(min=0)
         above = position.long()
         below = (above + 1).clamp(max=self.height - 1)
         self._read(int(above[0]), int(below[-1]) + 1)
-        levels = []
-        for level in self.kept:
-            upper, lower, weight = (x.to(level.device) for x in (above, below, position - above))
-            if self.height == self.size[0]:
-                resized = level[:, :, rows.start - self.first : rows.stop - self.first]
-            else:
-                resized = torch.lerp(
-                    level[:, :, upper - self.first],
-                    level[:, :, lower - self.first],
-                    weight.to(level.dtype)[:, None],
-                )
-            if level.shape[3] != self.size[1]:
-                shape = (len(position), self.size[1])
-                resized = F.interpolate(resized, shape, mode="bilinear", align_corners=False)
-            levels.append(resized)
-        return Prediction(tuple(levels))
+        device, dtype = self.kept[0].device, self.kept[0].dtype
+        upper, lower = (above - self.first).to(device), (below - self.first).to(device)
+        weight = (position - above).to(device, dtype)[:, None]
+        return [torch.lerp(level[:, :, upper], level[:, :, lower], weight) for level in self.kept]
 
     def _read(self, start: int, stop: int) -> None:
         """Forget the rows above `start`, and read those that are missing above `stop`."""

@@ -91,18 +91,20 @@ def _count(
     """Count an image at the resolution of its mask; return whether it has scores with NaN."""
     device = counts.counts["pixels"].device
     rows = torch.tensor([row], device=device)
-    failed = torch.zeros((), dtype=torch.bool, device=device)
     size = (mask.shape[0], mask.shape[1])
     boundaries = counts.boundaries(rows, size) if isinstance(counts, SplitCounts) else None
-    for band in bands:
+
+    def count(band: Band) -> Bool[Tensor, ""]:
         labels = label_tensor(np.array(mask[band.rows]))[None].to(device)
         targets = segmenter.hierarchy.encode(labels, check=False)  # checked when they were stored
         predicted = segmenter.rule(band.scores)
         counts.add(rows, predicted, targets, band.scores)
         if boundaries is not None:
             boundaries.add(predicted, targets)
-        failed |= not_finite(band.scores)[0]
-    return failed
+        return not_finite(band.scores)[0]
+
+    # A loop would keep the scores of a band while the next one is predicted.
+    return torch.stack(list(map(count, bands))).any()
 
 
 def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:
