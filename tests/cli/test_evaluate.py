@@ -233,3 +233,15 @@ def test_a_changed_or_foreign_plugin_file_is_not_run(oracle_copy: Path, capsys: 
     error = capsys.readouterr().err
     assert "oracle_plugin.py: was changed after the run" in error
     assert "it runs" not in error
+
+
+def test_a_run_of_an_earlier_version_says_what_to_write_instead(
+    run_copy: Path, capsys: Captured
+) -> None:
+    recipe = run_copy / "recipe.yaml"
+    before, after = recipe.read_text().split("data:\n")
+    recipe.write_text(f"{before}data:\n  size: [64, 64]\n{after}")
+    assert main(["evaluate", str(run_copy)]) == 2
+    error = capsys.readouterr().err
+    assert f"{recipe}:" in error
+    assert "data.size: is input.size now" in error

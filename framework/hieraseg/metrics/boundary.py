@@ -109,7 +109,8 @@ class BoundariesOfRows:
         if ready <= self.counted:
             return
         counted = slice(self.counted - self.first, ready - self.first)
-        self.counts.add(self.rows, *self.kept, self.distance, counted)
+        kept_predicted, kept_targets = self.kept
+        self.counts.add(self.rows, kept_predicted, kept_targets, self.distance, counted)
         self.counted = ready
         done = max(ready - self.distance - self.first, 0)
         self.kept = [one[:, :, done:].clone() for one in self.kept]
