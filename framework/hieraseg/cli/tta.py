@@ -7,7 +7,8 @@ from typing import Any
 def add_tta(parser: ArgumentParser) -> None:
     """Add the options `--flip`, `--scales` and `--window`."""
     group = parser.add_argument_group(
-        "windows and test-time augmentation", "overrides the `evaluation` section of the run's recipe"
+        "windows and test-time augmentation",
+        "overrides the `evaluation` section of the run's recipe",
     )
     group.add_argument(
         "--flip",
