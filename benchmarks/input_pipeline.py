@@ -20,9 +20,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from hieraseg import Draws
+from hieraseg.data.batches.views import Step, StretchedView, View
 from hieraseg.data.sampling import generator, training_order
-from hieraseg.data.store import open_store
-from hieraseg.data.views import Step, StretchedView, View
+from hieraseg.data.stores.store import open_store
 from hieraseg.settings import Augmentation, Input
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part

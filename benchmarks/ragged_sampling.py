@@ -16,12 +16,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from hieraseg import Draws
-from hieraseg.data.cropping import Cropping
-from hieraseg.data.resident import ResidentStore
+from hieraseg.data.batches.cropping import Cropping
+from hieraseg.data.batches.resident import ResidentStore
+from hieraseg.data.batches.views import Step, View, open_view
+from hieraseg.data.batches.warping import Frame, StoreSampler
 from hieraseg.data.sampling import generator
-from hieraseg.data.store import Store
-from hieraseg.data.views import Step, View, open_view
-from hieraseg.data.warping import Frame, StoreSampler
+from hieraseg.data.stores.store import Store
 from hieraseg.settings import Augmentation, Input
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part
 from hieraseg_plugins.transforms.photometric import Photometric

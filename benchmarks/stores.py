@@ -19,11 +19,11 @@ from torch import Tensor
 
 from hieraseg import Draws
 from hieraseg.cli import main as hieraseg
-from hieraseg.data.cropping import num_levels
+from hieraseg.data.batches.cropping import num_levels
+from hieraseg.data.batches.views import Step, open_view
 from hieraseg.data.sampling import generator, training_order
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.subset import FirstImages
-from hieraseg.data.views import Step, open_view
 from hieraseg.settings import Augmentation, Input
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 from hieraseg_plugins.hierarchies.pascal_part import pascal_part

@@ -16,7 +16,7 @@ import torch
 from rounds import median_seconds
 
 from hieraseg import registry
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 from hieraseg.devices import start_fabric
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.inference.windows import window_slices

@@ -15,7 +15,7 @@ JOBS = {
 
 
 def module_of(file: Path) -> str:
-    """`hieraseg.data.store` of a file."""
+    """`hieraseg.data.stores.store` of a file."""
     parts = file.relative_to(FRAMEWORK.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -43,7 +43,8 @@ GRAPH = {module: set(imports_in(ast.parse(file.read_bytes()))) for module, file 
 
 def room_of(module: str) -> str:
     """The package below `hieraseg` that a module is in, or the module itself."""
-    return ".".join(module.split(".")[:2])
+    is_package = MODULES[module].name == "__init__.py"
+    return module if is_package or module.count(".") == 1 else module.rpartition(".")[0]
 
 
 def test_the_graph_is_read() -> None:

@@ -23,8 +23,8 @@ from PIL import Image
 from hieraseg import Hierarchy, registry
 from hieraseg.cli import main
 from hieraseg.data.images import read_image, read_mask
-from hieraseg.data.store import open_store
-from hieraseg.data.targets import open_targets
+from hieraseg.data.stores.store import open_store
+from hieraseg.data.stores.targets import open_targets
 from hieraseg.errors import HierasegError
 from hieraseg.runs.checkpoint import read_metadata, read_state
 from hieraseg.settings import Input

@@ -13,9 +13,9 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
-from hieraseg.data.batches import load
+from hieraseg.data.batches.batch import load
 from hieraseg.data.sampling import generator
-from hieraseg.data.store import open_store
+from hieraseg.data.stores.store import open_store
 from hieraseg.settings import Input
 from hieraseg.training.setup import count_class_pixels
 from tests.support.augmentation import stretched

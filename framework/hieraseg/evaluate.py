@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hieraseg.console import log, warn
-from hieraseg.data.targets import open_scored
+from hieraseg.data.stores.targets import open_scored
 from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
 from hieraseg.metrics import summarize

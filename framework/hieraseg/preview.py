@@ -10,13 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from hieraseg.contracts import Backbone, Dataset
+from hieraseg.data.batches.cropping import num_levels
+from hieraseg.data.batches.views import Step, View, open_view
 from hieraseg.data.checking import CheckedDataset
-from hieraseg.data.cropping import num_levels
 from hieraseg.data.joining import members_of, weights_of
 from hieraseg.data.sampling import generator, training_order
-from hieraseg.data.store import open_store
+from hieraseg.data.stores.store import open_store
 from hieraseg.data.subset import ChosenImages
-from hieraseg.data.views import Step, View, open_view
 from hieraseg.draws import Draws
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy

@@ -8,8 +8,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hieraseg.console import warn
+from hieraseg.data.batches.views import Step
 from hieraseg.data.sampling import generator, training_order
-from hieraseg.data.views import Step
 from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize

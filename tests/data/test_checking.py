@@ -10,8 +10,8 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.data.checking import check_attributes, id_problem
+from hieraseg.data.stores.targets import open_targets
 from hieraseg.data.subset import FirstImages
-from hieraseg.data.targets import open_targets
 from hieraseg.errors import DataError
 from tests.support.datasets import HIERARCHY, FakeDataset, open_decoded
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hieraseg.contracts import Dataset
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import open_scored, open_targets
 from hieraseg.data.subset import FirstImages
-from hieraseg.data.targets import open_scored, open_targets
 from hieraseg.errors import DataError
 from hieraseg.settings import Evaluation, Input
 from tests.support.datasets import HIERARCHY, STRETCHED, FakeDataset

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, registry
-from hieraseg.data.store import Store, open_store
-from hieraseg.data.targets import TargetStore, open_scored, open_targets
+from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import TargetStore, open_scored, open_targets
 from hieraseg.devices import start_fabric
 from hieraseg.errors import DataError, DivergedError
 from hieraseg.inference.segmenter import Segmenter

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 from hieraseg.errors import RecipeError
 from hieraseg.model import build
 from hieraseg.recipe import ComponentSpec, Recipe, load

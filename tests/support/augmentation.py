@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hieraseg import Hierarchy
 from hieraseg.contracts import Transform
+from hieraseg.data.batches.stretching import Stretching
 from hieraseg.data.sampling import generator
-from hieraseg.data.stretching import Stretching
 from hieraseg.draws import Draws
 from hieraseg.settings import Augmentation
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from hieraseg import Hierarchy
-from hieraseg.data.store import Store, open_store
-from hieraseg.data.targets import TargetStore, open_targets
+from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import TargetStore, open_targets
 from hieraseg.settings import Input
 
 HIERARCHY = Hierarchy.from_tree(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 from tests.support.sampling import pyramid
 
 

@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Find and remove leftovers."""
-    from hieraseg.data.cache import find_removable
+    from hieraseg.data.stores.cache import find_removable
     from hieraseg.runs.leftovers import find_leftovers
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]

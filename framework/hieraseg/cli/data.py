@@ -109,7 +109,7 @@ def _draw(recipe: Any, arguments: Namespace) -> None:
 
 def _clean(arguments: Namespace) -> int:
     """Remove stores and leftovers from the cache."""
-    from hieraseg.data.cache import find_removable
+    from hieraseg.data.stores.cache import find_removable
 
     if arguments.recipe is not None:
         raise RecipeError(f"--clean: concerns all recipes; remove {arguments.recipe}")

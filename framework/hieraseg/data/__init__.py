@@ -1,1 +1,1 @@
-"""Images and masks: decoded once, read in batches, ordered and augmented deterministically."""
+"""Images and masks of data sets: read, checked, counted and ordered."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hieraseg.data.shapes import evaluation_input
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import record
 from hieraseg.settings import Evaluation, Input

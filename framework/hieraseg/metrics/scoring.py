@@ -9,10 +9,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.console import progress
-from hieraseg.data.batches import label_tensor
+from hieraseg.data.batches.batch import label_tensor
 from hieraseg.data.prefetch import prefetch
-from hieraseg.data.store import Store
-from hieraseg.data.targets import TargetStore
+from hieraseg.data.stores.store import Store
+from hieraseg.data.stores.targets import TargetStore
 from hieraseg.errors import DataError, DivergedError
 from hieraseg.inference.bands import Band, batches, predict_images
 from hieraseg.inference.scores import not_finite

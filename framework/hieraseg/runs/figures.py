@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from hieraseg.console import warn
-from hieraseg.data.batches import label_tensor
-from hieraseg.data.store import Store
+from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.stores.store import Store
 from hieraseg.errors import DataError
 from hieraseg.files.writing import write_errors, write_file, write_text
 from hieraseg.hierarchy import Hierarchy

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from hieraseg.data.batches.views import Step
 from hieraseg.data.sampling import generator
-from hieraseg.data.views import Step
 from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hieraseg.console import console, log, training_bar
-from hieraseg.data.batches import Batch
+from hieraseg.data.batches.batch import Batch
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import sum_counts

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from hieraseg.console import warn
 from hieraseg.contracts import Backbone, Dataset, Loss, has_argument
-from hieraseg.data.cropping import num_levels
+from hieraseg.data.batches.cropping import num_levels
+from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import TargetStore, open_scored
 from hieraseg.data.subset import FirstImages
-from hieraseg.data.targets import TargetStore, open_scored
-from hieraseg.data.views import View, open_view
 from hieraseg.devices import start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy

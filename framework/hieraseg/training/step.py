@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hieraseg.contracts import Prediction
-from hieraseg.data.batches import Batch
+from hieraseg.data.batches.batch import Batch
 from hieraseg.draws import Draws
 from hieraseg.errors import RecipeError
 from hieraseg.training.setup import Parts

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hieraseg import Hierarchy
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.errors import DataError
 from hieraseg.settings import Input
 from hieraseg_plugins.datasets.pascal_part import PascalPart

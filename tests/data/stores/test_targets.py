@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hieraseg import Hierarchy
-from hieraseg.data.targets import open_scored, open_targets
+from hieraseg.data.stores.targets import open_scored, open_targets
 from hieraseg.settings import Evaluation, Input
 from tests.support.datasets import HIERARCHY, STRETCHED, FakeDataset
 

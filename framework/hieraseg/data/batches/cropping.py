@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, UInt
 from torch import Tensor
 
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 from hieraseg.draws import Draws
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Augmentation, Input

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.data.shapes import resized_shape
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.errors import DataError
 from hieraseg.settings import Input
 from tests.support.datasets import HIERARCHY, STRETCHED, FakeDataset

@@ -9,7 +9,7 @@ from jaxtyping import Int, Integer, Num, UInt
 from torch import Tensor
 
 from hieraseg.data.prefetch import prefetch
-from hieraseg.data.store import Store
+from hieraseg.data.stores.store import Store
 
 
 @dataclass(frozen=True)

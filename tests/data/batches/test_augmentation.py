@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hieraseg.data.augmentation import transform
+from hieraseg.data.batches.augmentation import transform
+from hieraseg.data.batches.stretching import Stretching
 from hieraseg.data.sampling import generator
-from hieraseg.data.stretching import Stretching
 from hieraseg.draws import Draws
 from hieraseg.processes import own_share
 from hieraseg.settings import Augmentation, Input, conflicts

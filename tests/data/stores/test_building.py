@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from hieraseg.data import building
-from hieraseg.data.building import estimated_pixels, size_text
 from hieraseg.data.checking import CheckedDataset
-from hieraseg.data.store import Store, open_store
-from hieraseg.data.targets import open_targets
+from hieraseg.data.stores import building
+from hieraseg.data.stores.building import estimated_pixels, size_text
+from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import open_targets
 from hieraseg.errors import DataError
 from hieraseg.settings import Input
 from tests.support.datasets import HIERARCHY, FakeDataset

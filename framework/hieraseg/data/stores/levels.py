@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from hieraseg.console import log
-from hieraseg.data.building import read_index, write_index
-from hieraseg.data.cache import build_folder
 from hieraseg.data.decoding import decode_all
-from hieraseg.data.ragged import open_ragged, writing
-from hieraseg.data.rows import Damage, FromCache, Read, checksum, halve
+from hieraseg.data.stores.building import read_index, write_index
+from hieraseg.data.stores.cache import build_folder
+from hieraseg.data.stores.ragged import open_ragged, writing
+from hieraseg.data.stores.rows import Damage, FromCache, Read, checksum, halve
 
 
 def open_levels(

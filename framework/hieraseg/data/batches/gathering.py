@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
-from hieraseg.data.warping import Frame
+from hieraseg.data.batches.warping import Frame
 
 
 def gather_images(

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from hieraseg.console import log
-from hieraseg.data.cache import build_folder, cache_folder, folder_for, is_whole
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.shapes import resized_shape
+from hieraseg.data.stores.cache import build_folder, cache_folder, folder_for, is_whole
 from hieraseg.errors import DataError
 from hieraseg.settings import Input
 

@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Int, UInt, UInt8
 
 from hieraseg.contracts import Dataset
-from hieraseg.data.building import build, estimated_pixels
-from hieraseg.data.cache import folder_for
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.images import VERSION
 from hieraseg.data.joining import joined_ids, members_of, open_members, weights_of
-from hieraseg.data.levels import open_levels, with_channels
-from hieraseg.data.ragged import open_ragged
-from hieraseg.data.resized import IMAGES, MASKS, ResizedSplit
-from hieraseg.data.rows import Damage, FromCache, FromFiles, Read, joined
+from hieraseg.data.stores.building import build, estimated_pixels
+from hieraseg.data.stores.cache import folder_for
+from hieraseg.data.stores.levels import open_levels, with_channels
+from hieraseg.data.stores.ragged import open_ragged
+from hieraseg.data.stores.resized import IMAGES, MASKS, ResizedSplit
+from hieraseg.data.stores.rows import Damage, FromCache, FromFiles, Read, joined
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Input

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hieraseg.data.batches import label_tensor
-from hieraseg.data.gathering import gather_images, gather_masks
-from hieraseg.data.warping import Frame, sample_image, sample_mask, visible_part
+from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.batches.gathering import gather_images, gather_masks
+from hieraseg.data.batches.warping import Frame, sample_image, sample_mask, visible_part
 from tests.support.sampling import (
     FILL,
     VOID,

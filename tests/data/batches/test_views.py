@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from hieraseg.data import views
-from hieraseg.data.resident import ResidentStore
+from hieraseg.data.batches import views
+from hieraseg.data.batches.resident import ResidentStore
+from hieraseg.data.batches.views import CroppedView, Step, View, open_view
+from hieraseg.data.batches.warping import Frame
 from hieraseg.data.sampling import generator
-from hieraseg.data.views import CroppedView, Step, View, open_view
-from hieraseg.data.warping import Frame
 from hieraseg.draws import Draws
 from hieraseg.settings import Augmentation, Input
 from tests.support.augmentation import LEFT_RIGHT

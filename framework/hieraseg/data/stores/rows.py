@@ -14,7 +14,7 @@ from PIL import Image
 
 from hieraseg.console import warn
 from hieraseg.data.decoding import decoding
-from hieraseg.data.ragged import Ragged
+from hieraseg.data.stores.ragged import Ragged
 from hieraseg.errors import DataError
 
 Read = Callable[[int], UInt[np.ndarray, "..."]]

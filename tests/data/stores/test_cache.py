@@ -20,13 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hieraseg.data import cache as cache_module
-from hieraseg.data.cache import build_folder, cache_folder, find_removable, folder_for
-from hieraseg.data.store import Store
+from hieraseg.data.stores import cache as cache_module
+from hieraseg.data.stores.cache import build_folder, cache_folder, find_removable, folder_for
+from hieraseg.data.stores.store import Store
 from hieraseg.errors import DataError
 from tests.support.datasets import HIERARCHY, FakeDataset, open_decoded, open_files, open_masks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Open = Callable[..., Any]
 both_stores = pytest.mark.parametrize("open_any", [open_decoded, open_files, open_masks])
 

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import UInt
 
 from hieraseg.contracts import Dataset
-from hieraseg.data.building import build, estimated_pixels
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.images import VERSION
 from hieraseg.data.joining import joined_ids, members_of, open_members
-from hieraseg.data.ragged import open_ragged, writing
-from hieraseg.data.rows import Damage, FromCache, FromFiles, Read, checksum, joined
-from hieraseg.data.store import Store, open_store
+from hieraseg.data.stores.building import build, estimated_pixels
+from hieraseg.data.stores.ragged import open_ragged, writing
+from hieraseg.data.stores.rows import Damage, FromCache, FromFiles, Read, checksum, joined
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Evaluation, Input

@@ -11,9 +11,9 @@ from PIL import Image
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.images import resize
-from hieraseg.data.ragged import writing
-from hieraseg.data.rows import checksum
 from hieraseg.data.shapes import resized_shape
+from hieraseg.data.stores.ragged import writing
+from hieraseg.data.stores.rows import checksum
 from hieraseg.settings import Input
 
 IMAGES, MASKS = "images.bin", "masks.bin"

@@ -5,11 +5,11 @@ import torch
 from jaxtyping import Float, Float64, Int, Integer, Shaped
 from torch import Tensor
 
-from hieraseg.data.batches import label_tensor
-from hieraseg.data.cropping import Crops
-from hieraseg.data.gathering import gather_images, gather_masks
-from hieraseg.data.store import Store
-from hieraseg.data.warping import Frame
+from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.batches.cropping import Crops
+from hieraseg.data.batches.gathering import gather_images, gather_masks
+from hieraseg.data.batches.warping import Frame
+from hieraseg.data.stores.store import Store
 
 _SHARE = 0.5  # of the free memory of a device; the rest is the model's
 

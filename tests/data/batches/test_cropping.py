@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hieraseg import Hierarchy
-from hieraseg.data.cropping import Cropping, Crops, num_levels
+from hieraseg.data.batches.cropping import Cropping, Crops, num_levels
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.settings import Augmentation, Input

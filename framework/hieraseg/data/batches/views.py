@@ -8,14 +8,14 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from hieraseg.contracts import Transform
-from hieraseg.data.augmentation import transform
-from hieraseg.data.batches import Batch, load
-from hieraseg.data.cropping import Cropping, Crops, num_levels
+from hieraseg.data.batches.augmentation import transform
+from hieraseg.data.batches.batch import Batch, load
+from hieraseg.data.batches.cropping import Cropping, Crops, num_levels
+from hieraseg.data.batches.resident import ResidentStore, fits
+from hieraseg.data.batches.stretching import Stretching, swap_sides
+from hieraseg.data.batches.warping import Frame, StoreSampler
 from hieraseg.data.prefetch import prefetch
-from hieraseg.data.resident import ResidentStore, fits
-from hieraseg.data.store import Store
-from hieraseg.data.stretching import Stretching, swap_sides
-from hieraseg.data.warping import Frame, StoreSampler
+from hieraseg.data.stores.store import Store
 from hieraseg.draws import Draws
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Augmentation, Input

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import torch
 
-from hieraseg.data.batches import Batch, label_tensor, load
-from hieraseg.data.store import Store
+from hieraseg.data.batches.batch import Batch, label_tensor, load
+from hieraseg.data.stores.store import Store
 from tests.support.stores import memory_store
 
 

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Float64, Int, Integer, UInt, UInt8
 from torch import Tensor
 
-from hieraseg.data.batches import label_tensor
-from hieraseg.data.cropping import Crops
-from hieraseg.data.store import Store
+from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.batches.cropping import Crops
+from hieraseg.data.stores.store import Store
 
 
 class Frame(NamedTuple):

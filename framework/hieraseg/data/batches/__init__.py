@@ -1,0 +1,1 @@
+"""What a training step sees of a store: stretched images or random crops, in batches."""
