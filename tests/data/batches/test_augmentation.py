@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hieraseg.data.batches.augmentation import transform
 from hieraseg.data.batches.stretching import Stretching
+from hieraseg.data.batches.views import transform
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.processes import own_share

@@ -1,6 +1,7 @@
 """What a training step sees of the images of a store."""
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -8,7 +9,6 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from hieraseg.contracts import Transform
-from hieraseg.data.batches.augmentation import transform
 from hieraseg.data.batches.batch import Batch, load
 from hieraseg.data.batches.cropping import Cropping, Crops, num_levels
 from hieraseg.data.batches.resident import ResidentStore, fits
@@ -168,3 +168,13 @@ def open_view(
     if settings.resize == "stretch":
         return StretchedView(store, augmentation, transforms, hierarchy, device)
     return CroppedView(store, settings, augmentation, transforms, hierarchy, device, fill)
+
+
+def transform(
+    transforms: Sequence[Transform],
+    images: Float[Tensor, "B 3 H W"],
+    masks: Integer[Tensor, "B H W"],
+    draws: Draws,
+) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+    """Apply transforms one after the other (see `contracts.Transform`)."""
+    return reduce(lambda pair, one: one(*pair, draws), transforms, (images, masks))

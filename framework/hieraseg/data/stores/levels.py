@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
+from PIL import Image
 
 from hieraseg.console import log
 from hieraseg.data.decoding import decode_all
 from hieraseg.data.stores.building import read_index, write_index
 from hieraseg.data.stores.cache import build_folder
 from hieraseg.data.stores.ragged import open_ragged, writing
-from hieraseg.data.stores.rows import Damage, FromCache, Read, checksum, halve
+from hieraseg.data.stores.rows import Damage, FromCache, Read, checksum
 
 
 def open_levels(
@@ -56,6 +57,16 @@ def open_levels(
 def with_channels(shapes: Int[np.ndarray, "N 2"]) -> Int[np.ndarray, "N 3"]:
     """Shapes of RGB images from their heights and widths."""
     return np.insert(shapes, 2, 3, axis=1)
+
+
+def halve(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """An image at half of its size: each pixel is the rounded average of 2 x 2.
+
+    Of an odd side, the last pixel averages what there is.
+    """
+    half = np.asarray(Image.fromarray(image).reduce(2))
+    half.flags.writeable = False
+    return half
 
 
 def _keeping_last(read: Read) -> Read:

@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from jaxtyping import UInt, UInt8, UInt32
-from PIL import Image
+from jaxtyping import UInt, UInt32
 
 from hieraseg.console import warn
 from hieraseg.data.decoding import decoding
@@ -103,16 +102,6 @@ class FromCache:
                 return self.otherwise(row)
             self.checked[row] = True
         return array
-
-
-def halve(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """An image at half of its size: each pixel is the rounded average of 2 x 2.
-
-    Of an odd side, the last pixel averages what there is.
-    """
-    half = np.asarray(Image.fromarray(image).reduce(2))
-    half.flags.writeable = False
-    return half
 
 
 def joined(reads: Sequence[Read], sizes: Sequence[int]) -> Read:
