@@ -209,7 +209,8 @@ def test_a_refused_value_names_its_place(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         build.build(recipe["loss"], hierarchy="tree", class_pixels="pixels")
     assert str(caught.value) == (
-        "loss.losses[0].losses[1]: pixel_loss: gamma is -1.0, but must not be negative"
+        f"{tmp_path}/recipe.yaml:1: loss.losses[0].losses[1]: pixel_loss: gamma is -1.0, but must "
+        "not be negative"
     )
 
 

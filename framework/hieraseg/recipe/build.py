@@ -47,12 +47,12 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
         with keep_working_directory():
             return value.factory(**arguments)
     except ValueError as error:
+        place, problem = value.places.get("name"), f"{key}: {value.name}: {error}"
         # The argument may be that of something which the component calls.
         if isinstance(error, ArgumentError) and error.argument in value.arguments:
+            place = value.places.get(error.argument, place)
             problem = f"{key}.{error.argument}: {value.name}: {error.problem}"
-        else:
-            problem = f"{key}: {value.name}: {error}"
-        raise RecipeError(problem) from error
+        raise RecipeError(f"{place}: {problem}" if place else problem) from error
 
 
 def _arguments(spec: ComponentSpec, key: str, supplied: dict[str, Any]) -> dict[str, Any]:

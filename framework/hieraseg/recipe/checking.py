@@ -157,7 +157,9 @@ class Checker:
         arguments = self.arguments(
             key, owner, where, known_arguments, supplied, kind=registry.section
         )
-        return ComponentSpec(registry.section, name.value, arguments, factory, found.file)
+        given = {"name": name, **settings}
+        places = {one: str(at.place) for one, at in given.items() if at.place is not DEFAULT}
+        return ComponentSpec(registry.section, name.value, arguments, factory, found.file, places)
 
     def core(self, section: str, settings: type, entry: Entry | None) -> dict[str, Any]:
         """The arguments of a section that configures the framework itself."""

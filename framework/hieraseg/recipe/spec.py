@@ -1,6 +1,6 @@
 """Specifications of components: what a section of a recipe names, before it is built."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ class ComponentSpec:
         factory: class or function that builds it. Kept here, because components of a recipe's own
             plugin files are not in the registry after the recipe is read.
         file: plugin file that it comes from, if any.
+        places: file and line of `name` and of each argument that the recipe gives.
     """
 
     section: str
@@ -26,6 +27,7 @@ class ComponentSpec:
     arguments: dict[str, Any]
     factory: Any = field(default=None, compare=False, repr=False)
     file: PluginFile | None = field(default=None, compare=False, repr=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def code(self) -> str:

@@ -4,6 +4,7 @@ The model's prediction is known, so that a changed pixel or label lowers the sco
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,8 @@ def test_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str)
     assert main(["run", recipe, "--out", str(tmp_path / "runs")]) == code
     error = capsys.readouterr().err
     assert expected in error
+    if expected.startswith("data."):
+        assert re.search(rf"oracle\.yaml:[1-9]\d*: {re.escape(expected)}", error)
     assert "Traceback" not in error
     assert not list((tmp_path / "runs").glob("*/*/checkpoints"))
 
