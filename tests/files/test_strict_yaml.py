@@ -73,6 +73,7 @@ def test_string_loader_reads_strings(text: str) -> None:
         ("a: &x 1\nb: *x\n", 2, "not valid YAML: aliases (*name) are not supported; write"),
         ("a: {b: c/{id}.png}\n", 1, "but got '{'; a value with {...} or * in it needs quotes"),
         ("a:\n  b: **/{id}.png\n", 2, "; a value with {...} or * in it needs quotes"),
+        ('a:\n  b: "^(seq\\d+)"\n', 2, "'d'; in single quotes, a backslash is a plain character"),
         ("a: 1\n---\nb: 2\n", 2, "not valid YAML: but found another document"),
         ("a: 1\nb: '\x01'\n", 2, "not valid YAML: special characters are not allowed: '\\x01'"),
         ('a: "\\UFFFFFFFF"\n', 1, "not valid YAML: "),

@@ -119,6 +119,8 @@ def compose(text: str, loader: type[Loader] = Loader) -> Node | None:
         reason, line = error.problem or error.context or "", mark.line + 1 if mark else 1
         if any(map(_TEMPLATE.search, text.splitlines()[line - 1 : line])):
             reason += "; a value with {...} or * in it needs quotes"
+        if "unknown escape" in reason:
+            reason += "; in single quotes, a backslash is a plain character"
         raise _syntax_error(reason, line) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

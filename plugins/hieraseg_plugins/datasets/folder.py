@@ -152,7 +152,6 @@ class Folder:
 
 def _roots(root: Path | Sequence[Path] | None, dataset: str) -> list[Path]:
     """The folders of a data set. Raises DataError if one does not exist."""
-    default = root is None
     if root is None:
         root = data_folder(dataset)
     several = [root] if isinstance(root, str | os.PathLike) else root
@@ -160,7 +159,7 @@ def _roots(root: Path | Sequence[Path] | None, dataset: str) -> list[Path]:
     for one in roots:
         if not one.is_dir():
             fix = "set data.root to the folder of the data set"
-            if default:
+            if one == data_folder(dataset):  # which recipes that leave it out have, too
                 fix += f", or HIERASEG_DATA to the folder that has `{dataset}` in it"
             raise DataError(f"{one}: no such data folder; {fix}")
     return roots

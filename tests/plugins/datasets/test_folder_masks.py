@@ -130,7 +130,8 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "color": (
         {"colors": {**COLORS, "Leg": (1, 2, 3)}},
-        "colors has 'Leg', which is no class of the tree, did you mean 'leg'?; map it with labels",
+        "colors has 'Leg', which is no class of the tree, did you mean 'leg'?; map it with labels, "
+        "as in {Leg: void}, or all others with '*'",
     ),
     "color of an inner class": (
         {"colors": {"body": (1, 2, 3)}, "labels": {"*": "void"}},

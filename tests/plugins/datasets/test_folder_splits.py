@@ -119,6 +119,11 @@ LISTS = {
     "up inside": ("a/../../1\n", "{root}/train.txt:1: 'a/../../1' leads out of data.root"),
     "absolute": ("/etc/passwd\n", "{root}/train.txt:1: '/etc/passwd' leads out of data.root"),
     "backslash": ("a\\1\n", "{root}/train.txt:1: 'a\\\\1' has a backslash; write / between"),
+    "pairs": (
+        "1\n/images/2.jpg /masks/2.png\n",
+        "{root}/train.txt:2: expected an id, got the two paths '/images/2.jpg /masks/2.png'; leave "
+        "out data.images and data.masks for a list of pairs",
+    ),
     "no image": (
         "1\n21\n22\n",
         "train.txt: 2 of 3 images of the split 'train' are missing: 'images/21.jpg', "

@@ -62,7 +62,9 @@ def _value_of(name: str, hierarchy: Hierarchy, argument: str) -> int:
         )
     if name != _VOID_NAME:
         hint = did_you_mean(name, [*classes, _VOID_NAME])
-        fix = "; map it with labels" if argument == "colors" else ""
+        fix = ""
+        if argument == "colors":
+            fix = f"; map it with labels, as in {{{name}: void}}, or all others with '*'"
         raise ArgumentError(argument, f"has {name!r}, which is no class of the tree, {hint}{fix}")
     if hierarchy.void:
         return hierarchy.void[0]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hieraseg.errors import DataError
 from hieraseg_plugins.datasets.folder_files.listing import locate
+from hieraseg_plugins.datasets.folder_files.templates import IMAGE_SUFFIXES
 
 SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
 """By which a string is known to be the name of a list."""
@@ -30,12 +31,19 @@ def read_ids(roots: Sequence[Path], name: str) -> list[Line]:
     """The ids of a list, one per line.
 
     Raises:
-        DataError: there is no such list, it is no text or empty, or an id is duplicate or leads out
-            of the root.
+        DataError: there is no such list, it is no text or empty, a line has the paths of an image
+            and its mask, or an id is duplicate or leads out of the root.
     """
-    lines = list(_lines(find_list(roots, name)))
+    file = find_list(roots, name)
+    lines = list(_lines(file))
     seen: dict[str, str] = {}
     for line in lines:
+        columns = [column.strip() for column in _columns(line.text, file.suffix.lower())]
+        if len(columns) == 2 and all(map(_is_path, columns)):
+            raise DataError(
+                f"{line.place}: expected an id, got the two paths {line.text!r}; leave out "
+                "data.images and data.masks for a list of pairs"
+            )
         _check_inside(line.text, line.place)
         if line.text in seen:
             raise DataError(
@@ -114,6 +122,10 @@ def _columns(text: str, suffix: str) -> list[str]:
     if "," in text or suffix == ".csv":
         return next(csv.reader([text]))
     return text.split()
+
+
+def _is_path(column: str) -> bool:
+    return column.lower().endswith((*IMAGE_SUFFIXES, ".npy"))
 
 
 def _below(roots: Sequence[Path], path: str, place: str) -> str:
