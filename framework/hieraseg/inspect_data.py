@@ -75,7 +75,7 @@ def inspect_data(recipe: Recipe, split: str | None = None) -> DataReport:
 
 
 def _problems(split: str, survey: Survey) -> Iterator[str]:
-    bad = len({file.id for file in survey.bad_files})
+    bad = _num_bad(survey)
     if bad:
         yield (
             f"{split}: {bad} of {survey.images} images or their masks cannot be used; fix them, or "
@@ -87,8 +87,14 @@ def _problems(split: str, survey: Survey) -> Iterator[str]:
         yield f"{split}: the masks have labels that the hierarchy does not: {shown}; {_FIX_LABELS}"
 
 
+def _num_bad(survey: Survey) -> int:
+    return len({file.id for file in survey.bad_files})
+
+
 def _missing_classes(surveys: Mapping[str, Survey], hierarchy: Hierarchy) -> Iterator[str]:
     for split, survey in surveys.items():
+        if _num_bad(survey) == survey.images:
+            continue
         known: set[str] = set()
         for level, names in enumerate(hierarchy.level_names):
             counts = survey.labels.levels[level].images

@@ -177,6 +177,7 @@ def test_all_bad_files_are_printed(data: Data, capsys: pytest.CaptureFixture[str
     for row in range(20):
         assert sum(line.startswith(f"  train/{row:02}: ") for line in lines) == 1
     assert lines[-1] == "training or evaluation would fail"
+    assert not any("train: no image has these classes" in line for line in lines)
 
 
 def test_unknown_labels(data: Data, report: Callable[..., Any]) -> None:
