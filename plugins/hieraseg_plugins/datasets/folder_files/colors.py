@@ -69,11 +69,11 @@ def _columns(line: str) -> list[str]:
 
 
 def _row(columns: dict[str, str], line: str, place: str) -> tuple[str, Color]:
-    texts = [columns.get(channel, "") for channel in "rgb"]
-    if not columns.get("name") or not all(text.isdecimal() and int(text) < 256 for text in texts):
+    values = [columns.get(channel, "") for channel in "rgb"]
+    if not columns.get("name") or not all(one.isdecimal() and int(one) < 256 for one in values):
         raise DataError(
             f"{place}: expected red, green and blue in 0..255 and a name, as in 64 128 64 Animal, "
             f"got {line!r}"
         )
-    red, green, blue = map(int, texts)
+    red, green, blue = map(int, values)
     return columns["name"].strip(), (red, green, blue)

@@ -125,7 +125,7 @@ def _columns(text: str, suffix: str) -> list[str]:
 
 
 def _is_path(column: str) -> bool:
-    return column.lower().endswith((*IMAGE_SUFFIXES, ".npy"))
+    return column.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _below(roots: Sequence[Path], path: str, place: str) -> str:
