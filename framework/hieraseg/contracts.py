@@ -124,8 +124,8 @@ class Dataset(Protocol):
     `hieraseg.data_folder(name)`. The name is that of the component, or the value of its argument
     `dataset`, if it has one and a recipe sets it.
 
-    It knows files. What size the model sees is no matter of a data set: the recipe's section
-    `input` says it.
+    It returns images and masks as they are stored; the recipe's section `input` says how they are
+    resized.
 
     A data set that joins others also has the attributes `datasets`, a list of them, and `weights`,
     how often training takes images of each, relative to the others, or None to take all images

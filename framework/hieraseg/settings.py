@@ -163,7 +163,7 @@ class Evaluation:
 
     @property
     def tta(self) -> str:
-        """The test-time augmentation as text, as in `scales 0.5 1, flip`."""
+        """Test-time augmentation and window as a string, as in `scales 0.5 1, flip`."""
         words = ["scales " + " ".join(f"{scale:g}" for scale in sorted(self.scales))]
         if self.flip:
             words.append("flip")

@@ -105,7 +105,7 @@ def test_predict_uses_the_settings_of_the_recipe_or_of_the_options(
     ("options", "problem"),
     [
         (["--scales", "0"], "evaluation.scales: must be in (0, 16], got 0.0 at [0]"),
-        (["--window", "0", "8"], "evaluation.window: must be positive, got 0 at [0]"),
+        (["--window", "0", "8"], "--window: must be a positive integer, got '0'"),
     ],
 )
 def test_options_out_of_range(
@@ -119,7 +119,7 @@ def test_options_of_the_wrong_type(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "runs/a", "--scales", "big"]) == 2
     assert "--scales: expected a number, got 'big'" in capsys.readouterr().err
     assert main(["evaluate", "runs/a", "--window", "8", "8.5"]) == 2
-    assert "--window: expected an integer, got '8.5'" in capsys.readouterr().err
+    assert "--window: must be a positive integer, got '8.5'" in capsys.readouterr().err
 
 
 def test_a_window_is_no_scale_of_the_stretched_image(

@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from typing import Any
 
+from hieraseg.cli.options import positive_int
+
 
 def add_tta(parser: ArgumentParser) -> None:
     """Add the options `--flip`, `--scales` and `--window`."""
@@ -27,7 +29,7 @@ def add_tta(parser: ArgumentParser) -> None:
     group.add_argument(
         "--window",
         metavar=("HEIGHT", "WIDTH"),
-        type=_pixels,
+        type=positive_int,
         nargs=2,
         help="slide a window of this size in pixels over the image at its own resolution, and "
         "blend the predictions where windows overlap. Memory does not grow with the height of "
@@ -51,10 +53,3 @@ def _scale(value: str) -> float:
         return float(value)
     except ValueError:
         raise ArgumentTypeError(f"expected a number, got {value!r}") from None
-
-
-def _pixels(value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ArgumentTypeError(f"expected an integer, got {value!r}") from None

@@ -8,9 +8,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 IGNORE_INDEX = -100
+"""Class index of pixels that losses and metrics ignore."""
+
 VOID = 65_535
 """Value by which a data set says that a pixel has no label, whatever the tree calls void."""
-"""Class index of pixels that losses and metrics ignore."""
 
 
 class Tables(NamedTuple):

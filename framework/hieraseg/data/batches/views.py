@@ -60,7 +60,7 @@ class StretchedView:
 
     Args:
         store: the images.
-        settings: random changes.
+        augmentation: random changes.
         transforms: the transforms that the settings name.
         hierarchy: the class tree.
         device: the training device.
@@ -69,13 +69,13 @@ class StretchedView:
     def __init__(
         self,
         store: Store,
-        settings: Augmentation,
+        augmentation: Augmentation,
         transforms: Sequence[Transform],
         hierarchy: Hierarchy,
         device: torch.device,
     ) -> None:
         self.store, self.transforms, self.device = store, transforms, device
-        self.geometry = Stretching(settings, hierarchy)
+        self.geometry = Stretching(augmentation, hierarchy)
 
     def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
         """See `View`."""
