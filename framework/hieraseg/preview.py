@@ -13,7 +13,7 @@ from hieraseg.contracts import Backbone, Dataset
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.batches.views import Step, View, open_view
 from hieraseg.data.checking import CheckedDataset
-from hieraseg.data.joining import members_of, weights_of
+from hieraseg.data.joining import members_of, weighted_members
 from hieraseg.data.sampling import generator, training_order
 from hieraseg.data.stores.store import open_store
 from hieraseg.data.subset import ChosenImages
@@ -87,16 +87,11 @@ def first_samples(recipe: Recipe, count: int) -> Samples:
     return Samples(ids[:count], images, hierarchy.encode(masks, check=False), hierarchy)
 
 
-def _members(dataset: Dataset) -> list[tuple[int, float]]:
+def _members(dataset: Dataset) -> Sequence[tuple[int, float]]:
     """Number of images and weight of each data set that is sampled by weight (see `Store`)."""
-    members, weights = members_of(dataset), weights_of(dataset)
-    if members is None or weights is None:
-        return []
-    return [
-        (len(member.ids("train")), weight)
-        for member, weight in zip(members, weights, strict=True)
-        if "train" in member.splits
-    ]
+    members = enumerate(members_of(dataset) or [], 1)
+    sizes = {number: len(one.ids("train")) for number, one in members if "train" in one.splits}
+    return weighted_members(dataset, sizes)
 
 
 def _open_view(recipe: Recipe, hierarchy: Hierarchy, dataset: Dataset, ids: Sequence[str]) -> View:

@@ -3,7 +3,7 @@
 Ids of the first data set get the prefix `1/`, those of the second one `2/`, and so on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from hieraseg.contracts import Dataset
@@ -18,10 +18,20 @@ def members_of(dataset: Dataset) -> list[Dataset] | None:
     return members
 
 
-def weights_of(dataset: Dataset) -> Sequence[float] | None:
-    """How often training uses images of each joined data set; None to use every image once."""
+def weighted_members(dataset: Dataset, sizes: Mapping[int, int]) -> tuple[tuple[int, float], ...]:
+    """Number of images and weight of each joined data set that has a split.
+
+    Args:
+        dataset: the data set that joins them.
+        sizes: number of images by the number of the data set, from 1.
+
+    Returns:
+        Nothing if every image is used once (see `sampling.training_order`).
+    """
     weights: Sequence[float] | None = getattr(dataset, "weights", None)
-    return weights
+    if weights is None:
+        return ()
+    return tuple((size, weights[number - 1]) for number, size in sizes.items())
 
 
 def open_members(

@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt, UInt8
 from hieraseg.contracts import Dataset
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.images import VERSION
-from hieraseg.data.joining import joined_ids, members_of, open_members, weights_of
+from hieraseg.data.joining import joined_ids, members_of, open_members, weighted_members
 from hieraseg.data.stores.building import build, estimated_pixels
 from hieraseg.data.stores.cache import folder_for
 from hieraseg.data.stores.levels import open_levels, with_channels
@@ -102,7 +102,7 @@ def open_store(
     members = members_of(dataset)
     if members is None:
         return open_one(dataset, str(code))
-    return _join(open_members(members, split, code, open_one), weights_of(dataset))
+    return _join(dataset, open_members(members, split, code, open_one))
 
 
 def _open(
@@ -141,12 +141,11 @@ def _open(
     )
 
 
-def _join(stores: dict[int, Store], weights: Sequence[float] | None) -> Store:
-    """One store of those of several data sets, which are known by their numbers."""
+def _join(dataset: Dataset, stores: dict[int, Store]) -> Store:
+    """One store of those of the data sets that are joined in one, by their numbers."""
     parts = list(stores.values())
     sizes = [len(one) for one in parts]
     content = "\n".join(f"{number} {one.fingerprint}" for number, one in stores.items())
-    chosen = [weights[number - 1] for number in stores] if weights is not None else []
     return Store(
         ids=joined_ids(stores),
         shapes=np.concatenate([one.shapes for one in parts]),
@@ -156,5 +155,5 @@ def _join(stores: dict[int, Store], weights: Sequence[float] | None) -> Store:
             joined(reads, sizes) for reads in zip(*(one.images for one in parts), strict=True)
         ),
         masks=joined([one.masks for one in parts], sizes),
-        members=tuple(zip(sizes, chosen, strict=False)),
+        members=weighted_members(dataset, dict(zip(stores, sizes, strict=True))),
     )
