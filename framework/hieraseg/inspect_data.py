@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from hieraseg.console import log
-from hieraseg.data.checking import CheckedDataset
+from hieraseg.data.checking import CheckedDataset, missing_splits
 from hieraseg.data.duplicates import Duplicates, Pair, find_duplicates
 from hieraseg.data.survey import Survey, survey_split
 from hieraseg.errors import DataError, RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy.sides import sides_notice
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
 from hieraseg.recipe.dataset import build_dataset
@@ -52,11 +53,7 @@ def inspect_data(recipe: Recipe, split: str | None = None) -> DataReport:
     dataset = build_dataset(recipe, hierarchy)
     if split is not None and split not in dataset.splits:
         raise RecipeError(f"--split {split}: the data set has {', '.join(dataset.splits)}")
-    problems = [
-        f"data: the data set has no split {needed!r}, which training needs; add it"
-        for needed in ("train", "val")
-        if needed not in dataset.splits
-    ]
+    problems = missing_splits(dataset)
     surveys = {}
     for name in [split] if split else dataset.splits:
         try:
@@ -70,7 +67,9 @@ def inspect_data(recipe: Recipe, split: str | None = None) -> DataReport:
     }
     for name, survey in surveys.items():
         problems += _problems(name, survey)
-    warnings = [*_missing_classes(surveys, hierarchy), *_repeated_images(duplicates)]
+    flips = recipe.augmentation.flip or recipe.evaluation.flip
+    sides = [notice] if flips and (notice := sides_notice(hierarchy)) else []
+    warnings = [*sides, *_missing_classes(surveys, hierarchy), *_repeated_images(duplicates)]
     return DataReport(hierarchy, surveys, duplicates, problems, warnings)
 
 

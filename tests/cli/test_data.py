@@ -240,8 +240,10 @@ def test_one_split(data: Data, report: Callable[..., Any]) -> None:
 
 def test_splits_that_training_needs(data: Data, report: Callable[..., Any]) -> None:
     data.add("train/a", noise(0), np.zeros((2, 3)))
-    missing = "data: the data set has no split 'val', which training needs; add it"
-    assert missing in report(code=3)["problems"]
+    assert (
+        "data: the data set has no split 'val', which training needs; it has train: call one of "
+        "them so"
+    ) in report(code=3)["problems"]
     data.add("val/a", noise(1), np.zeros((2, 3)))
     data.add("val/b", noise(2), np.zeros((2, 3)))
     (data.root / "masks/val/b.png").unlink()
@@ -250,6 +252,16 @@ def test_splits_that_training_needs(data: Data, report: Callable[..., Any]) -> N
     assert any("val" in problem and "missing" in problem for problem in found["problems"])
     assert report("--split", "val", code=3)["splits"] == {}
     assert main(["data", str(data.recipe), "--split", "val"]) == 3
+
+
+def test_sides_that_a_flip_would_mix_up(data: Data, report: Callable[..., Any]) -> None:
+    tree = TREE.replace("head", "left_leg").replace(" leg", " right_leg")
+    (data.root.parent / "tree.yaml").write_text(tree)
+    for id in ("train/a", "val/a"):
+        data.add(id, noise(ord(id[0])), [[0, 1, 2], [0, 1, 2]])
+    (warning,) = report()["warnings"]
+    assert "images are flipped, but the tree does not say that left_leg and right_leg" in warning
+    assert report("--augmentation.flip", "0")["warnings"] == []
 
 
 @pytest.mark.parametrize("defect", ["image", "mask", "label", "size", "no val", "no mask", None])

@@ -19,6 +19,16 @@ from hieraseg.tracebacks import describe, place_in
 _ATTRIBUTES = ("splits", "ids", "image", "mask", "fingerprint")
 
 
+def missing_splits(dataset: Dataset) -> list[str]:
+    """A sentence on each split that training needs, but the data set does not have."""
+    return [
+        f"data: the data set has no split {split!r}, which training needs; it has "
+        f"{', '.join(dataset.splits)}: call one of them so"
+        for split in ("train", "val")
+        if split not in dataset.splits
+    ]
+
+
 class CheckedDataset:
     """A data set whose results are checked.
 

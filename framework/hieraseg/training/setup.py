@@ -11,6 +11,7 @@ from hieraseg.console import warn
 from hieraseg.contracts import Backbone, Dataset, Loss, has_argument
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.batches.views import View, open_view
+from hieraseg.data.checking import missing_splits
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.stores.store import Store, open_store
@@ -136,12 +137,9 @@ def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> 
     dataset = build_dataset(recipe, hierarchy)
     if images is not None:
         dataset = cast(Dataset, FirstImages(dataset, images))
-    for split in ("train", "val"):
-        if split not in dataset.splits:
-            raise RecipeError(
-                f"data: the data set has no split {split!r}, which training needs; it has "
-                f"{', '.join(dataset.splits)}: call one of them so"
-            )
+    problems = missing_splits(dataset)
+    if problems:
+        raise RecipeError("\n".join(problems))
     return dataset
 
 
