@@ -173,6 +173,10 @@ def test_a_missing_root_is_named(
     place = f"{tmp_path}/cityscapes"
     assert f"{place}: no such data folder; set data.root, or set HIERASEG_DATA" in line
     assert not (tmp_path / "runs").exists()
+    assert main(["data", "cityscapes"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{place}: no such data folder; set data.root to the folder of the data set, or " in line
+    assert "HIERASEG_DATA to the folder that has `cityscapes` in it" in line
 
 
 def test_options_are_checked_without_the_data(
