@@ -38,11 +38,11 @@ def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list
         copies[path] = PurePosixPath(copy.relative_to(folder.path))
         records.append({"file": str(copies[path]), "original": str(path), "sha256": sha256(copy)})
 
-    def moved(value: Any) -> Any:
+    def copied(value: Any) -> Any:
         return map_paths(value, lambda path: copies.get(path, path))
 
-    augmentation = replace(recipe.augmentation, transforms=moved(recipe.augmentation.transforms))
-    components = moved(recipe.components)
+    augmentation = replace(recipe.augmentation, transforms=copied(recipe.augmentation.transforms))
+    components = copied(recipe.components)
     return replace(recipe, components=components, augmentation=augmentation), records
 
 
