@@ -25,10 +25,10 @@ from tests.support.inference import (
     Convolutional,
     Pointwise,
     Recorded,
-    random_image,
     scores_of,
     segmenter,
 )
+from tests.support.sampling import random_image
 
 SIDES = st.integers(1, 40)
 

@@ -22,10 +22,10 @@ from tests.support.inference import (
     Convolutional,
     Pointwise,
     Recorded,
-    random_image,
     scores_of,
     segmenter,
 )
+from tests.support.sampling import random_image
 from tests.support.tensors import Watch
 
 SIDES = st.integers(1, 40)

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from hieraseg import Hierarchy
+from hieraseg.errors import DataError
 from hieraseg_plugins.datasets.folder import Folder
 
 TREE = Hierarchy.from_tree({"sky": None, "body": ["head", "leg"]}, void=[255])
@@ -49,3 +51,11 @@ def open_folder(root: Any, tree: Hierarchy = TREE, **arguments: Any) -> Folder:
 def ids_of(dataset: Folder) -> dict[str, list[str]]:
     """The ids of each split."""
     return {split: dataset.ids(split) for split in dataset.splits}
+
+
+def refused(root: Any, **arguments: Any) -> str:
+    """The sentence of a refusal, when the data set is opened or its ids are listed."""
+    with pytest.raises(DataError) as caught:
+        ids_of(open_folder(root, **arguments))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -68,12 +68,6 @@ class Convolutional(Recorded):
         return [5 * level(features) for level in self.levels]
 
 
-def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """An RGB image of random colors."""
-    rng = np.random.default_rng([height, width, seed])
-    return rng.integers(0, 256, (height, width, 3), np.uint8)
-
-
 def segmenter(
     model: nn.Module, hierarchy: Hierarchy = TREE, resize: str = "stretch", **settings: Any
 ) -> Segmenter:

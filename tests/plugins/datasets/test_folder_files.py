@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from hieraseg.errors import DataError
 from hieraseg_plugins.datasets.folder_files.templates import Template, Values
-from tests.support.folders import ids_of, open_folder, write_images, write_mask, write_pairs
+from tests.support.folders import (
+    ids_of,
+    open_folder,
+    refused,
+    write_images,
+    write_mask,
+    write_pairs,
+)
 
 SPLIT = {"images": "images/{split}/{id}.jpg", "masks": "masks/{split}/{id}.png"}
 HALVES: dict[str, Any] = {"splits": {"train": 0.5, "val": 0.5}}
@@ -21,14 +28,6 @@ HALVES: dict[str, Any] = {"splits": {"train": 0.5, "val": 0.5}}
 def all_ids(root: Path, **arguments: Any) -> list[str]:
     """The ids of all splits, sorted."""
     return sorted(id for ids in ids_of(open_folder(root, **arguments)).values() for id in ids)
-
-
-def refused(root: Any, **arguments: Any) -> str:
-    """The sentence of a refusal, when the data set is opened or its ids are listed."""
-    with pytest.raises(DataError) as caught:
-        ids_of(open_folder(root, **arguments))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_splits_are_the_folders_that_have_images(tmp_path: Path) -> None:

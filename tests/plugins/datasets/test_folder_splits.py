@@ -16,7 +16,14 @@ from hieraseg.errors import DataError
 from hieraseg.types import ArgumentError
 from hieraseg_plugins.datasets.folder_files.shares import divide
 from tests.support.damage import damage
-from tests.support.folders import ids_of, open_folder, write_images, write_mask, write_pairs
+from tests.support.folders import (
+    ids_of,
+    open_folder,
+    refused,
+    write_images,
+    write_mask,
+    write_pairs,
+)
 
 FLAT = {"images": "images/{id}.jpg", "masks": "masks/{id}.png"}
 DEEP = {"images": "images/**/{id}.jpg", "masks": "masks/**/{id}.png"}
@@ -28,14 +35,6 @@ def root(tmp_path: Path) -> Path:
     return write_pairs(
         tmp_path, "images/{id}.jpg", "masks/{id}.png", "1", "2", "3", "a/1", "b c/x 1"
     )
-
-
-def refused(root: Any, **arguments: Any) -> str:
-    """The sentence of a refusal, when the data set is opened or its ids are listed."""
-    with pytest.raises(DataError) as caught:
-        ids_of(open_folder(root, **arguments))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def listed(root: Path, content: str | bytes, name: str = "train.txt", **arguments: Any) -> Any:
