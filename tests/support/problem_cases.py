@@ -70,6 +70,14 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
         with_section("backbone", "backbone:\n  name: resnet5O"),
         Expected("r.yaml:2", "backbone", "unknown backbone 'resnet5O', did you mean 'resnet50'?"),
     ),
+    "file of a tree": (
+        with_section("hierarchy", "hierarchy: my/tree.YAML"),
+        Expected(
+            "r.yaml:1",
+            "hierarchy",
+            ["unknown hierarchy 'my/tree.YAML'", "write {name: file, path: my/tree.YAML}"],
+        ),
+    ),
     "wrong type": (
         with_section("training", "training: {seed: 1,\n  epochs: many}"),
         Expected("r.yaml:2", "training.epochs", "expected a positive int, got 'many'"),

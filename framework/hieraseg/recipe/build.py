@@ -3,7 +3,7 @@
 from typing import Any
 
 from hieraseg.contracts import Transform, has_argument
-from hieraseg.errors import RecipeError
+from hieraseg.errors import DataError, RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.resolved import Recipe
@@ -20,6 +20,7 @@ def build(spec: ComponentSpec, **supplied: Any) -> Any:
 
     Raises:
         RecipeError: a component refuses the value of an argument.
+        DataError: a data set cannot be opened.
     """
     return _build(spec, spec.section, supplied)
 
@@ -46,6 +47,9 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     try:
         with keep_working_directory():
             return value.factory(**arguments)
+    except DataError as error:
+        place = value.places.get("name")
+        raise DataError(f"{place}: {error}" if place else str(error)) from error
     except ValueError as error:
         place, problem = value.places.get("name"), f"{key}: {value.name}: {error}"
         # The argument may be that of something which the component calls.

@@ -8,6 +8,7 @@ from typing import Any
 
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
+from hieraseg.hierarchy.files import EXTENSIONS
 from hieraseg.recipe.arguments import Argument, arguments_of
 from hieraseg.recipe.moved import moved, rewritten
 from hieraseg.recipe.paths import paths_in
@@ -15,7 +16,7 @@ from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
-from hieraseg.registry import Registry, by_section, datasets
+from hieraseg.registry import Registry, by_section, datasets, hierarchies
 from hieraseg.registry.files import PluginFile
 from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training, conflicts
 from hieraseg.types import ArgumentError
@@ -143,7 +144,7 @@ class Checker:
             found = registry.find(name.value)
             factory = registry.get(name.value)
         except RecipeError as error:
-            self.note(name.place, key, str(error))
+            self.note(name.place, key, f"{error}{_file_hint(registry, name.value)}")
             return None
         try:
             known_arguments = arguments_of(factory, supplied)
@@ -291,6 +292,13 @@ class Checker:
             of_data = key.startswith(f"{datasets.section}.")
             text = f"{shown(path)}: no such {'data folder' if of_data else 'file or folder'}; {fix}"
             self.problems.append(Problem(place, key, text, of_data))
+
+
+def _file_hint(registry: Registry, name: str) -> str:
+    """How to name a class tree by its file; empty if the name is not that of such a file."""
+    if registry.section != hierarchies.section or not name.lower().endswith(EXTENSIONS):
+        return ""
+    return f"; for a tree in a file, write {{name: file, path: {name}}}"
 
 
 def _data_name(settings: dict[str, Entry], known: dict[str, Argument]) -> str | None:

@@ -27,9 +27,10 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
     spec = recipe["data"]
     try:
         dataset: Dataset = build(spec, hierarchy=hierarchy)
-        check_attributes(dataset)
-    except DataError as error:
-        raise DataError(f"{recipe.origin['data.name']}: {error}") from error
+        try:
+            check_attributes(dataset)
+        except DataError as error:
+            raise DataError(f"{recipe.origin['data.name']}: {error}") from error
     except HierasegError:
         raise
     except (Exception, SystemExit) as error:  # a plugin's code can fail in any way

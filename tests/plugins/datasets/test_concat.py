@@ -82,12 +82,18 @@ def test_weights_that_cannot_be_used(weights: list[float], message: str) -> None
         ("[manequins]", 2, "data.datasets[0]: unknown data 'manequins', did you mean 'mannequins'"),
         ("[{name: folder, image: x}]", 2, "data.datasets[0].image: data 'folder' has no such key"),
         ("[{name: folder, root: .}]", 2, "data.datasets[0].images: folder: is missing; write"),
+        (
+            "\n  - mannequins\n  - {name: folder, root: ., images: 'no/{id}.jpg', masks: "
+            "'no/{id}.png', splits: {train: 0.5, val: 0.5}}\n  ",
+            3,
+            "oracle.yaml:6: {folder}: no file matches the template 'no/{{id}}.jpg'",
+        ),
         ("[{name: folder, dataset: x}]", 3, "data.datasets[0].root: {here}/data/x: no such data"),
     ],
 )
 def test_problems_of_data_sets_inside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], datasets: str, code: int, message: str
 ) -> None:
-    recipe = write_oracle_recipe(tmp_path, f"data: {{name: concat, datasets: {datasets}}}\n")
+    recipe = write_oracle_recipe(tmp_path, f"data:\n  name: concat\n  datasets: {datasets}\n")
     assert main(["run", recipe, "--out", str(tmp_path / "runs")]) == code
-    assert message.format(here=Path.cwd()) in capsys.readouterr().err
+    assert message.format(here=Path.cwd(), folder=tmp_path) in capsys.readouterr().err
