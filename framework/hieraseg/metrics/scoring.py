@@ -1,6 +1,7 @@
 """Counting the predictions of a split."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -58,11 +59,15 @@ def score_split(
     shapes = [(height, width) for height, width in store.shapes[own].tolist()]
     steps = [[own[index] for index in step] for step in batches(segmenter, shapes)]
 
-    def read(rows: list[int]) -> list[tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]]:
-        return [(store.image(row), masks.mask(row)) for row in rows]
+    def read(row: int) -> tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]:
+        return store.image(row), masks.mask(row)
 
-    loaded = progress(prefetch(read, steps), "scoring", len(steps))
-    for rows, pairs in zip(steps, loaded, strict=True):
+    # Images may be files that are decoded here, so each is read by a thread of its own.
+    threads = torch.get_num_threads()
+    ahead = max(threads + 1, segmenter.settings.batch_size)
+    loaded = prefetch(read, [row for rows in steps for row in rows], ahead, threads)
+    for rows in progress(steps, "scoring", len(steps)):
+        pairs = list(islice(loaded, len(rows)))
         images, sizes = [image for image, _ in pairs], [mask.shape for _, mask in pairs]
         predicted = predict_images(fabric, segmenter, images, sizes)
         for row, (_, mask), bands in zip(rows, pairs, predicted, strict=True):
