@@ -37,6 +37,7 @@ class CheckedDataset:
 
     Attributes:
         values: the label values that a mask may have, void included.
+        void_value: the value that `hieraseg.VOID` becomes.
         mask_dtype: uint8, or uint16 where the values need it.
 
     Args:
@@ -51,7 +52,7 @@ class CheckedDataset:
         self.mask_dtype = np.dtype(np.uint8 if largest < 256 else np.uint16)
         self._is_known = np.zeros(np.iinfo(np.uint16).max + 1, bool)
         self._is_known[self.values] = True
-        self._void = hierarchy.void_value
+        self.void_value = hierarchy.void_value
         self._replaces_void = not self._is_known[VOID]
         self._is_known[VOID] = True
         self._first: dict[str, _Returned] = {}
@@ -111,7 +112,7 @@ class CheckedDataset:
                 f"{_listed(self.values)}; fix the mask, or add the label to the hierarchy"
             )
         if self._replaces_void and mask.dtype == np.uint16:
-            mask = np.where(mask == VOID, np.uint16(self._void), mask)
+            mask = np.where(mask == VOID, np.uint16(self.void_value), mask)
         return mask.astype(self.mask_dtype, copy=False)
 
     def pair(self, id: str) -> tuple[UInt8[np.ndarray, "H W 3"], UInt[np.ndarray, "H W"]]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hieraseg import Hierarchy
+from hieraseg import VOID, Hierarchy
 from hieraseg.data.shapes import resized_shape
 from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.targets import open_targets
 from hieraseg.errors import DataError
 from hieraseg.settings import Input
 from tests.support.datasets import HIERARCHY, STRETCHED, FakeDataset
@@ -95,6 +96,26 @@ def test_other_content_is_another_store(cache: Path, source: Any) -> None:
         assert len(open_store(dataset, split, hierarchy, settings, code)) == dataset.length
         assert dataset.image_calls, "not decoded"
         assert len(stores_in(cache)) == number
+
+
+@sources
+def test_another_void_value_is_another_store(source: Any) -> None:
+    """Both trees know the values 0 to 255, but only the second one calls 255 void."""
+    masks = {
+        "train0": np.full((12, 10), 255, np.uint8),
+        "train1": np.full((12, 10), VOID, np.uint16),
+    }
+    dataset, settings = FakeDataset(masks=masks), Input(size=(6, 8), store=source)
+    names = [str(value) for value in range(256)]
+    for hierarchy, void in (
+        (Hierarchy.from_tree(names), 256),
+        (Hierarchy.from_tree(names[:255], void=[255]), 255),
+    ):
+        store = open_store(dataset, "train", hierarchy, settings)
+        targets = open_targets(dataset, "train", hierarchy, store=source)
+        for stored in (store, targets):
+            assert (stored.mask(0) == 255).all()
+            assert (stored.mask(1) == void).all()
 
 
 def test_images_at_their_own_size_are_the_same_store_whatever_the_input_size(cache: Path) -> None:

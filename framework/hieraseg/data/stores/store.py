@@ -112,7 +112,8 @@ def _open(
     resized = ResizedSplit(checked, split, settings)
     size = settings.size if settings.resize != "none" else ()
     fingerprint = checked.fingerprint(split)
-    key = (split, resized.ids, fingerprint, settings.resize, size, checked.values, VERSION, code)
+    values = (checked.values, checked.void_value)
+    key = (split, resized.ids, fingerprint, settings.resize, size, *values, VERSION, code)
     name = f"{split}-{settings.resize}" + (f"-{size[0]}x{size[1]}" if size else "")
 
     def estimate() -> int:

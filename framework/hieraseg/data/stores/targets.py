@@ -109,7 +109,7 @@ def _open(
     dataset: Dataset, split: str, hierarchy: Hierarchy, code: str, settings: Input
 ) -> TargetStore:
     checked = CheckedDataset(dataset, hierarchy)
-    ids = checked.ids(split)
+    ids, values = checked.ids(split), (checked.values, checked.void_value)
 
     def decode(row: int) -> UInt[np.ndarray, "H W"]:
         return np.ascontiguousarray(checked.mask(ids[row]))
@@ -119,7 +119,7 @@ def _open(
 
     built = build(
         f"{split}-targets",
-        (split, ids, checked.fingerprint(split), checked.values, VERSION, code),
+        (split, ids, checked.fingerprint(split), *values, VERSION, code),
         settings,
         f"{len(ids)} targets of split {split!r}",
         lambda: estimated_pixels(checked, ids, settings) * checked.mask_dtype.itemsize,
