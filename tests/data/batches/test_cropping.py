@@ -16,7 +16,7 @@ from hieraseg.settings import Augmentation, Input
 from tests.support.stores import memory_store
 
 TREE = Hierarchy.from_tree(
-    {"0": None, "1": None}, labels={0: "0", 1: "1"}, void=[255], background="0"
+    {"0": None, "1": None}, labels={0: "0", 1: "1", 2: "1"}, void=[255], background="0"
 )
 OFF: dict[str, Any] = {"flip": 0.0, "affine": 1.0}
 SIZE = (20, 30)
@@ -149,6 +149,13 @@ def test_tries_avoid_crops_of_one_class() -> None:
     # About one position in 19 is mixed.
     assert float(mixed(ten).double().mean()) > 0.55
     assert torch.equal(one.matrices[mixed(one)], ten.matrices[mixed(one)]), "the first one is taken"
+
+
+def test_labels_of_one_class_count_together_for_tries() -> None:
+    one_label, two_labels = np.ones((24, 33), np.uint8), np.ones((24, 33), np.uint8)
+    two_labels[:, ::2] = 2
+    expected, found = (crops((24, 33), mask=one, crop_tries=3) for one in (one_label, two_labels))
+    assert torch.equal(expected.matrices, found.matrices)
 
 
 def test_the_last_try_is_taken_where_all_crops_are_one_class() -> None:

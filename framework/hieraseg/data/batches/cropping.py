@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hieraseg.data.stores.store import Store
 from hieraseg.draws import Draws
-from hieraseg.hierarchy import Hierarchy
+from hieraseg.hierarchy import VOID, Hierarchy
 from hieraseg.settings import Augmentation, Input
 
 # Coordinates computed from multiples of this are exact in float64, so that all devices and both
@@ -56,7 +56,7 @@ class Cropping:
         store: the images.
         settings: which random changes are made.
         size: height and width of a crop.
-        hierarchy: the class tree; defines which labels are void.
+        hierarchy: the class tree; defines which labels are void, and which are of one class.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Cropping:
         self.store, self.settings, self.size = store, settings, size
         self.shapes = torch.from_numpy(store.shapes)
         self.void = np.array([*hierarchy.void, hierarchy.void_value])
+        self.class_of = _first_labels(hierarchy)
 
     def __call__(self, rows: Int[Tensor, " B"], draws: Draws) -> Crops:
         """Draw the crops of the images in these rows of the store."""
@@ -124,7 +125,7 @@ class Cropping:
         return chosen
 
     def _mixed(self, mask: UInt[np.ndarray, "h w"], matrix: Float64[np.ndarray, "2 3"]) -> bool:
-        """Whether no label covers too much of a crop. Void does not count."""
+        """Whether no class covers too much of a crop. Void does not count."""
         strides = (max(side // _POINTS, 1) for side in self.size)
         y, x = (
             np.arange(stride // 2, side, stride) + 0.5
@@ -135,9 +136,19 @@ class Cropping:
         ).astype(np.int64)
         height, width = mask.shape
         inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-        values, counts = np.unique(mask[rows[inside], columns[inside]], return_counts=True)
+        labels = self.class_of[mask[rows[inside], columns[inside]]]
+        values, counts = np.unique(labels, return_counts=True)
         counts = counts[~np.isin(values, self.void)]
         return bool(counts.max(initial=0) < _LARGEST_SHARE * counts.sum())
+
+
+def _first_labels(hierarchy: Hierarchy) -> Int[np.ndarray, " values"]:
+    """For each possible value of a mask, the first label of its class; others are as they are."""
+    first: dict[str, int] = {}
+    values = np.arange(VOID + 1)
+    for value, name in hierarchy.labels.items():
+        values[value] = first.setdefault(name, value)
+    return values
 
 
 def _placed(
