@@ -22,6 +22,13 @@ from hieraseg.settings import Evaluation
         ({"scales": (1.0, 0.5)}, {"scales": (0.5, 1.0)}, "best", "val"),
         ({}, {"window": (32, 64)}, "best", "val@window=32x64"),
         ({"window": (32, 64)}, {}, "best", "val@no-window"),
+        (
+            {"window": (8, 8)},
+            {"window": (8, 8), "window_overlap": 0.25},
+            "best",
+            "val@overlap=0.25",
+        ),
+        ({}, {"window_overlap": 0.25}, "best", "val"),
     ],
 )
 def test_keys(own: dict[str, Any], used: dict[str, Any], checkpoint: str, key: str) -> None:

@@ -53,4 +53,6 @@ def score_key(split: str, checkpoint: str, settings: Evaluation, own: Evaluation
     if settings.window != own.window:
         window = settings.window
         words.append(f"window={window[0]}x{window[1]}" if window else "no-window")
+    if settings.window and settings.window_overlap != own.window_overlap:
+        words.append(f"overlap={settings.window_overlap:.15g}")
     return f"{split}@{','.join(words)}" if words else split
