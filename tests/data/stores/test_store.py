@@ -101,7 +101,7 @@ def test_other_content_is_another_store(cache: Path, source: Any) -> None:
 @sources
 def test_another_void_value_is_another_store(source: Any) -> None:
     """Both trees know the values 0 to 255, but only the second one calls 255 void."""
-    masks = {
+    masks: dict[str, np.ndarray] = {
         "train0": np.full((12, 10), 255, np.uint8),
         "train1": np.full((12, 10), VOID, np.uint16),
     }
