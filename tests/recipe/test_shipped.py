@@ -49,3 +49,15 @@ def test_recipe_runs_two_steps(
     assert [level["level"] for level in result["splits"]["val"]["levels"]] == [1, 2, 3]
     if data == "pascal_part":  # the run folder does not depend on the variable
         assert f"  root: {folder}\n" in (Path(result["run"]) / "recipe.yaml").read_text()
+
+
+def test_a_folder_with_the_name_of_a_recipe_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "camvid").mkdir()
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "camvid"]) == 0
+    assert "dataset: camvid" in capsys.readouterr().out
+    assert main(["show", "mine"]) == 2
+    assert "'mine': cannot be read: Is a directory" in capsys.readouterr().err

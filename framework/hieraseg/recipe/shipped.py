@@ -28,16 +28,19 @@ def recipe_file(given: str | Path) -> Path:
     """Path of a recipe, given as a path or as the name of a shipped recipe.
 
     Args:
-        given: path or name. A path with a suffix is returned unchecked.
+        given: path or name. A path with a suffix is returned unchecked. A folder is no recipe, so
+            that one with the data of a recipe does not hide it.
 
     Raises:
         RecipeError: there is neither a file at this path nor a shipped recipe with this name.
     """
     path = expanded(given)
-    if path.exists() or path.suffix:
+    if path.suffix or (path.exists() and not path.is_dir()):
         return path
     shipped = shipped_recipes()
     if path.as_posix() not in shipped:
+        if path.exists():
+            return path
         hint = did_you_mean(path.as_posix(), list(shipped))
         raise RecipeError(
             f"{path}: no such recipe file, and no shipped recipe has this name, {hint}"
