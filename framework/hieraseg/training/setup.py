@@ -42,7 +42,6 @@ class Parts:
         recipe: the resolved recipe.
         fabric: device, precision and processes.
         hierarchy: the class tree.
-        dataset: the data set.
         stores: images of the splits `train` and `val`.
         targets: masks of `val` at their own resolution; None if it is scored at the model's.
         model: the model as fabric wraps it, for training steps.
@@ -58,7 +57,6 @@ class Parts:
     recipe: Recipe
     fabric: Fabric
     hierarchy: Hierarchy
-    dataset: Dataset
     stores: dict[str, Store]
     targets: TargetStore | None
     model: nn.Module
@@ -108,7 +106,6 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         recipe=recipe,
         fabric=fabric,
         hierarchy=hierarchy,
-        dataset=dataset,
         stores=stores,
         targets=targets,
         model=wrapped,

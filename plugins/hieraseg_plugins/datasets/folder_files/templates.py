@@ -120,7 +120,7 @@ class Template:
 
 
 def _problem(text: str, parts: list[str]) -> str:
-    """Why a text is no template; empty if it is one."""
+    """Why a string is not a template; empty if it is one."""
     if text.startswith(("/", "~")) or "\\" in text or re.match("[A-Za-z]:", text):
         return "must be a path relative to root, with / between folders"
     if {"", ".", ".."} & set(parts):
