@@ -11,13 +11,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from predecessor import Persons
 from rounds import median_seconds
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
 
 from hieraseg import Draws
 from hieraseg.data.batches.views import Step, StretchedView, View
@@ -50,38 +47,11 @@ def from_view(view: View) -> Batches:
 
 def per_image(root: Path, ids: list[str], side: int) -> Batches:
     """Decode, resize and augment image by image, and stack them."""
-    bilinear = InterpolationMode.BILINEAR
-    geometry = v2.Compose(
-        [
-            v2.RandomApply([v2.RandomResizedCrop(side, (0.8, 1.0))], 0.5),
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([v2.RandomAffine(30, (0.1, 0.1), (0.85, 1.15), None, bilinear)], 0.5),
-        ]
-    )
-    jitter = v2.ColorJitter(0.2, 0.2, 0.2, 0.05)
-    to_float = v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)
-    noise = v2.GaussianNoise(sigma=0.025)
-    blur = v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.5))], 0.5)
-
-    def item(id: str) -> tuple[Tensor, Tensor]:
-        picture = Image.open(root / "JPEGImages" / f"{id}.jpg").convert("RGB")
-        labels = Image.fromarray(np.load(root / "gt_masks" / f"{id}.npy"))
-        picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-        labels = labels.resize((side, side), Image.Resampling.NEAREST)
-        image = tv_tensors.Image(v2.functional.pil_to_tensor(picture))
-        mask = tv_tensors.Mask(np.array(labels))
-        image, mask = geometry(image, mask)
-        photometric, noisy = torch.rand(2).lt(0.5).tolist()
-        if photometric and not noisy:  # on uint8, where torchvision is fastest
-            image = jitter(image)
-        image, mask = to_float(image, mask)
-        if photometric and noisy:
-            image = noise(image)
-        return blur(image), mask
+    dataset = Persons(root, ids, side, augment=True)
 
     def run(steps: list[Tensor]) -> None:
         for rows in steps:
-            images, masks = zip(*(item(ids[row]) for row in rows.tolist()), strict=True)
+            images, masks = zip(*(dataset[row] for row in rows.tolist()), strict=True)
             torch.stack(images), torch.stack(masks)
 
     return run
