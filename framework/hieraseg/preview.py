@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from hieraseg.contracts import Backbone, Dataset
+from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.cropping import num_levels
-from hieraseg.data.batches.views import Step, View, open_view
+from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import CheckedDataset
 from hieraseg.data.joining import members_of, weighted_members
 from hieraseg.data.sampling import generator, training_order
@@ -80,9 +81,7 @@ def first_samples(recipe: Recipe, count: int) -> Samples:
         for step, own in enumerate(rows, 1)
     ]
     view = _open_view(recipe, hierarchy, dataset, list(chosen))
-    batches = [
-        view.augment(batch, step.draws) for batch, step in zip(view.load(steps), steps, strict=True)
-    ]
+    batches = [view.augment(batch) for batch in view.load(steps)]
     images, masks = (torch.cat(one)[:count] for one in zip(*batches, strict=True))
     return Samples(ids[:count], images, hierarchy.encode(masks, check=False), hierarchy)
 

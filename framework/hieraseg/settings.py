@@ -108,7 +108,13 @@ class Training:
         device: `cuda`, `cpu`, or `auto` for CUDA if available.
         devices: processes per node, one per GPU.
         num_nodes: number of nodes.
-        precision: `32-true`, or a mixed precision; losses compute in float32 in any case.
+        precision: `32-true`, or a mixed precision, in which what stays in float32 is multiplied in
+            TF32 on CUDA; losses compute in float32 in any case.
+        capture: `auto` captures the step in a CUDA graph, so that the GPU does not wait for Python;
+            a log line says where this is not possible, and why.
+        compile: `model` compiles the model by `torch.compile`, `step` the augmentation, the loss
+            and the scores of the training images with it. The first step then takes minutes.
+        sync_batch_norm: batch normalization over the images of all processes, on CUDA.
         seed: seed of initial weights, order and augmentation.
         max_steps: stop after this number of steps, even within an epoch.
     """
@@ -119,6 +125,9 @@ class Training:
     devices: PositiveInt = 1
     num_nodes: PositiveInt = 1
     precision: Precision = "32-true"
+    capture: Literal["auto", "off"] = "auto"
+    compile: Literal["off", "model", "step"] = "off"
+    sync_batch_norm: bool = False
     seed: Annotated[int, Range(ge=0, lt=2**32)] = 0
     max_steps: PositiveInt | None = None
 

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hieraseg.console import warn
-from hieraseg.data.batches.views import Step
+from hieraseg.data.batches.batch import Step, to_device
 from hieraseg.data.sampling import generator, training_order
 from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError
@@ -87,11 +87,10 @@ def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
     )
     order = order[: parts.total_steps - state.step]
     steps = [epoch_step(parts, state, rows, step) for step, rows in enumerate(order, 1)]
-    parts.model.train()
+    parts.forward.train()
     with EpochMeter(parts, state, len(steps)) as meter:
-        batches = meter.timed(parts.view.load(steps))
-        for batch, step in zip(batches, steps, strict=True):
-            train_step(parts, state, batch.to(fabric.device), step.draws)
+        for batch in meter.timed(parts.view.load(steps)):
+            train_step(parts, state, to_device(batch, fabric.device))
             meter.update()
     return meter.record()
 
@@ -109,7 +108,7 @@ def epoch_step(parts: Parts, state: State, rows: Int[Tensor, " batch"], step: in
     rank, processes = fabric.global_rank, fabric.world_size
     random = generator(parts.recipe.training.seed, state.epoch, state.step + step)
     own = own_share(rows, rank, processes)
-    return Step(own, Draws(random, len(rows), rank, processes, fabric.device))
+    return Step(own, Draws(random, len(rows), rank, processes))
 
 
 def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts]) -> Counts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hieraseg.data.batches.views import Step
+from hieraseg.data.batches.batch import Step
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
@@ -69,10 +69,10 @@ def _dry_run(recipe: Recipe) -> DryRun:
     step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
     batch = next(parts.view.load([step]))
     _check_logits(parts)
-    parts.model.train()
+    parts.forward.train()
     state.epoch = 1
     started = time.monotonic()
-    terms = train_step(parts, state, batch, step.draws)
+    terms = train_step(parts, state, batch)
     seconds = time.monotonic() - started
     loss = sum(float(term.detach()) for term in terms.values())
     if not math.isfinite(loss):

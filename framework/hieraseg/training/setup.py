@@ -29,6 +29,7 @@ from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
 from hieraseg.training.checks import not_finite
+from hieraseg.training.forward import TrainingForward
 from hieraseg.training.notices import notices
 from hieraseg.training.state import State
 from hieraseg.training.totals import EpochTotals
@@ -44,10 +45,9 @@ class Parts:
         hierarchy: the class tree.
         stores: images of the splits `train` and `val`.
         targets: masks of `val` at their own resolution; None if it is scored at the model's.
-        model: the model as fabric wraps it, for training steps.
+        forward: from a batch to the terms of the loss (see `TrainingForward`), as fabric wraps it.
         segmenter: the same model, not wrapped, with the inference rule.
         loss: the loss.
-        loss_takes_progress: whether the loss has an argument `progress`.
         view: how training sees the store `train`.
         num_classes: number of classes of each level that has logits, coarsest first.
         total_steps: optimizer steps of the whole run.
@@ -59,10 +59,9 @@ class Parts:
     hierarchy: Hierarchy
     stores: dict[str, Store]
     targets: TargetStore | None
-    model: nn.Module
+    forward: nn.Module
     segmenter: Segmenter
     loss: Loss
-    loss_takes_progress: bool
     view: View
     num_classes: list[int]
     total_steps: int
@@ -101,28 +100,28 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
     if settings.max_steps is not None:
         total_steps = min(total_steps, settings.max_steps)
-    wrapped, state = _build_state(recipe, fabric, model, hierarchy, total_steps)
+    segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
+    view = open_view(
+        stores["train"],
+        recipe.input,
+        recipe.augmentation,
+        transforms,
+        hierarchy,
+        fabric.device,
+        cast(Backbone, backbone).mean,
+    )
+    forward = TrainingForward(model, view, loss, segmenter)
+    wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, total_steps)
     parts = Parts(
         recipe=recipe,
         fabric=fabric,
         hierarchy=hierarchy,
         stores=stores,
         targets=targets,
-        model=wrapped,
-        segmenter=Segmenter(
-            model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input
-        ),
+        forward=wrapped,
+        segmenter=segmenter,
         loss=loss,
-        loss_takes_progress=has_argument(loss.forward, "progress"),
-        view=open_view(
-            stores["train"],
-            recipe.input,
-            recipe.augmentation,
-            transforms,
-            hierarchy,
-            fabric.device,
-            cast(Backbone, backbone).mean,
-        ),
+        view=view,
         num_classes=num_classes,
         total_steps=total_steps,
         not_finite=_infinite_buffers(model),
@@ -186,18 +185,19 @@ def _check_shares(train_store: Store, processes: int) -> None:
 def _build_state(
     recipe: Recipe,
     fabric: Fabric,
+    forward: TrainingForward,
     model: SegmentationModel,
     hierarchy: Hierarchy,
     total_steps: int,
 ) -> tuple[nn.Module, State]:
-    """The model as fabric wraps it, and the state with its optimizer and schedule."""
+    """The forward pass as fabric wraps it, and the state with its optimizer and schedule."""
     parameters = {
         "backbone": list(model.backbone.parameters()),
         "head": list(model.decoder.parameters()),
     }
     optimizer = build(recipe["optimizer"], parameters=parameters)
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
-    wrapped, optimizer = fabric.setup(model, optimizer)
+    wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)
     return wrapped, State(model, optimizer, schedule, fabric.strategy.precision, totals)
 

@@ -1,59 +1,101 @@
 """One training step."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.optim import Optimizer
 
-from hieraseg.contracts import Prediction
-from hieraseg.data.batches.batch import Batch
-from hieraseg.draws import Draws
+from hieraseg.data.batches.batch import Batch, CropBatch
 from hieraseg.errors import RecipeError
+from hieraseg.training.forward import Forward
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
 
-def train_step(
-    parts: Parts, state: State, batch: Batch, draws: Draws
-) -> dict[str, Float[Tensor, ""]]:
-    """Augment a batch of this process and take one optimizer step.
+class StepInputs(NamedTuple):
+    """All that differs from one step to the next, on the training device.
+
+    Attributes:
+        batch: the images of this process.
+        progress: share of training that is done, float32.
+        rates: learning rate of each parameter group, float32.
+    """
+
+    batch: Batch | CropBatch
+    progress: Float[Tensor, ""]
+    rates: Float[Tensor, " groups"]
+
+
+def step_inputs(parts: Parts, state: State, batch: Batch | CropBatch) -> StepInputs:
+    """The inputs of the next step.
 
     Args:
         parts: the parts of the run.
-        state: its state; the step is added to its totals.
-        batch: images and masks on the device.
-        draws: random numbers of its images.
+        state: its state before the step.
+        batch: images of this process, on the device.
+    """
+    rates = [float(group["lr"]) for group in state.optimizer.param_groups]
+    numbers = torch.tensor([state.step / parts.total_steps, *rates])
+    if parts.fabric.device.type == "cuda":
+        numbers = numbers.pin_memory()
+    numbers = numbers.to(parts.fabric.device, non_blocking=True)
+    return StepInputs(batch, numbers[0], numbers[1:])
+
+
+def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Float[Tensor, ""]]:
+    """Update the weights and totals by one step, as a function of tensors on the device alone.
 
     Returns:
         The terms of the loss.
     """
-    fabric, hierarchy = parts.fabric, parts.hierarchy
-    images, masks = parts.view.augment(batch, draws)
-    targets = hierarchy.encode(masks, check=False)  # checked when they were stored
-    prediction = predict(parts, images)
-    progress = {"progress": state.step / parts.total_steps} if parts.loss_takes_progress else {}
-    terms: dict[str, Tensor] = parts.loss(prediction, targets, **progress)
+    terms, counts = _forward(parts, inputs)
     state.optimizer.zero_grad()
-    fabric.backward(reduce(torch.add, terms.values()))
-    state.optimizer.step()
-    state.schedule.step()
-    state.step += 1
-    with torch.no_grad():
-        state.totals.add(terms, parts.segmenter.classes(prediction), targets)
+    parts.fabric.backward(reduce(torch.add, terms.values()))
+    with _tensor_rates(state.optimizer, inputs.rates.unbind()):
+        state.optimizer.step()
+    state.totals.add(terms, counts)
     return terms
 
 
-def predict(parts: Parts, images: Float[Tensor, "B 3 H W"]) -> Prediction:
-    """The prediction of the wrapped model.
+def finish_step(state: State) -> None:
+    """Count a step, and set the learning rates of the next one."""
+    state.schedule.step()
+    state.step += 1
+    state.totals.steps += 1
+
+
+def train_step(
+    parts: Parts, state: State, batch: Batch | CropBatch
+) -> dict[str, Float[Tensor, ""]]:
+    """Take one optimizer step, launching each operation from Python.
+
+    Args:
+        parts: the parts of the run.
+        state: its state; the step is added to its totals.
+        batch: images of this process, on the device.
+
+    Returns:
+        The terms of the loss.
+    """
+    terms = compute_step(parts, state, step_inputs(parts, state, batch))
+    finish_step(state)
+    return terms
+
+
+def _forward(parts: Parts, inputs: StepInputs) -> Forward:
+    """Terms and counts of a batch.
 
     Raises:
         RecipeError: the last feature map has one pixel, which batch normalisation cannot train;
             or several processes train a model with weights that have no effect.
     """
     try:
-        return cast(Prediction, parts.model(images))
+        return cast(Forward, parts.forward(inputs.batch, inputs.progress))
     except RuntimeError as error:
         if "finished reduction" not in str(error):
             raise
@@ -68,3 +110,16 @@ def predict(parts: Parts, images: Float[Tensor, "B 3 H W"]) -> Prediction:
             "training: batch normalisation needs more than one value per channel, but the last "
             "feature map has one; increase training.batch_size or input.size"
         ) from error
+
+
+@contextmanager
+def _tensor_rates(optimizer: Optimizer, rates: Sequence[Float[Tensor, ""]]) -> Iterator[None]:
+    """Inside this context, learning rates are tensors; the schedule goes on with its numbers."""
+    numbers = [group["lr"] for group in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    try:
+        yield
+    finally:
+        for group, number in zip(optimizer.param_groups, numbers, strict=True):
+            group["lr"] = number

@@ -1,9 +1,10 @@
 """Running totals of an epoch: counts of the training predictions, and terms of the loss."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
@@ -25,33 +26,35 @@ class EpochTotals:
     """
 
     def __init__(self, hierarchy: Hierarchy, device: torch.device) -> None:
-        self._hierarchy = hierarchy
         self._device = device
-        self.reset()
+        self.steps = 0
+        self.terms: dict[str, Float[Tensor, ""]] = {}
+        self.counts = PixelCounts(hierarchy, 1, device)
 
     def reset(self) -> None:
-        """Begin an epoch."""
+        """Begin an epoch. The tensors stay, since a captured step adds to them."""
         self.steps = 0
-        self.terms: dict[str, Tensor] = {}
-        self.counts = PixelCounts(self._hierarchy, 1, self._device)
+        for total in (*self.terms.values(), *self.counts.counts.values()):
+            total.zero_()
 
-    def add(
-        self,
-        terms: dict[str, Float[Tensor, ""]],
-        predicted: Int[Tensor, "B levels H W"],
-        targets: Int[Tensor, "B levels H W"],
-    ) -> None:
-        """Add a step: its loss terms, and the predicted and true class of each pixel and level."""
-        self.steps += 1
+    def add(self, terms: Mapping[str, Float[Tensor, ""]], counts: Mapping[str, Tensor]) -> None:
+        """Add the terms of the loss and the counts of a step, except for the number of steps."""
         for name, value in terms.items():
-            self.terms[name] = self.terms.get(name, 0) + value.detach()
-        rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
-        self.counts.add(rows, predicted, targets)
+            if name not in self.terms:
+                self.terms[name] = torch.zeros_like(value)
+            self.terms[name] += value.detach()
+        for name, count in counts.items():
+            self.counts.counts[name] += count
+
+    def terms_mean(self) -> tuple[list[str], Float[Tensor, " terms"]]:
+        """Names of the terms, and the mean of each over steps and processes, on the device."""
+        total = mean_over_ranks(torch.stack(list(self.terms.values())))
+        return list(self.terms), total / self.steps
 
     def mean_terms(self) -> dict[str, float]:
         """Mean of each term over steps and processes; waits for the device."""
-        total = mean_over_ranks(torch.stack(list(self.terms.values())))
-        return dict(zip(self.terms, (total / self.steps).tolist(), strict=True))
+        names, means = self.terms_mean()
+        return dict(zip(names, means.tolist(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""

@@ -37,18 +37,15 @@ class Blur:
         """Blur some images (see `hieraseg.Transform`)."""
         chosen = draws.chosen(self.probability)
         sigma = draws.uniform(*self.sigma)
-        blurred = chosen.nonzero()[:, 0]
         radius = min(math.ceil(2 * self.sigma[1]), *(side - 1 for side in images.shape[-2:]))
-        if not len(blurred) or radius == 0:
+        if radius == 0:
             return images, masks
-        rows = draws.to_device(blurred)
         offsets = torch.arange(-radius, radius + 1, device=images.device)
-        weights = torch.exp(-0.5 * (offsets / draws.to_device(sigma[blurred])[:, None]) ** 2)
+        weights = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
         weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None, None]
-        planes = images[rows].flatten(0, 1)[None]
+        planes = images.flatten(0, 1)[None]
         padded = F.pad(planes, [radius] * 4, mode="reflect")
         across = F.conv2d(padded, weights, groups=len(weights))
         down = F.conv2d(across, weights.transpose(2, 3), groups=len(weights))
-        images = images.clone()
-        images[rows] = down[0].unflatten(0, (len(rows), 3))
-        return images, masks
+        blurred = down[0].unflatten(0, (len(images), 3))
+        return torch.where(chosen[:, None, None, None], blurred, images), masks

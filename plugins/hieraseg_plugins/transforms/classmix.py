@@ -39,9 +39,9 @@ class ClassMix:
         self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Paste classes into some images (see `hieraseg.Transform`)."""
-        chosen = draws.to_device(draws.chosen(self.probability))[:, None, None]
+        chosen = draws.chosen(self.probability)[:, None, None]
         steps = 1 + (draws.uniform(0, 1) * (draws.images - 1)).floor().long()
-        other = draws.to_device((torch.arange(draws.images) + steps) % draws.images)
+        other = (torch.arange(draws.images, device=draws.device) + steps) % draws.images
         pasted = chosen & self._pasted(masks[other], draws)
         images = torch.where(pasted[:, None], images[other], images)
         return images, torch.where(pasted, masks[other], masks)
@@ -54,7 +54,7 @@ class ClassMix:
         shape = (len(masks), self.classes + 1)
         present = torch.zeros(shape, dtype=torch.bool, device=draws.device)
         present = present.scatter_(1, classes, True)[:, :-1]
-        order = draws.to_device(order).masked_fill(~present, 1.0)  # absent ones last
+        order = order.masked_fill(~present, 1.0)  # absent ones last
         rank = order.argsort(dim=1, stable=True).argsort(dim=1)
         half = (present.sum(1, keepdim=True) + 1) // 2
         drawn = F.pad(present & (rank < half), (0, 1))

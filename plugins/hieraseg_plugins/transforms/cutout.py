@@ -47,7 +47,7 @@ class Cutout:
         """Fill rectangles of some images (see `hieraseg.Transform`)."""
         height, width = masks.shape[-2:]
         inside = self._inside(height, width, draws)
-        fill = draws.to_device(torch.tensor(self.fill))[:, None, None]
+        fill = torch.tensor(self.fill, device=draws.device)[:, None, None]
         images = torch.where(inside[:, None], fill, images)
         return images, masks.masked_fill(inside, self.hierarchy.void_value)
 
@@ -62,7 +62,7 @@ class Cutout:
             # Those beyond the number have no height.
             bottom, right = top + down * (index < number), left + across
             rectangles.append(torch.stack([top, bottom, left, right])[..., None])
-        top, bottom, left, right = draws.to_device(torch.stack(rectangles, 1))
+        top, bottom, left, right = torch.stack(rectangles, 1)
         y, x = ((torch.arange(side, device=draws.device) + 0.5) / side for side in (height, width))
         rows, columns = (top <= y) & (y < bottom), (left <= x) & (x < right)
         return (rows[..., None] & columns[..., None, :]).any(0)

@@ -33,5 +33,5 @@ class Noise:
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Add noise to some images (see `hieraseg.Transform`)."""
         deviation = draws.chosen(self.probability) * draws.uniform(*self.deviation)
-        noise = draws.to_device(deviation)[:, None, None, None] * draws.noise(images.shape[1:])
+        noise = deviation[:, None, None, None] * draws.noise(images.shape[1:])
         return (images + noise).clamp(0, 1), masks

@@ -47,17 +47,15 @@ class Photometric:
         self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Change the colors of some images (see `hieraseg.Transform`)."""
-        chosen = draws.chosen_in_batch(self.probability)
-        noisy = draws.chosen_in_batch(0.5 if self.noise else 0)
+        chosen = draws.chosen(self.probability)
+        noisy = draws.chosen(0.5 if self.noise else 0)
         color, contrast = self._color_matrix(draws)
         deviation = draws.uniform(0, self.noise)
-        images = self._jitter(images, draws.own(chosen & ~noisy), color, contrast, draws)
-        noised = draws.own(chosen & noisy).nonzero()[:, 0]
-        if len(noised):
-            rows = draws.to_device(noised)
-            deviation = draws.to_device(deviation[noised])[:, None, None, None]
-            noise = draws.noise(images.shape[1:], chosen & noisy)
-            images = images.index_copy(0, rows, (images[rows] + noise * deviation).clamp_(0, 1))
+        images = self._jitter(images, chosen & ~noisy, color, contrast)
+        if self.noise:
+            deviation = torch.where(chosen & noisy, deviation, 0)[:, None, None, None]
+            noised = (images + draws.noise(images.shape[1:]) * deviation).clamp_(0, 1)
+            images = torch.where(deviation > 0, noised, images)
         return images, masks
 
     def _jitter(
@@ -66,14 +64,12 @@ class Photometric:
         chosen: Bool[Tensor, " B"],
         color: Float[Tensor, "B 3 3"],
         contrast: Float[Tensor, " B"],
-        draws: Draws,
     ) -> Float[Tensor, "B 3 H W"]:
         """Apply the matrices of the chosen images, and the identity to all others."""
-        if not chosen.any():
-            return images
-        color = draws.to_device(torch.where(chosen[:, None, None], color, torch.eye(3)))
-        contrast = draws.to_device(torch.where(chosen, contrast, 1))[:, None, None]
-        gray = draws.to_device(torch.tensor(_GRAY)) @ color
+        identity = torch.eye(3, device=images.device)
+        color = torch.where(chosen[:, None, None], color, identity)
+        contrast = torch.where(chosen, contrast, 1)[:, None, None]
+        gray = torch.tensor(_GRAY, device=images.device) @ color
         mean = (gray * images.mean(dim=(2, 3))).sum(1)[:, None, None]
         changed = torch.baddbmm(mean * (1 - contrast), color * contrast, images.flatten(2))
         return changed.view_as(images).clamp_(0, 1)
@@ -84,9 +80,9 @@ class Photometric:
         contrast = draws.uniform(1 - self.contrast, 1 + self.contrast)
         saturation = draws.uniform(1 - self.saturation, 1 + self.saturation)
         angle = draws.uniform(-self.hue, self.hue)
-        chroma = torch.eye(3).repeat(len(angle), 1, 1)
+        chroma = torch.eye(3, device=draws.device).repeat(len(angle), 1, 1)
         chroma[:, 1, 1] = chroma[:, 2, 2] = angle.cos() * saturation
         chroma[:, 1, 2], chroma[:, 2, 1] = -angle.sin() * saturation, angle.sin() * saturation
-        yiq = torch.tensor(_YIQ)
+        yiq = torch.tensor(_YIQ, device=draws.device)
         matrix = torch.linalg.inv(yiq) @ chroma @ yiq
         return matrix * brightness[:, None, None], contrast

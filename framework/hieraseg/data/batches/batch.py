@@ -1,40 +1,89 @@
 """Batches of a store, read ahead of their use."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int, Integer, Num, UInt
+from jaxtyping import Bool, Float, Float64, Int, Integer, Num, UInt
 from torch import Tensor
 
-from hieraseg.data.prefetch import prefetch
 from hieraseg.data.stores.store import Store
+from hieraseg.draws import Draws, Numbers
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images and masks.
+class Step(NamedTuple):
+    """The images of this process in a training step.
 
     Attributes:
-        rows: row of each image in the store, int64 `[B]`.
-        images: RGB `[B, 3, H, W]`: uint8 as stored, channels last in memory; or crops, float32 in
-            0..1.
-        masks: label values, uint8 `[B, H, W]`, or int32 for a store of uint16.
+        rows: their rows in the store.
+        draws: their random numbers.
     """
 
     rows: Int[Tensor, " B"]
+    draws: Draws
+
+
+class Batch(NamedTuple):
+    """Images, masks, and the random numbers to augment them with.
+
+    Attributes:
+        images: RGB `[B, 3, H, W]`: uint8 as stored, channels last in memory; or crops, float32 in
+            0..1.
+        masks: label values, uint8 `[B, H, W]`, or int32 for a store of uint16.
+        uniform, seeds: random numbers (see `draws.Numbers`).
+    """
+
     images: Num[Tensor, "B 3 H W"]
     masks: Integer[Tensor, "B H W"]
+    uniform: Float[Tensor, "B N"]
+    seeds: Int[Tensor, " B"]
 
-    def to(self, device: torch.device) -> "Batch":
-        """Copy the batch to a device, asynchronously if its memory is pinned."""
-        moved = (t.to(device, non_blocking=True) for t in (self.rows, self.images, self.masks))
-        return Batch(*moved)
+    @property
+    def numbers(self) -> Numbers:
+        """The random numbers."""
+        return Numbers(self.uniform, self.seeds)
 
-    def pin_memory(self) -> "Batch":
-        """Copy the batch into page-locked memory."""
-        return Batch(self.rows, self.images.pin_memory(), self.masks.pin_memory())
+
+class CropBatch(NamedTuple):
+    """Where to find the crops of a batch in a store that is on the device (see `cropping.Crops`).
+
+    Attributes:
+        rows: row of each image in the store.
+        matrices, levels, flipped: the part of each image.
+        uniform, seeds: random numbers (see `draws.Numbers`).
+    """
+
+    rows: Int[Tensor, " B"]
+    matrices: Float64[Tensor, "B 2 3"]
+    levels: Float[Tensor, " B"]
+    flipped: Bool[Tensor, " B"]
+    uniform: Float[Tensor, "B N"]
+    seeds: Int[Tensor, " B"]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The random numbers."""
+        return Numbers(self.uniform, self.seeds)
+
+
+Tensors = TypeVar("Tensors", bound=tuple)
+"""A `NamedTuple` of tensors."""
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], tensors: Tensors) -> Tensors:
+    """The same kind of `NamedTuple`, with a function applied to each tensor."""
+    return type(tensors)(*map(function, tensors))
+
+
+def to_device(tensors: Tensors, device: torch.device) -> Tensors:
+    """Copy tensors to a device, asynchronously if their memory is pinned."""
+    return map_tensors(lambda one: one.to(device, non_blocking=True), tensors)
+
+
+def pinned(tensors: Tensors) -> Tensors:
+    """Copy tensors into page-locked memory, for asynchronous copies to a GPU."""
+    return map_tensors(torch.Tensor.pin_memory, tensors)
 
 
 def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batch H W"]:
@@ -42,22 +91,8 @@ def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batc
     return torch.from_numpy(mask if mask.dtype == np.uint8 else mask.astype(np.int32))
 
 
-def load(
-    store: Store, steps: list[Int[Tensor, " _"]], pin_memory: bool, threads: int = 1
-) -> Iterator[Batch]:
-    """Yield the batch of each step. The images of a step have the same shape.
-
-    Args:
-        store: the images and masks.
-        steps: rows of the store in each step.
-        pin_memory: copy batches into page-locked memory, for asynchronous copies to a GPU.
-        threads: number of threads that read.
-    """
-
-    def read(rows: Int[Tensor, " B"]) -> Batch:
-        images = torch.from_numpy(np.stack([store.image(row) for row in rows.tolist()]))
-        masks = label_tensor(np.stack([store.mask(row) for row in rows.tolist()]))
-        batch = Batch(rows, images.permute(0, 3, 1, 2), masks)
-        return batch.pin_memory() if pin_memory else batch
-
-    return prefetch(read, steps, threads + 1, threads)
+def read_rows(store: Store, rows: Int[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+    """Images, channels last in memory, and masks of some rows, which have the same shape."""
+    images = torch.from_numpy(np.stack([store.image(row) for row in rows.tolist()]))
+    masks = label_tensor(np.stack([store.mask(row) for row in rows.tolist()]))
+    return images.permute(0, 3, 1, 2), masks

@@ -40,7 +40,7 @@ class Stretching:
         theta = crop @ flip @ self._affine(draws, height / width)
         if not (settings.crop or settings.flip or settings.affine):
             return pixels, masks
-        theta = draws.to_device(theta[:, None, None, :2])
+        theta = theta[:, None, None, :2]
         x, y = _centers(width, draws)[:, None], _centers(height, draws)[:, None, None]
         grid = theta[..., 0] * x + (theta[..., 1] * y + theta[..., 2])
         pixels = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
@@ -56,7 +56,7 @@ class Stretching:
             # The image covers -1..1, and each next interval of this size is a mirror image of
             # the one before, across as well as down.
             reflections = ((grid + 1) / 2).floor().sum(-1)
-            flips = draws.to_device(flip[:, 0, 0] < 0)[:, None, None]
+            flips = (flip[:, 0, 0] < 0)[:, None, None]
             mirrored = (reflections + flips) % 2 == 1
             masks = torch.where(mirrored, swap_sides(masks, self.hierarchy), masks)
         return pixels, masks
@@ -108,7 +108,7 @@ def _flip(draws: Draws, probability: float) -> Float[Tensor, "B 3 3"]:
 
 
 def _identity(draws: Draws) -> Float[Tensor, "B 3 3"]:
-    return torch.eye(3).repeat(draws.images, 1, 1)
+    return torch.eye(3, device=draws.device).repeat(draws.images, 1, 1)
 
 
 def _centers(side: int, draws: Draws) -> Float[Tensor, " side"]:

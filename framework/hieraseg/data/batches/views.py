@@ -1,56 +1,49 @@
 """What a training step sees of the images of a store."""
 
-from collections.abc import Iterator, Sequence
-from functools import reduce
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Integer, Num, UInt8
 from torch import Tensor
 
 from hieraseg.contracts import Transform
-from hieraseg.data.batches.batch import Batch, load
-from hieraseg.data.batches.cropping import Cropping, Crops, num_levels
+from hieraseg.data.batches.batch import (
+    Batch,
+    CropBatch,
+    Step,
+    label_tensor,
+    pinned,
+    read_rows,
+)
+from hieraseg.data.batches.cropping import Cropping, num_levels
 from hieraseg.data.batches.resident import ResidentStore, fits
 from hieraseg.data.batches.stretching import Stretching, swap_sides
 from hieraseg.data.batches.warping import Frame, StoreSampler
 from hieraseg.data.prefetch import prefetch
 from hieraseg.data.stores.store import Store
-from hieraseg.draws import Draws
+from hieraseg.draws import Draws, GivenDraws
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.settings import Augmentation, Input
 
 _MOST_THREADS = 8  # each holds a batch in memory
 
 
-class Step(NamedTuple):
-    """The images of this process in a training step.
-
-    Attributes:
-        rows: their rows in the store.
-        draws: their random numbers.
-    """
-
-    rows: Int[Tensor, " B"]
-    draws: Draws
-
-
 @runtime_checkable
 class View(Protocol):
     """How training sees a store: batches on the host, and their augmentation on the device."""
 
-    def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
-        """Yield the batch of each step, read ahead of its use."""
+    def load(self, steps: Sequence[Step]) -> Iterator[Batch | CropBatch]:
+        """Yield the batch of each step on the host, read ahead of its use."""
         ...
 
     def augment(
-        self, batch: Batch, draws: Draws
+        self, batch: Batch | CropBatch
     ) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
         """Images of the input size, as float32 in 0..1, and their masks.
 
-        Args:
-            batch: the batch on the training device.
-            draws: those of its step.
+        A function of tensors on the training device, which reads nothing back.
         """
         ...
 
@@ -76,19 +69,26 @@ class StretchedView:
     ) -> None:
         self.store, self.transforms, self.device = store, transforms, device
         self.geometry = Stretching(augmentation, hierarchy)
+        self.count = _numbers_drawn(self._augment, *read_rows(store, torch.zeros(1).long()))
 
     def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
         """See `View`."""
-        rows = [step.rows for step in steps]
         threads = min(torch.get_num_threads(), _MOST_THREADS)
-        return load(self.store, rows, self.device.type == "cuda", threads)
+        return prefetch(self._read, steps, threads + 1, threads)
 
-    def augment(
-        self, batch: Batch, draws: Draws
-    ) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
+    def augment(self, batch: Batch) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
         """See `View`."""
-        images, masks = self.geometry(batch.images, batch.masks, draws)
+        return self._augment(batch.images, batch.masks, GivenDraws(batch.numbers))
+
+    def _augment(
+        self, images: UInt8[Tensor, "B 3 h w"], masks: Integer[Tensor, "B h w"], draws: Draws
+    ) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
+        images, masks = self.geometry(images, masks, draws)
         return transform(self.transforms, images, masks, draws)
+
+    def _read(self, step: Step) -> Batch:
+        batch = Batch(*read_rows(self.store, step.rows), *step.draws.numbers(self.count))
+        return pinned(batch) if self.device.type == "cuda" else batch
 
 
 class CroppedView:
@@ -125,34 +125,44 @@ class CroppedView:
         self.sampler: StoreSampler | ResidentStore = StoreSampler(store, frame)
         if device.type == "cuda" and fits(store, levels, device):
             self.sampler = ResidentStore(store, frame, levels, device)
+        images = torch.zeros(1, 3, *settings.size)
+        masks = torch.zeros(1, *settings.size, dtype=label_tensor(store.mask(0)).dtype)
+        self.count = _numbers_drawn(partial(transform, transforms), images, masks)
 
-    def load(self, steps: Sequence[Step]) -> Iterator[Batch]:
-        """See `View`. The images of a batch are crops already, float32 in 0..1."""
-        if isinstance(self.sampler, ResidentStore):
-            # Kernels are launched when a batch is needed, by the thread that trains.
-            crops = prefetch(self._draw, steps, self.threads + 1, self.threads)
-            return map(self._batch, steps, crops)
-        return prefetch(self._draw_batch, steps, self.threads + 1, self.threads)
+    def load(self, steps: Sequence[Step]) -> Iterator[Batch | CropBatch]:
+        """See `View`. The images of a `Batch` are crops already, float32 in 0..1."""
+        return prefetch(self._draw, steps, self.threads + 1, self.threads)
 
     def augment(
-        self, batch: Batch, draws: Draws
+        self, batch: Batch | CropBatch
     ) -> tuple[Float[Tensor, "B 3 h w"], Integer[Tensor, "B h w"]]:
         """See `View`."""
-        return transform(self.transforms, batch.images, batch.masks, draws)
+        if isinstance(batch, Batch):
+            images, masks = batch.images, batch.masks
+        else:
+            assert isinstance(self.sampler, ResidentStore)
+            images, masks = self.sampler.gather(batch.rows, batch.matrices, batch.levels)
+            masks = self._mirrored(masks, batch.flipped)
+        return transform(self.transforms, images, masks, GivenDraws(batch.numbers))
 
-    def _draw(self, step: Step) -> Crops:
-        return self.cropping(step.rows, step.draws)
+    def _draw(self, step: Step) -> Batch | CropBatch:
+        crops = self.cropping(step.rows, step.draws)
+        numbers = step.draws.numbers(self.count)
+        batch: Batch | CropBatch
+        if isinstance(self.sampler, ResidentStore):
+            batch = CropBatch(step.rows, *crops, *numbers)
+        else:
+            images, masks = self.sampler(step.rows, crops)
+            batch = Batch(images, self._mirrored(masks, crops.flipped), *numbers)
+        return pinned(batch) if self.device.type == "cuda" else batch
 
-    def _batch(self, step: Step, crops: Crops) -> Batch:
-        images, masks = self.sampler(step.rows, crops)
-        if self.hierarchy.pairs:
-            flipped = crops.flipped.to(masks.device, non_blocking=True)[:, None, None]
-            masks = torch.where(flipped, swap_sides(masks, self.hierarchy), masks)
-        return Batch(step.rows, images, masks)
-
-    def _draw_batch(self, step: Step) -> Batch:
-        batch = self._batch(step, self._draw(step))
-        return batch.pin_memory() if self.device.type == "cuda" else batch
+    def _mirrored(
+        self, masks: Integer[Tensor, "B h w"], flipped: Bool[Tensor, " B"]
+    ) -> Integer[Tensor, "B h w"]:
+        """Masks in which left and right labels are swapped where an image is flipped."""
+        if not self.hierarchy.pairs:
+            return masks
+        return torch.where(flipped[:, None, None], swap_sides(masks, self.hierarchy), masks)
 
 
 def open_view(
@@ -178,3 +188,14 @@ def transform(
 ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
     """Apply transforms one after the other (see `contracts.Transform`)."""
     return reduce(lambda pair, one: one(*pair, draws), transforms, (images, masks))
+
+
+def _numbers_drawn(
+    augment: Callable[[Tensor, Tensor, Draws], object],
+    images: Num[Tensor, "B 3 H W"],
+    masks: Integer[Tensor, "B H W"],
+) -> int:
+    """How many random numbers of each image an augmentation draws, which is the same each time."""
+    draws = Draws(torch.Generator(), len(images))
+    augment(images, masks, draws)
+    return draws.taken

@@ -1,0 +1,67 @@
+"""The part of a training step that can be compiled: from a batch to the terms of the loss."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hieraseg.contracts import Loss, Prediction, has_argument
+from hieraseg.data.batches.batch import Batch, CropBatch
+from hieraseg.data.batches.views import View
+from hieraseg.inference.segmenter import Segmenter
+from hieraseg.metrics import PixelCounts
+
+
+class Forward(NamedTuple):
+    """What a training step computes of a batch, before it changes any weights.
+
+    Attributes:
+        terms: terms of the loss.
+        counts: counts of the training predictions, as one row of `PixelCounts`.
+    """
+
+    terms: dict[str, Float[Tensor, ""]]
+    counts: dict[str, Tensor]
+
+
+class TrainingForward(nn.Module):
+    """Augmentation, model, loss and counts as one function of tensors on the training device.
+
+    It reads nothing back from the device, has no shapes that depend on the data, and uses no
+    Python number that changes from step to step, so that it can be compiled, and captured in a
+    CUDA graph.
+
+    Args:
+        model: the model as training calls it, perhaps compiled.
+        view: how training sees the store.
+        loss: the loss.
+        segmenter: how logits become classes.
+    """
+
+    def __init__(self, model: nn.Module, view: View, loss: Loss, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.model = model
+        # In a tuple, since a loss has no weights: several processes would synchronise its buffers.
+        self._fixed = (view, loss, segmenter)
+        self._takes_progress = has_argument(loss.forward, "progress")
+
+    def forward(self, batch: Batch | CropBatch, progress: Float[Tensor, ""]) -> Forward:
+        """The terms of the loss and the counts of a batch.
+
+        Args:
+            batch: the images of this process in a step.
+            progress: share of training that is done, in [0, 1).
+        """
+        view, loss, segmenter = self._fixed
+        images, masks = view.augment(batch)
+        # Labels were checked when they were stored.
+        targets = segmenter.hierarchy.encode(masks, check=False)
+        prediction: Prediction = self.model(images)
+        arguments = {"progress": progress} if self._takes_progress else {}
+        terms = loss(prediction, targets, **arguments)
+        with torch.no_grad():
+            counts = PixelCounts(segmenter.hierarchy, 1, targets.device)
+            rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
+            counts.add(rows, segmenter.classes(prediction), targets)
+        return Forward(terms, counts.counts)
