@@ -47,11 +47,14 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
         parts, state = set_up(recipe)
         recorder = Recorder(parts, out, name)
         try:
-            train_and_score(parts, state, recorder)
-            recorder.restore_best(state.model)
-            # All counts take several times as long, so they are not taken after each epoch.
-            counts = validate(parts, state, SplitCounts)
-            recorder.save_result(state, counts, time.monotonic() - started)
+            with recorder:
+                train_and_score(parts, state, recorder)
+                recorder.restore_best(state.model)
+                # All counts take several times as long, so they are not taken after each epoch.
+                counts = validate(parts, state, SplitCounts)
+                recorder.save_result(state, counts, time.monotonic() - started)
+        except DivergedError as error:
+            raise DivergedError(f"{error}{recorder.kept()}") from error
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(recorder.interrupted(state)) from error
         parts.fabric.barrier()
@@ -61,12 +64,9 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
 def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
     """All epochs, each followed by validation."""
     while state.step < parts.total_steps:
-        try:
-            record = train_epoch(parts, state)
-            check_weights(state.model, parts.not_finite, state.epoch, state.step)
-            counts = validate(parts, state, PixelCounts)
-        except DivergedError as error:
-            raise DivergedError(f"{error}{recorder.kept()}") from error
+        record = train_epoch(parts, state, recorder)
+        check_weights(state.model, parts.not_finite, state.epoch, state.step)
+        counts = validate(parts, state, PixelCounts)
         record["val"] = scores = summarize(counts, parts.hierarchy)
         record["best_level"] = level = deciding_level(scores, parts.hierarchy)
         notice = deciding_notice(level, parts.hierarchy)
@@ -77,7 +77,7 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
         recorder.save_epoch(state, record, improved)
 
 
-def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
+def train_epoch(parts: Parts, state: State, recorder: Recorder) -> dict[str, Any]:
     """One pass over the training split. Returns the epoch's record for `metrics.jsonl`."""
     fabric, settings, store = parts.fabric, parts.recipe.training, parts.stores["train"]
     state.epoch += 1
@@ -92,6 +92,7 @@ def train_epoch(parts: Parts, state: State) -> dict[str, Any]:
         for batch in meter.timed(parts.view.load(steps)):
             train_step(parts, state, to_device(batch, fabric.device))
             meter.update()
+            recorder.check()
     return meter.record()
 
 

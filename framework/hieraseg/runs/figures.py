@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Integer, UInt, UInt8
 from lightning_fabric import Fabric
 from PIL import Image
 
@@ -20,18 +22,39 @@ from hieraseg.visualize import draw, undrawable_names
 from hieraseg.visualize.curves import draw_curves
 
 
-def draw_rows(
+class Predicted(NamedTuple):
+    """An image of a store and its prediction.
+
+    Attributes:
+        id: its id.
+        image: RGB.
+        mask: its labels.
+        classes: predicted class per level.
+    """
+
+    id: str
+    image: UInt8[np.ndarray, "H W 3"]
+    mask: UInt[np.ndarray, "H W"]
+    classes: Integer[np.ndarray, "levels H W"]
+
+
+def predict_rows(
     fabric: Fabric, segmenter: Segmenter, store: Store, rows: list[int]
-) -> list[Image.Image]:
-    """Draw the predictions of some images of a store (see `visualize.draw`)."""
+) -> list[Predicted]:
+    """Predict some images of a store."""
     segmenter.model.eval()
-    figures = []
+    predicted = []
     for row in rows:
         image, mask = np.array(store.image(row)), np.array(store.mask(row))
         classes = predict_classes(fabric, segmenter, image, mask.shape)
-        targets = segmenter.hierarchy.encode(label_tensor(mask), check=False)  # checked when stored
-        figures.append(draw(image, classes, segmenter.hierarchy, targets.numpy()))
-    return figures
+        predicted.append(Predicted(store.ids[row], image, mask, classes))
+    return predicted
+
+
+def draw_predicted(hierarchy: Hierarchy, predicted: Predicted) -> Image.Image:
+    """Draw an image, its targets and its prediction (see `visualize.draw`)."""
+    targets = hierarchy.encode(label_tensor(predicted.mask), check=False)  # checked when stored
+    return draw(predicted.image, predicted.classes, hierarchy, targets.numpy())
 
 
 def spread_rows(images: int, wanted: int) -> list[int]:
@@ -57,8 +80,8 @@ def save_split_figures(
     """
     rows = spread_rows(len(store), count)
     paths = [output_path(folder, store.ids[row], ".png") for row in rows]
-    for path, figure in zip(paths, draw_rows(fabric, segmenter, store, rows), strict=True):
-        save_png(path, figure)
+    for path, one in zip(paths, predict_rows(fabric, segmenter, store, rows), strict=True):
+        save_png(path, draw_predicted(segmenter.hierarchy, one))
     if undrawable_names(segmenter.hierarchy):
         write_class_names(folder, segmenter.hierarchy)
 

@@ -2,23 +2,48 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
 
 from hieraseg.console import console, log, training_bar
-from hieraseg.data.batches.batch import Batch
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import sum_counts
 from hieraseg.training.setup import Parts
+from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
 
-_LOOK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
+Item = TypeVar("Item")
+
+_LOOK_EVERY = 10  # steps between looks at the loss
 _LOG_EVERY = 60  # seconds between log lines where no progress bar is shown
+
+
+class _Look(NamedTuple):
+    """The loss of an epoch so far, perhaps on its way from the device.
+
+    Attributes:
+        step: step of the epoch.
+        run_step: step of the run.
+        terms: names of the terms of the loss.
+        means: mean of each over the steps so far.
+    """
+
+    step: int
+    run_step: int
+    terms: list[str]
+    means: Snapshot[Float[Tensor, " terms"]]
 
 
 class EpochMeter:
     """Reports the progress of an epoch while it is a context, and makes the record of it.
+
+    On CUDA a loss is shown one look late, so that the device, which then has ten steps more to
+    compute, never waits for it. All processes do so alike.
 
     Args:
         parts: the parts of the run.
@@ -33,6 +58,8 @@ class EpochMeter:
         self.title = f"epoch {state.epoch}/{parts.recipe.training.epochs}"
         self.bar = training_bar()
         self.task = self.bar.add_task(self.title, total=steps, text="")
+        self.lag = 1 if parts.fabric.device.type == "cuda" else 0
+        self.looks: deque[_Look] = deque()
         self.waited = 0.0
         self.started = self.logged = time.monotonic()
 
@@ -43,8 +70,9 @@ class EpochMeter:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
-    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches; the time that is spent waiting for them is measured."""
+    def timed(self, batches: Iterable[Item]) -> Iterator[Item]:
+        """The batches; the time that is spent waiting for them, also for the first, is measured."""
+        self.started = time.monotonic()
         iterator = iter(batches)
         while True:
             started = time.monotonic()
@@ -60,21 +88,29 @@ class EpochMeter:
         Raises:
             DivergedError: the loss is not finite. It is raised in all processes alike.
         """
-        step = self.state.totals.steps
-        if step % _LOOK_EVERY and step != self.steps:
+        totals = self.state.totals
+        is_last = totals.steps == self.steps
+        if totals.steps % _LOOK_EVERY and not is_last:
             return
-        self.terms = self.state.totals.mean_terms()
+        terms, means = totals.terms_mean()
+        self.looks.append(_Look(totals.steps, self.state.step, terms, Snapshot(means)))
+        while len(self.looks) > (0 if is_last else self.lag):
+            self._show(self.looks.popleft())
+
+    def _show(self, look: _Look) -> None:
+        """Show a loss, and the speed of the steps that are done for sure."""
+        self.terms = dict(zip(look.terms, look.means.get().tolist(), strict=True))
         self.loss = sum(self.terms.values())
         self.seconds = time.monotonic() - self.started
-        self.speed = step * self.parts.recipe.training.batch_size / self.seconds
+        self.speed = look.step * self.parts.recipe.training.batch_size / self.seconds
         text = f"loss {self.loss:.4f}, {self.speed:.0f} images/s"
-        self.bar.update(self.task, completed=step, text=text)
+        self.bar.update(self.task, completed=look.step, text=text)
         if not console.is_terminal and time.monotonic() - self.logged > _LOG_EVERY:
             self.logged = time.monotonic()
-            log(f"{self.title}, step {step}/{self.steps}: {text}")
+            log(f"{self.title}, step {look.step}/{self.steps}: {text}")
         if not math.isfinite(self.loss):
             raise DivergedError(
-                f"training diverged in epoch {self.state.epoch} near step {self.state.step}: the "
+                f"training diverged in epoch {self.state.epoch} near step {look.run_step}: the "
                 "loss is not finite; lower optimizer.lr, or train in precision 32-true"
             )
 
@@ -86,7 +122,7 @@ class EpochMeter:
             "step": self.state.step,
             "loss": self.loss,
             "terms": self.terms,
-            "learning_rate": self.state.optimizer.param_groups[-1]["lr"],
+            "learning_rate": float(self.state.optimizer.param_groups[-1]["lr"]),
             "images_per_second": self.speed,
             "waiting_for_data": self.waited / self.seconds,
             "train": summarize(counts, self.parts.hierarchy),

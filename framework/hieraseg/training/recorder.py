@@ -1,15 +1,18 @@
 """What a run writes into its folder: at its start, after each epoch, and at its end."""
 
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hieraseg.console import log
+from hieraseg.console import log, warn
 from hieraseg.devices import precision_of
+from hieraseg.files.background import Background
 from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
@@ -18,19 +21,32 @@ from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
-from hieraseg.runs.figures import draw_rows, save_run_figures, spread_rows
+from hieraseg.runs.figures import (
+    Predicted,
+    draw_predicted,
+    predict_rows,
+    save_run_figures,
+    spread_rows,
+)
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
 from hieraseg.runs.records import sha256
 from hieraseg.training.checks import deciding_level
 from hieraseg.training.setup import Parts
+from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
 from hieraseg.training.trackers import TensorBoard
+
+_PATIENCE = 1  # seconds until an interrupted run says what it waits for
 
 
 class Recorder:
     """Writes the run folder from the main process; the others only know where it is.
+
+    What is written after an epoch is written by a thread, while the next epoch trains. As a context
+    the recorder finishes that at its end, also after an error or an interrupt, so that `kept` and
+    `interrupted` say afterwards what is there. Another interrupt ends it in the middle.
 
     Args:
         parts: the parts of the run.
@@ -48,30 +64,64 @@ class Recorder:
         self.folder = cast(RunFolder, parts.fabric.broadcast(created))
         writes_events = self.is_main and parts.recipe.logging.tensorboard
         self.tensorboard = TensorBoard(self.folder.tensorboard if writes_events else None)
-        self._best_weights: dict[str, Tensor] = {}
+        self._background = Background()
+        self._best_weights: Snapshot[dict[str, Tensor]] | None = None
         self._saved_epochs: dict[str, int] = {}
 
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if isinstance(error, KeyboardInterrupt) and self._background.is_busy(_PATIENCE):
+                log("writing the checkpoint of the last epoch; press Ctrl-C again to end without")
+            self._background.wait()
+        except KeyboardInterrupt:
+            self._background.abandon()
+            raise
+        except Exception as failure:
+            if error is None:
+                raise
+            warn(str(failure))  # the run ends with the other error, which came first
+
     def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
-        """Write an epoch's record, curves, figures and checkpoints.
+        """Begin to write an epoch's record, curves, figures and checkpoints.
+
+        What has to be as it is now is copied, so that training may go on.
 
         Args:
             state: state of the run.
             record: as `EpochMeter.record` gives it, with the scores of `val`.
             improved: whether this epoch is the best so far.
+
+        Raises:
+            WriteError: the epoch before could not be written.
         """
         if not self.is_main:
             return
-        self.folder.append_metrics(record)
-        self.tensorboard.add_epoch(record)
-        if self.tensorboard.is_open:
-            self._draw(state.epoch)
-        self._save_weights(state, improved)
+        self._background.wait()  # so that memory has one copy of weights and state at most
+        figures = self._predict_figures()
+        checkpoint = self._copy_weights(state, improved)
+        self._background.start(partial(self._write_epoch, record, figures, checkpoint))
         log(
             f"epoch {state.epoch}/{self.parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
             f"mIoU per level: train {_level_scores(record['train'])}, "
             f"val {_level_scores(record['val'])}, "
             f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
         )
+
+    def check(self) -> None:
+        """Raise what has gone wrong with writing meanwhile. Does not wait.
+
+        Raises:
+            WriteError: an epoch could not be written.
+        """
+        self._background.check()
 
     def kept(self) -> str:
         """What a run that ends early leaves behind, to be appended to a message."""
@@ -100,8 +150,9 @@ class Recorder:
     def restore_best(self, model: nn.Module) -> None:
         """Load the weights of the best epoch into the model, in all processes."""
         if self.is_main:
-            if self._best_weights:
-                load_weights(model, self._best_weights, "best epoch")
+            self._background.wait()
+            if self._best_weights is not None:
+                load_weights(model, self._best_weights.get(), "best epoch")
             else:
                 load_checkpoint(self.folder.checkpoint("best"), model)
         broadcast((*model.parameters(), *model.buffers()))
@@ -152,29 +203,52 @@ class Recorder:
         images = self.parts.recipe.logging.images
         save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
 
-    def _draw(self, epoch: int) -> None:
-        """Add figures of some validation images, always the same ones."""
+    def _predict_figures(self) -> list[Predicted]:
+        """Predictions of some validation images, always the same ones."""
+        if not self.tensorboard.is_open:
+            return []
         store = self.parts.stores["val"]
         rows = spread_rows(len(store), self.parts.recipe.logging.images)
-        figures = draw_rows(self.parts.fabric, self.parts.segmenter, store, rows)
-        for row, figure in zip(rows, figures, strict=True):
-            self.tensorboard.add_figure(f"val/{store.ids[row]}", np.asarray(figure), epoch)
+        return predict_rows(self.parts.fabric, self.parts.segmenter, store, rows)
 
-    def _save_weights(self, state: State, improved: bool) -> None:
-        """Keep the weights of this epoch and of the best one, on disk or else in memory."""
-        if not self.parts.recipe.logging.checkpoints:
-            if improved:
-                weights = state.model.state_dict()
-                self._best_weights = {key: one.cpu().clone() for key, one in weights.items()}
-            return
-        saved = state.state_dict()
-        weights = saved.pop("model")
-        metadata = _metadata(self.parts, state, self.folder)
-        save_checkpoint(self.folder.checkpoint("last"), weights, metadata, saved)
-        self._saved_epochs["last"] = state.epoch
+    def _copy_weights(self, state: State, improved: bool) -> "_Checkpoint | None":
+        """Copy what a checkpoint holds; without checkpoints, the best weights stay in memory."""
+        if self.parts.recipe.logging.checkpoints:
+            metadata = _metadata(self.parts, state, self.folder)
+            return _Checkpoint(metadata, Snapshot(state.state_dict()), improved)
         if improved:
+            self._best_weights = Snapshot(state.model.state_dict())
+        return None
+
+    def _write_epoch(
+        self, record: dict[str, Any], figures: list[Predicted], checkpoint: "_Checkpoint | None"
+    ) -> None:
+        """Write all of an epoch, in the thread."""
+        self.folder.append_metrics(record)
+        self.tensorboard.add_epoch(record)
+        for predicted in figures:
+            figure = draw_predicted(self.parts.hierarchy, predicted)
+            self.tensorboard.add_figure(f"val/{predicted.id}", np.asarray(figure), record["epoch"])
+        if checkpoint is not None:
+            self._write_checkpoints(checkpoint)
+
+    def _write_checkpoints(self, checkpoint: "_Checkpoint") -> None:
+        state = checkpoint.state.get()
+        weights = state.pop("model")
+        metadata, epoch = checkpoint.metadata, checkpoint.metadata["epoch"]
+        save_checkpoint(self.folder.checkpoint("last"), weights, metadata, state)
+        self._saved_epochs["last"] = epoch
+        if checkpoint.is_best:
             save_checkpoint(self.folder.checkpoint("best"), weights, metadata)
-            self._saved_epochs["best"] = state.epoch
+            self._saved_epochs["best"] = epoch
+
+
+class _Checkpoint(NamedTuple):
+    """What is written of an epoch, as it was at its end."""
+
+    metadata: dict[str, Any]
+    state: Snapshot[dict[str, Any]]
+    is_best: bool
 
 
 def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
