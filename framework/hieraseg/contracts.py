@@ -2,6 +2,16 @@
 
 A component is a class or function in a registry. The runner passes some arguments to it, if its
 signature has them (see `hieraseg.registry.kinds`); the recipe sets all others.
+
+A training step is a function of tensors on the device: on CUDA it is captured in a graph, and the
+graph is replayed. Losses, backbones, decoders, transforms, inference rules and optimizers are part
+of it. A component that reads values back from the device, has shapes that depend on the data, or
+keeps state in Python that changes, says so by two attributes of the class or function:
+
+    capturable = False
+    capturable_reason = "sorts on the host"
+
+Then the run takes its steps from Python, which is slower, and logs the reason.
 """
 
 from collections.abc import Sequence
@@ -45,7 +55,8 @@ class Loss(nn.Module):
 
     The runner passes to `__init__`, if its signature has them, `hierarchy` and `class_pixels`
     (float64 `[C_l]` per level, number of training pixels of each class), and to `forward` a third
-    argument `progress`, the share of training that is done, in [0, 1). A loss may have buffers but
+    argument `progress`, the share of training that is done, in [0, 1): in a training step a float32
+    tensor `[]` on the device of the targets, elsewhere perhaps a float. A loss may have buffers but
     no parameters: what is learned is part of the decoder. For a batch without valid pixels it
     returns zero with a graph.
 
@@ -60,12 +71,16 @@ class Loss(nn.Module):
         embedding_channels: D of the embedding that it trains, which the decoder has to provide;
             0 for none.
         standalone: whether it trains the classes without another loss beside it.
+        capturable: whether it can be part of a captured training step (see the top of the module).
+        capturable_reason: why not, as in "sorts on the host".
     """
 
     levels: Literal["all", "leaves", "none"] = "all"
     activation: Activation = "softmax"
     embedding_channels: int = 0
     standalone: bool = True
+    capturable: bool = True
+    capturable_reason: str = ""
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
@@ -82,6 +97,8 @@ class Loss(nn.Module):
 @runtime_checkable
 class Backbone(Protocol):
     """Image -> feature pyramid, finest first. A `torch.nn.Module`.
+
+    It may have `capturable` and `capturable_reason` (see the top of the module).
 
     A backbone with pretrained weights has an argument `weights`, which accepts None for random
     ones. The runner passes None when it loads a checkpoint afterwards, so that evaluation neither
@@ -105,6 +122,8 @@ class Backbone(Protocol):
 @runtime_checkable
 class Decoder(Protocol):
     """Feature pyramid -> logits per level, at any stride. A `torch.nn.Module`.
+
+    It may have `capturable` and `capturable_reason` (see the top of the module).
 
     The runner passes to `__init__`, if its signature has them, `channels` and `strides` of the
     backbone, `num_classes` (of each level that needs logits, coarsest first), `hierarchy`, and
@@ -171,7 +190,8 @@ class Transform(Protocol):
     from the draws, so that they depend on the seed, the epoch, the step and the image alone.
 
     A transform that mixes the images of a batch says so by the class attribute `mixes = True`. With
-    several processes, it has those of one process.
+    several processes, it has those of one process. It may also have `capturable` and
+    `capturable_reason` (see the top of the module).
     """
 
     def __call__(
@@ -194,7 +214,8 @@ class Transform(Protocol):
 class InferenceRule(Protocol):
     """Scores per level -> one class per level.
 
-    The runner passes `hierarchy` to `__init__` if its signature has it.
+    The runner passes `hierarchy` to `__init__` if its signature has it. It may have `capturable` and
+    `capturable_reason` (see the top of the module), since training counts its predictions.
     """
 
     def __call__(
@@ -204,7 +225,12 @@ class InferenceRule(Protocol):
 
 @runtime_checkable
 class OptimizerFactory(Protocol):
-    """Parameters -> optimizer. The runner passes the parameters of `backbone` and `head`."""
+    """Parameters -> optimizer. The runner passes the parameters of `backbone` and `head`.
+
+    In a training step, the learning rates of the groups are tensors on the device, and on CUDA the
+    option `capturable` of each group that has it is set. It may have `capturable` and
+    `capturable_reason` itself (see the top of the module).
+    """
 
     def __call__(self, parameters: dict[str, list[nn.Parameter]]) -> Optimizer: ...
 
@@ -214,6 +240,17 @@ class ScheduleFactory(Protocol):
     """Optimizer -> learning rate schedule, which is stepped after each training step."""
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler: ...
+
+
+def why_not_capturable(component: Any) -> str | None:
+    """Why a component cannot be part of a captured training step; None if it can.
+
+    Args:
+        component: its class or function, or what that builds.
+    """
+    if getattr(component, "capturable", True):
+        return None
+    return str(getattr(component, "capturable_reason", "")) or "it gives no reason"
 
 
 def has_argument(component: Any, argument: str) -> bool:
