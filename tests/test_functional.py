@@ -16,10 +16,12 @@ from hieraseg.functional import (
     level_terms,
     mean_over_valid,
     ramp,
+    random_order,
     true_logit,
     weights_per_level,
 )
 from hieraseg.testing.cases import forget_anywhere, random_targets
+from tests.support.tracing import without_shape_checks
 from tests.support.trees import SEEDS, Tree, ancestors_of, nested_trees
 
 
@@ -129,3 +131,47 @@ def test_ramp_by_hand() -> None:
     # A quarter of the way: (1 - cos(pi/4)) / 2 and 1/4.
     assert ramp(0.3, 0.2, 0.6) == pytest.approx(0.1464466)
     assert ramp(0.3, 0.2, 0.6, "linear") == pytest.approx(0.25)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.sampled_from(["cosine", "linear"]))
+def test_ramp_of_a_tensor(progress: float, one: float, other: float, shape: str) -> None:
+    start, end = min(one, other), max(one, other)
+    exact = torch.tensor(progress, dtype=torch.float64)
+    found = ramp(exact, start, end, shape)
+    assert found.item() == pytest.approx(ramp(progress, start, end, shape), abs=1e-12)
+    rounded = exact.float()
+    assert ramp(rounded, 0.2, 0.6, shape).dtype == torch.float32
+    assert ramp(rounded, 0.2, 0.6, shape).item() == pytest.approx(
+        ramp(progress, 0.2, 0.6, shape), abs=1e-6
+    )
+
+
+def test_random_order_is_a_permutation_that_changes_with_seed_and_progress() -> None:
+    orders = [
+        random_order(50, seed, progress)
+        for seed in (0, 1, -1, 2**70)
+        for progress in (0.0, 0.5, torch.tensor(0.5 + 2**-24))
+    ]
+    assert all(torch.equal(order.sort().values, torch.arange(50)) for order in orders)
+    assert len({tuple(order.tolist()) for order in orders}) == len(orders)
+    assert torch.equal(orders[1], random_order(50, 0, torch.tensor(0.5)))
+    assert random_order(0, 0, 0.5).tolist() == []
+
+
+def test_random_order_is_uniform() -> None:
+    """Each of the six orders of three elements is as frequent as the others."""
+    orders = torch.stack([random_order(3, 5, step / 3000) for step in range(3000)])
+    counts = (orders @ torch.tensor([9, 3, 1])).unique(return_counts=True)[1]
+    assert len(counts) == 6
+    assert ((counts - 500) ** 2 / 500).sum() < 25  # 1 in 7000 by chance, and the seed is fixed
+
+
+def test_ramp_and_random_order_are_the_same_when_compiled() -> None:
+    def both(progress: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return random_order(20, 3, progress), ramp(progress, 0.2, 0.6)
+
+    compiled = torch.compile(both, fullgraph=True, backend="aot_eager")
+    with without_shape_checks():
+        for step in (0.1, 0.3):
+            found, expected = compiled(torch.tensor(step)), both(torch.tensor(step))
+            assert all(map(torch.equal, found, expected))

@@ -7,13 +7,14 @@ Targets are class indices, -100 where a pixel is ignored. No function changes it
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, overload
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from hieraseg.hashing import hashed
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.processes import gather as gather
 from hieraseg.processes import mean_over_ranks, num_processes
@@ -21,6 +22,7 @@ from hieraseg.types import ArgumentError, Ascending, Probability
 
 Ramp = Annotated[tuple[Probability, Probability], Ascending()]
 """Start and end of a ramp, as fractions of training (see `ramp`)."""
+RampShape = Literal["cosine", "linear"]
 
 
 def mean_over_valid(
@@ -206,23 +208,62 @@ def weights_per_level(hierarchy: Hierarchy, level_weights: Sequence[float] | Non
     return list(level_weights)
 
 
+@overload
 def ramp(
-    progress: float, start: float, end: float, shape: Literal["cosine", "linear"] = "cosine"
-) -> float:
+    progress: Float[Tensor, ""], start: float, end: float, shape: RampShape = "cosine"
+) -> Float[Tensor, ""]: ...
+
+
+@overload
+def ramp(progress: float, start: float, end: float, shape: RampShape = "cosine") -> float: ...
+
+
+def ramp(
+    progress: Float[Tensor, ""] | float, start: float, end: float, shape: RampShape = "cosine"
+) -> Float[Tensor, ""] | float:
     """Factor that grows from 0 to 1 during training, to phase in a term of a loss.
 
     >>> [ramp(progress, 0.25, 0.75, "linear") for progress in (0.0, 0.5, 1.0)]
     [0.0, 0.5, 1.0]
 
     Args:
-        progress: fraction of training that is done, 0 to 1.
+        progress: fraction of training that is done, 0 to 1; in a training step a tensor.
         start: progress up to which the factor is 0.
         end: progress from which on it is 1. Equal to `start`, it makes a step.
         shape: growth in between: with t from 0 to 1, `(1 - cos(pi t)) / 2` or t.
+
+    Returns:
+        A tensor for a tensor, on its device; else a float.
     """
-    if progress >= end:
-        return 1.0
-    if progress <= start:
-        return 0.0
-    share = (progress - start) / (end - start)
+    if isinstance(progress, Tensor):
+        share = (progress - start) / (end - start) if end > start else (progress >= end).float()
+        share = share.clamp(0, 1)
+        return share if shape == "linear" else (1 - torch.cos(math.pi * share)) / 2
+    share = (progress - start) / (end - start) if end > start else float(progress >= end)
+    share = min(max(share, 0.0), 1.0)
     return share if shape == "linear" else (1 - math.cos(math.pi * share)) / 2
+
+
+def random_order(
+    count: int, seed: int, progress: Float[Tensor, ""] | float
+) -> Int[Tensor, " count"]:
+    """A random permutation, the same on all devices, which changes with the progress of training.
+
+    It has no state, so that a resumed run goes on with the same permutations, and can be part of
+    a compiled or captured training step, unlike `torch.randperm`.
+
+    >>> random_order(5, seed=0, progress=0.5)
+    tensor([3, 1, 0, 2, 4])
+
+    Args:
+        count: number of elements.
+        seed: any integer.
+        progress: fraction of training that is done, 0 to 1, rounded to float32.
+
+    Returns:
+        The numbers 0 to `count - 1` in random order, on the device of `progress`; on the CPU for a
+        float.
+    """
+    moment = torch.as_tensor(progress, dtype=torch.float32).view(torch.int32).long()
+    key = hashed(moment, torch.full_like(moment, seed % (2**61 - 1)))
+    return hashed(torch.arange(count, device=moment.device), key).argsort()

@@ -63,7 +63,7 @@ class HSSN(Loss):
         self,
         prediction: Prediction,
         targets: Int[Tensor, "B levels H W"],
-        progress: float = 1.0,
+        progress: Float[Tensor, ""] | float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the combined losses, under their own names."""
         terms = {

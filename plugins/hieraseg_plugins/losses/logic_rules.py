@@ -66,7 +66,7 @@ class LogicRules(Loss):
         self,
         prediction: Prediction,
         targets: Int[Tensor, "B levels H W"],
-        progress: float = 1.0,
+        progress: Float[Tensor, ""] | float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """`focal_bce_level1` and so on, and one term for each rule that applies to the tree."""
         logits = [level.float() for level in prediction.logits]

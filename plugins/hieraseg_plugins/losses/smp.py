@@ -124,30 +124,6 @@ class Tversky(PerLevel):
 
 
 @check_arguments
-class Lovasz(PerLevel):
-    """Lovasz-softmax loss of smp on each level: a convex surrogate of 1 - IoU.
-
-    Per class, the Lovasz extension of the Jaccard loss of the errors `|y - p|`, with softmax
-    scores over all valid pixels of the batch; averaged over the classes that occur. Several
-    processes each sort the pixels of their own part of the batch.
-
-    Source: Berman et al. 2018, arXiv:1705.08790.
-
-    Args:
-        hierarchy: the class tree.
-        level_weights: weight of each level, coarsest first; null for 1 each.
-
-    Raises:
-        ValueError: a weight is negative, or there is not one weight per level.
-    """
-
-    def __init__(
-        self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
-    ) -> None:
-        super().__init__(hierarchy, "lovasz", _LovaszSoftmax(), level_weights)
-
-
-@check_arguments
 class Focal(PerLevel):
     """Focal loss of smp on each level: binary cross-entropy that down-weights easy pixels.
 
@@ -182,23 +158,6 @@ class Focal(PerLevel):
                 "loss is not finite for confident, correct predictions",
             )
         super().__init__(hierarchy, "focal", _FocalPerClass(alpha, gamma), level_weights)
-
-
-class _LovaszSoftmax(nn.Module):
-    """smp's Lovasz-softmax that also supports levels of one class, and batches without labels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.criterion = smp.LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)
-
-    def forward(
-        self, logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]
-    ) -> Float[Tensor, ""]:
-        if logits.shape[1] == 1:
-            # smp does not accept it. The softmax of one class is 1, so there is nothing to learn.
-            return 0 * logits.sum()
-        # Without valid pixels smp returns an empty tensor, whose sum is a zero with a graph.
-        return self.criterion(logits, target).sum()
 
 
 class _FocalPerClass(nn.Module):

@@ -59,7 +59,10 @@ class Sum(Loss):
             self.levels = "none"
 
     def forward(
-        self, prediction: Prediction, targets: Int[Tensor, "B levels H W"], progress: float = 1.0
+        self,
+        prediction: Prediction,
+        targets: Int[Tensor, "B levels H W"],
+        progress: Float[Tensor, ""] | float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of all losses; repeated names are numbered from 2 on.
 

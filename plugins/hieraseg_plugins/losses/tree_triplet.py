@@ -1,6 +1,5 @@
 """The tree-triplet loss: nearby classes get more similar embeddings than distant ones."""
 
-import hashlib
 from typing import NamedTuple
 
 import torch
@@ -9,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg.functional import ramp
+from hieraseg.functional import ramp, random_order
 from hieraseg.types import NonNegativeFloat, PositiveInt, Probability, check_arguments
 
 _EXCLUDED = -1  # shared levels of a class with itself, and of background with any class
@@ -105,7 +104,7 @@ class TreeTriplet(Loss):
         self,
         prediction: Prediction,
         targets: Int[Tensor, "B levels H W"],
-        progress: float = 1.0,
+        progress: Float[Tensor, ""] | float = 1.0,
     ) -> dict[str, Float[Tensor, ""]]:
         """One term, `tree_triplet`.
 
@@ -119,8 +118,8 @@ class TreeTriplet(Loss):
             )
         size = (embedding.shape[-2], embedding.shape[-1])
         labels = F.interpolate(targets[:, -1:].float(), size, mode="nearest").long().flatten()
-        order = torch.randperm(len(labels), generator=self._generator(progress))
-        triplets = self._triplets(labels, order.to(labels.device))
+        order = random_order(len(labels), self.seed, progress).to(labels.device)
+        triplets = self._triplets(labels, order)
         pixels = embedding.float().movedim(1, -1).flatten(0, 2)
         anchor = pixels[triplets.anchor]
         # d(anchor, positive) - d(anchor, negative), in which the ones of 1 - cosine cancel out.
@@ -178,11 +177,6 @@ class TreeTriplet(Loss):
         shared = sum((ancestor[one] == ancestor[other]).byte() for ancestor in self.paths.T)
         pairs = self.included[one] & self.included[other] & (one != other)
         return torch.where(pairs, shared.char(), _EXCLUDED)
-
-    def _generator(self, progress: float) -> torch.Generator:
-        """Generator without state other than seed and progress, so that resuming is exact."""
-        digest = hashlib.sha256(f"{self.seed} {progress!r}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
 def _first_true(
