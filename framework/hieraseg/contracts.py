@@ -214,8 +214,8 @@ class Transform(Protocol):
 class InferenceRule(Protocol):
     """Scores per level -> one class per level.
 
-    The runner passes `hierarchy` to `__init__` if its signature has it. It may have `capturable` and
-    `capturable_reason` (see the top of the module), since training counts its predictions.
+    The runner passes `hierarchy` to `__init__` if its signature has it. Training counts its
+    predictions, so it may have `capturable` and `capturable_reason` (see the top of the module).
     """
 
     def __call__(

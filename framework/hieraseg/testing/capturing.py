@@ -1,0 +1,226 @@
+"""Whether code can be part of a captured training step, found out on a CPU.
+
+The code runs on tensors without data, on a CPU and on CUDA, which need not exist for that. See
+https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_fake_tensor.html.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hieraseg.tracebacks import describe
+
+CUDA = torch.device("cuda")
+OTHERWISE = "or set `capturable = False` and say why in `capturable_reason`"
+_READ = (
+    "it reads a value back from the device: keep it a tensor, without `.item()`, `float(...)`, "
+    f"`.tolist()` or `if` on a tensor, {OTHERWISE}"
+)
+_SHAPE = (
+    "it has a tensor whose shape depends on the data ({}): keep all pixels, and select with "
+    f"`torch.where` or weights of 0, {OTHERWISE}"
+)
+_COPY = (
+    "it copies a tensor from {} to {}: make tables in `__init__` and register them as buffers, "
+    "and make other tensors on the device of the inputs, as with `torch.full` or `torch.arange`, "
+    f"but not with `torch.tensor`, {OTHERWISE}"
+)
+_STATE = (
+    "it changes its attribute `{}` from call to call, which a captured step does not: change "
+    f"buffers in place, or use the progress of training or the draws, {OTHERWISE}"
+)
+_DEVICES = (
+    "on CUDA it uses tensors of two devices: register those that are made in `__init__` as "
+    "buffers, with persistent=False, and make others on the device of the inputs"
+)
+_FAILS = (
+    "it fails on tensors without data, by which a captured step is checked ({}): use operations of "
+    f"PyTorch that need no value on the host, {OTHERWISE}"
+)
+
+Component = TypeVar("Component")
+
+
+class NotCapturable(AssertionError):
+    """An operation that a captured step cannot have."""
+
+
+class OnlyCapturable(TorchDispatchMode):
+    """Inside this context, operations that cannot be captured in a CUDA graph raise NotCapturable.
+
+    Args:
+        copies: whether copies between devices are allowed, as in the first steps of a run.
+    """
+
+    def __init__(self, copies: bool = False) -> None:
+        super().__init__()
+        self.copies = copies
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        problem = _problem(func, args) or (not self.copies and _copy(func, args, kwargs))
+        if problem:
+            raise NotCapturable(problem)
+        return func(*args, **kwargs)
+
+
+def assert_capturable(
+    component: Component,
+    call: Callable[[Component, list[Tensor]], Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+) -> None:
+    """Assert that a component can be part of a captured training step.
+
+    It runs on tensors without data, forward and backward on the CPU and forward on CUDA, and must
+    not read from the device, have shapes that depend on the data, copy between devices or change
+    attributes. It stays as it is.
+
+    Args:
+        component: what is called; a module is moved to the device.
+        call: calls it with inputs of a device, and returns its tensors.
+        inputs: tensors on the CPU. Gradients are computed if any of them, or a parameter,
+            requires them.
+
+    Raises:
+        NotCapturable: it cannot; the message says why, and how to fix it.
+    """
+    own = deepcopy(component)
+    call(own, list(inputs))  # makes what is kept from the first call on
+    before = _attributes(own)
+    with on_fake_tensors():
+        _backward(_called(own, call, _fake(inputs, torch.device("cpu"))))
+    changed = [name for name, value in _attributes(own).items() if before.get(name) != value]
+    if changed:
+        raise NotCapturable(_STATE.format(changed[0]))
+    with on_fake_tensors(copies=True):
+        if isinstance(own, nn.Module):
+            own.to(CUDA)
+        moved = _fake(inputs, CUDA)
+        _called(own, call, moved)
+        with OnlyCapturable():
+            _called(own, call, moved)
+
+
+@contextmanager
+def on_fake_tensors(copies: bool = False) -> Iterator[None]:
+    """Inside this context, tensors have no data, and only what can be captured is allowed.
+
+    Real tensors that are used inside are read as tensors without data.
+
+    Args:
+        copies: whether copies between devices are allowed.
+    """
+    with (
+        warnings.catch_warnings(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        OnlyCapturable(copies),
+    ):
+        warnings.simplefilter("ignore")  # such as that there is no CUDA device for autocast
+        yield
+
+
+def in_one_piece(call: Callable[..., Any], backend: str = "eager") -> Callable[..., Any]:
+    """Compile a function, which raises NotCapturable if the compiler cannot trace it whole."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled = torch.compile(call, fullgraph=True, backend=backend)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return compiled(*args, **kwargs)
+        except TorchDynamoException as error:
+            reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+            raise NotCapturable(
+                f"torch.compile cannot trace it in one piece ({reason}): use operations on tensors "
+                f"alone, {OTHERWISE}"
+            ) from error
+
+    return called
+
+
+def _called(
+    component: Component,
+    call: Callable[[Component, list[Tensor]], Sequence[Tensor]],
+    inputs: list[Tensor],
+) -> Sequence[Tensor]:
+    try:
+        return call(component, inputs)
+    except AssertionError:
+        raise
+    except Exception as error:  # the component is the plugin's code, which may raise anything
+        mixed = "devices" in str(error)
+        problem = _DEVICES if mixed else _FAILS.format(describe(error, 200))
+        raise NotCapturable(problem) from error
+
+
+def _fake(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors without data like the inputs, on a device. Inside a `FakeTensorMode`."""
+    return [
+        torch.empty_like(one, device=device).requires_grad_(one.requires_grad) for one in inputs
+    ]
+
+
+def _backward(outputs: Sequence[Tensor]) -> None:
+    trained = [one.float().sum() for one in outputs if one.requires_grad]
+    if trained:
+        torch.stack(trained).sum().backward()
+
+
+def _problem(func: Any, args: tuple[Any, ...]) -> str:
+    """What an operation does that no capture can have; empty if nothing."""
+    name = func.overloadpacket.__name__
+    if torch.Tag.data_dependent_output in func.tags or name == "_linalg_check_errors":
+        return _READ
+    if name in ("index", "index_put", "index_put_"):
+        masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+        # One value for all pixels of a mask is `masked_fill`.
+        return _SHAPE.format("`x[mask]`") if masks and not _one_value(args) else ""
+    if torch.Tag.dynamic_output_shape in func.tags:
+        return _SHAPE.format(f"`{name.strip('_')}`")
+    return ""
+
+
+def _one_value(args: tuple[Any, ...]) -> bool:
+    return len(args) > 2 and args[2].numel() == 1
+
+
+def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What is copied between devices; empty if nothing."""
+    name = func.overloadpacket.__name__
+    if name == "_to_copy":
+        source, target = args[0].device, kwargs.get("device") or args[0].device
+    elif name == "copy_":
+        source, target = args[1].device, args[0].device
+    elif name in ("index", "index_put", "index_put_"):
+        source = next(one.device for one in args[1] if one is not None)
+        target = args[0].device
+    else:
+        return ""
+    return "" if source.type == target.type else _COPY.format(source.type, target.type)
+
+
+def _attributes(component: Any) -> dict[str, Any]:
+    """Numbers, strings and which tensors the attributes of an object, or of modules in it, are."""
+    modules = component.named_modules() if isinstance(component, nn.Module) else [("", component)]
+    found = {}
+    for prefix, module in modules:
+        for name, value in {**getattr(module, "__dict__", {}), **_buffers(module)}.items():
+            key = f"{prefix}.{name}".strip(".")
+            if isinstance(value, Tensor):
+                found[key] = id(value)
+            elif isinstance(value, int | float | str | None):
+                found[key] = value
+    return found
+
+
+def _buffers(module: Any) -> dict[str, Any]:
+    return dict(module.named_buffers(recurse=False)) if isinstance(module, nn.Module) else {}
