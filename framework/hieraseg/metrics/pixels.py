@@ -1,5 +1,7 @@
 """Counts for IoU, Dice, accuracy, coherence and tree distance."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_per_image
+from hieraseg.metrics.joint import JointCounts
 
 
 class PixelCounts:
@@ -26,19 +29,8 @@ class PixelCounts:
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
-        self.num_classes = hierarchy.num_classes
-        self.parents = hierarchy.on(device).parents
-        self.paths = hierarchy.on(device).paths
-        shapes: dict[str, tuple[int, ...]] = {
-            f"{count}_{level}": (images, classes)
-            for level, classes in enumerate(self.num_classes, 1)
-            for count in ("intersection", "predicted", "truth")
-        }
-        shapes |= dict.fromkeys(("pixels", "coherent", "mistakes", "distance"), (images,))
-        self.counts = {
-            key: torch.zeros(shape, dtype=torch.int64, device=device)
-            for key, shape in shapes.items()
-        }
+        self.of_images = pixel_counter(hierarchy, device)
+        self.counts = zeros(self.of_images, images, device)
 
     def add(
         self,
@@ -48,34 +40,65 @@ class PixelCounts:
         scores: list[Float[Tensor, "B _ H W"]] | None = None,
     ) -> None:
         """Count a batch (see `SplitCounts.add`). The scores are not used."""
-        for level, classes in enumerate(self.num_classes):
-            prediction, target = predicted[:, level], targets[:, level]
-            valid = target != IGNORE_INDEX
-            for count, labels, where in (
-                ("intersection", target, valid & (prediction == target)),
-                ("predicted", prediction, valid),
-                ("truth", target, valid),
-            ):
-                found = count_per_image(labels, where, classes)
-                self.counts[f"{count}_{level + 1}"].index_add_(0, rows, found)
-        known = targets[:, 0] != IGNORE_INDEX
-        coherent = known.clone()
-        for level in range(1, len(self.num_classes)):
-            coherent &= self.parents[level][predicted[:, level]] == predicted[:, level - 1]
-        prediction, target = predicted[:, -1], targets[:, -1]
-        errors = (target != IGNORE_INDEX) & (prediction != target)
-        # From paths, since a table of all pairs of leaves does not fit into memory for 10,000.
-        leaf = target.clamp(min=0)
-        steps = sum(ancestor[leaf] != ancestor[prediction] for ancestor in self.paths.unbind(1))
-        distance = torch.where(errors, 2 * steps, 0)
-        for key, value in (
-            ("pixels", known),
-            ("coherent", coherent),
-            ("mistakes", errors),
-            ("distance", distance),
-        ):
-            self.counts[key].index_add_(0, rows, value.sum(dim=(1, 2)))
+        for key, found in self.of_images(predicted, targets).items():
+            self.counts[key].index_add_(0, rows, found)
 
     def arrays(self) -> dict[str, Int[np.ndarray, "..."]]:
         """The counts as NumPy arrays."""
         return {key: value.cpu().numpy() for key, value in self.counts.items()}
+
+
+def pixel_counter(hierarchy: Hierarchy, device: torch.device) -> JointCounts:
+    """Computes the counts of `PixelCounts` for each image of a batch; a function of tensors.
+
+    Args:
+        hierarchy: the class tree.
+        device: device of the batches.
+    """
+    return JointCounts(hierarchy, partial(count_pixels, hierarchy), device)
+
+
+def zeros(counter: JointCounts, images: int, device: torch.device) -> dict[str, Tensor]:
+    """Counts of nothing, for a number of images."""
+    return {
+        key: torch.zeros((images, *shape), dtype=torch.int64, device=device)
+        for key, shape in counter.shapes.items()
+    }
+
+
+def count_pixels(
+    hierarchy: Hierarchy,
+    predicted: Int[Tensor, "B levels H W"],
+    targets: Int[Tensor, "B levels H W"],
+) -> dict[str, Int[Tensor, "B ..."]]:
+    """The counts of `PixelCounts` for each image of a batch."""
+    tables = hierarchy.on(targets.device)
+    valid = targets != IGNORE_INDEX
+    correct = valid & (predicted == targets)
+    counts = {}
+    for level, classes in enumerate(hierarchy.num_classes):
+        for count, labels, where in (
+            ("intersection", targets, correct),
+            ("predicted", predicted, valid),
+            ("truth", targets, valid),
+        ):
+            found = count_per_image(labels[:, level], where[:, level], classes)
+            counts[f"{count}_{level + 1}"] = found
+    coherent = valid[:, 0]
+    for level in range(1, hierarchy.num_levels):
+        above = torch.take(tables.parents[level], predicted[:, level])
+        coherent = coherent & (above == predicted[:, level - 1])
+    errors = valid[:, -1] & ~correct[:, -1]
+    # From paths, since a table of all pairs of leaves does not fit into memory for 10,000.
+    leaves = targets[:, -1].clamp(min=0), predicted[:, -1]
+    steps = sum(
+        torch.ne(*(torch.take(ancestor, leaf) for leaf in leaves))
+        for ancestor in tables.paths.unbind(1)
+    )
+    of_pixels = {
+        "pixels": valid[:, 0],
+        "coherent": coherent,
+        "mistakes": errors,
+        "distance": torch.where(errors, 2 * steps, 0),
+    }
+    return counts | {key: value.sum(dim=(1, 2)) for key, value in of_pixels.items()}

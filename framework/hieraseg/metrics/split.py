@@ -1,5 +1,7 @@
 """All counts of a split."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -9,8 +11,9 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.metrics.boundary import BoundariesOfRows, BoundaryCounts
 from hieraseg.metrics.calibration import CalibrationCounts
 from hieraseg.metrics.confusion import ConfusionCounts
-from hieraseg.metrics.pixels import PixelCounts
-from hieraseg.metrics.tree import TreeCounts
+from hieraseg.metrics.joint import JointCounts
+from hieraseg.metrics.pixels import count_pixels, zeros
+from hieraseg.metrics.tree import TreeCounter
 
 
 class SplitCounts:
@@ -20,8 +23,8 @@ class SplitCounts:
     images that a process did not add are zero.
 
     Attributes:
-        counts: int64, on the device. `PixelCounts`, `BoundaryCounts` and `TreeCounts` per image,
-            `ConfusionCounts` and `CalibrationCounts` over all images.
+        counts: int64, on the device. Those of `PixelCounts`, `TreeCounter` and `BoundaryCounts` per
+            image, `ConfusionCounts` and `CalibrationCounts` over all images.
 
     Args:
         hierarchy: the class tree.
@@ -30,12 +33,13 @@ class SplitCounts:
     """
 
     def __init__(self, hierarchy: Hierarchy, images: int, device: torch.device) -> None:
-        self.per_image = [kind(hierarchy, images, device) for kind in (PixelCounts, TreeCounts)]
+        pixels, tree = partial(count_pixels, hierarchy), TreeCounter(hierarchy, device)
+        self.of_images = JointCounts(hierarchy, lambda *both: pixels(*both) | tree(*both), device)
         self.boundary = BoundaryCounts(hierarchy, images, device)
         self.confusion = ConfusionCounts(hierarchy, device)
         self.calibration = CalibrationCounts(hierarchy, device)
-        self.counts: dict[str, Tensor] = {}
-        for part in (*self.per_image, self.boundary, self.confusion, self.calibration):
+        self.counts = zeros(self.of_images, images, device)
+        for part in (self.boundary, self.confusion, self.calibration):
             self.counts |= part.counts
 
     def add(
@@ -53,8 +57,8 @@ class SplitCounts:
             targets: target class per level. Pixels with -100 are ignored on that level.
             scores: scores in 0..1 of all classes, per level (see `inference.scores`).
         """
-        for part in self.per_image:
-            part.add(rows, predicted, targets)
+        for key, found in self.of_images(predicted, targets).items():
+            self.counts[key].index_add_(0, rows, found)
         self.confusion.add(predicted, targets)
         self.calibration.add(predicted, targets, scores)
 
