@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from hieraseg.tracebacks import describe
 
@@ -48,7 +49,7 @@ _FAILS = (
 Component = TypeVar("Component")
 
 
-class NotCapturable(AssertionError):
+class NotCapturable(AssertionError):  # noqa: N818 (a failed assertion, like those of pytest)
     """An operation that a captured step cannot have."""
 
 
@@ -56,20 +57,26 @@ class OnlyCapturable(TorchDispatchMode):
     """Inside this context, operations that cannot be captured in a CUDA graph raise NotCapturable.
 
     Args:
+        on_cuda: whether tensors on CUDA are those without data, and tensors on the CPU are real.
         copies: whether copies between devices are allowed, as in the first steps of a run.
     """
 
-    def __init__(self, copies: bool = False) -> None:
+    def __init__(self, on_cuda: bool = False, copies: bool = False) -> None:
         super().__init__()
-        self.copies = copies
+        self.on_cuda, self.copies = on_cuda, copies
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.on_cuda and _is_on_host(args, kwargs):
+            with unset_fake_temporarily():
+                return func(*args, **kwargs)
         problem = _problem(func, args) or (not self.copies and _copy(func, args, kwargs))
         if problem:
             raise NotCapturable(problem)
+        if func.overloadpacket.__name__.startswith("_fused_"):
+            return None  # a step of an optimizer in place, which needs data
         return func(*args, **kwargs)
 
 
@@ -101,50 +108,47 @@ def assert_capturable(
     changed = [name for name, value in _attributes(own).items() if before.get(name) != value]
     if changed:
         raise NotCapturable(_STATE.format(changed[0]))
-    with on_fake_tensors(copies=True):
+    with on_fake_tensors(on_cuda=True, copies=True) as allowed:
         if isinstance(own, nn.Module):
             own.to(CUDA)
         moved = _fake(inputs, CUDA)
         _called(own, call, moved)
-        with OnlyCapturable():
-            _called(own, call, moved)
+        allowed.copies = False
+        _called(own, call, moved)
 
 
 @contextmanager
-def on_fake_tensors(copies: bool = False) -> Iterator[None]:
+def on_fake_tensors(on_cuda: bool = False, copies: bool = False) -> Iterator[OnlyCapturable]:
     """Inside this context, tensors have no data, and only what can be captured is allowed.
 
-    Real tensors that are used inside are read as tensors without data.
+    Real tensors that are used together with them are read as tensors without data.
 
     Args:
-        copies: whether copies between devices are allowed.
+        on_cuda, copies: see `OnlyCapturable`.
     """
     with (
         warnings.catch_warnings(),
-        FakeTensorMode(allow_non_fake_inputs=True),
-        OnlyCapturable(copies),
+        FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False),
+        OnlyCapturable(on_cuda, copies) as allowed,
     ):
         warnings.simplefilter("ignore")  # such as that there is no CUDA device for autocast
-        yield
+        yield allowed
 
 
-def in_one_piece(call: Callable[..., Any], backend: str = "eager") -> Callable[..., Any]:
-    """Compile a function, which raises NotCapturable if the compiler cannot trace it whole."""
+@contextmanager
+def in_one_piece() -> Iterator[None]:
+    """Raise NotCapturable where torch.compile, with fullgraph=True, cannot trace all of a call."""
+    # Not at the top, since it takes seconds to import.
     from torch._dynamo.exc import TorchDynamoException
 
-    compiled = torch.compile(call, fullgraph=True, backend=backend)
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return compiled(*args, **kwargs)
-        except TorchDynamoException as error:
-            reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
-            raise NotCapturable(
-                f"torch.compile cannot trace it in one piece ({reason}): use operations on tensors "
-                f"alone, {OTHERWISE}"
-            ) from error
-
-    return called
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        raise NotCapturable(
+            f"torch.compile cannot trace it in one piece ({reason}): use operations on tensors "
+            f"alone, {OTHERWISE}"
+        ) from error
 
 
 def _called(
@@ -173,6 +177,13 @@ def _backward(outputs: Sequence[Tensor]) -> None:
     trained = [one.float().sum() for one in outputs if one.requires_grad]
     if trained:
         torch.stack(trained).sum().backward()
+
+
+def _is_on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation has, and makes, only real tensors."""
+    if any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs))):
+        return False
+    return torch.device(kwargs.get("device") or "cpu").type == "cpu"
 
 
 def _problem(func: Any, args: tuple[Any, ...]) -> str:
@@ -211,7 +222,7 @@ def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 def _attributes(component: Any) -> dict[str, Any]:
     """Numbers, strings and which tensors the attributes of an object, or of modules in it, are."""
     modules = component.named_modules() if isinstance(component, nn.Module) else [("", component)]
-    found = {}
+    found: dict[str, Any] = {}
     for prefix, module in modules:
         for name, value in {**getattr(module, "__dict__", {}), **_buffers(module)}.items():
             key = f"{prefix}.{name}".strip(".")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from hieraseg.contracts import why_not_capturable
 from hieraseg.files.strict_yaml import inline
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of, docstring_of
@@ -123,6 +124,30 @@ class ComponentContract:
         except Exception as error:  # the component is the plugin's code, which may raise anything
             return error
         return None
+
+
+class CapturableContract(ComponentContract):
+    """Base class of the suites of components that are part of a training step."""
+
+    @property
+    def is_capturable(self) -> bool:
+        """Whether it says that it can be part of a captured training step."""
+        return why_not_capturable(self.component) is None
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        """Assert that it can (see `testing.capturing`)."""
+        raise NotImplementedError
+
+    def test_can_be_captured(self, arguments: Arguments) -> None:
+        """It can be part of a captured training step, or says why it cannot."""
+        if self.is_capturable:
+            return self.assert_capturable(arguments)
+        reason = getattr(self.component, "capturable_reason", None)
+        assert reason, (
+            "capturable is false, but no reason is given, which the log of a run would show: set "
+            '`capturable_reason`, as in "sorts on the host"'
+        )
+        pytest.skip(f"it says that it cannot: {reason}")
 
 
 class TreeContract(ComponentContract):

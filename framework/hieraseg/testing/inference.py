@@ -9,13 +9,14 @@ from torch import Tensor
 from hieraseg.contracts import Activation, InferenceRule
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.scores import level_scores
+from hieraseg.testing.capturing import assert_capturable
 from hieraseg.testing.cases import Size, random_logits
-from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
+from hieraseg.testing.component import DEFAULTS, Arguments, CapturableContract, TreeContract
 
 SIZE = (2, 5, 7)
 
 
-class InferenceContract(TreeContract):
+class InferenceContract(TreeContract, CapturableContract):
     """The contract of inference rules (see `contracts.InferenceRule`).
 
     Attributes:
@@ -45,6 +46,12 @@ class InferenceContract(TreeContract):
         hierarchy = hierarchy or self.hierarchy
         logits = random_logits(hierarchy, size, torch.Generator().manual_seed(0))
         return level_scores([level.detach() for level in logits], activation, hierarchy)
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        def predict(rule: InferenceRule, scores: list[Tensor]) -> list[Tensor]:
+            return [rule(scores)]
+
+        assert_capturable(self.make(arguments), predict, self.scores())
 
     def check(self, predicted: Tensor, hierarchy: Hierarchy, size: Size = SIZE) -> None:
         """Assert that a prediction has one valid class per level and pixel."""

@@ -39,7 +39,11 @@ def copies(inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def terms_of(
-    loss: Loss, inputs: Sequence[Tensor], targets: Tensor, progress: float = 1.0
+    loss: Loss,
+    inputs: Sequence[Tensor],
+    targets: Tensor,
+    progress: float = 1.0,
+    in_step: bool = True,
 ) -> dict[str, Tensor]:
     """The terms of a loss.
 
@@ -48,11 +52,13 @@ def terms_of(
         inputs: logits, followed by an embedding if the loss needs one.
         targets: int64 `[B, L, H, W]`.
         progress: share of the training that is done, for losses that depend on it.
+        in_step: whether the loss gets it as a tensor, as in a training step.
     """
     split = len(inputs) - (1 if loss.embedding_channels else 0)
     embedding = inputs[split] if loss.embedding_channels else None
     prediction = Prediction(tuple(inputs[:split]), embedding)
-    timed = {"progress": progress} if has_argument(loss.forward, "progress") else {}
+    done = torch.full((), progress, device=targets.device) if in_step else progress
+    timed = {"progress": done} if has_argument(loss.forward, "progress") else {}
     terms = loss(prediction, targets, **timed)
     assert isinstance(terms, dict), (
         f"forward must return a dict {{name: term}}, got {type(terms).__name__}"

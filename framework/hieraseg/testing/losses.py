@@ -4,19 +4,21 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
-from hieraseg.contracts import Activation
+from hieraseg.contracts import Activation, Loss, has_argument
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.testing.capturing import assert_capturable, in_one_piece
 from hieraseg.testing.cases import Size, forget_anywhere, random_logits
 from hieraseg.testing.comparing import difference, finite
-from hieraseg.testing.component import Arguments
-from hieraseg.testing.loss_cases import SIZE, copies, terms_and_gradients, terms_of
+from hieraseg.testing.component import Arguments, CapturableContract
+from hieraseg.testing.loss_cases import PROGRESS, SIZE, copies, terms_and_gradients, terms_of
 from hieraseg.testing.loss_labels import LossLabelsContract
 
 LEVELS = ("all", "leaves", "none")
 
 
-class LossContract(LossLabelsContract):
+class LossContract(LossLabelsContract, CapturableContract):
     """The contract of losses (see `contracts.Loss`).
 
     Attributes:
@@ -25,6 +27,14 @@ class LossContract(LossLabelsContract):
         margin: smallest difference between the loss of a wrong and of a perfect prediction.
         steps: number of steps of Adam, on the logits themselves, that are enough to learn.
     """
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        def terms(loss: Loss, inputs: list[Tensor]) -> list[Tensor]:
+            *trained, targets = inputs
+            return [*terms_of(loss, [one.clone() for one in trained], targets, 0.5).values()]
+
+        loss, inputs, targets, _ = self.draw(arguments, 17)
+        assert_capturable(loss, terms, [*inputs, targets])
 
     # Attributes and terms.
 
@@ -188,8 +198,9 @@ class LossContract(LossLabelsContract):
         expected, slopes = terms_and_gradients(loss, inputs, targets)
         torch.compiler.reset()
         compiled = self.make(self.settings[0])
-        compiled.compile(backend="eager")
-        terms, gradients = terms_and_gradients(compiled, inputs, targets)
+        compiled.compile(backend="eager", fullgraph=self.is_capturable)
+        with in_one_piece():
+            terms, gradients = terms_and_gradients(compiled, inputs, targets)
         differ = difference([*terms, *gradients], [*expected, *slopes])
         assert not differ, f"with torch.compile it gives {differ}"
 
@@ -203,6 +214,22 @@ class LossContract(LossLabelsContract):
         terms, gradients = terms_and_gradients(moved_loss, moved, targets.to(device))
         differ = difference([*terms, *gradients], [*expected, *slopes])
         assert not differ, f"on CUDA it gives {differ}"
+
+    def test_progress_may_be_a_float(self, arguments: Arguments) -> None:
+        """A float `progress` gives the same terms as the tensor of a training step."""
+        loss, inputs, targets, _ = self.draw(arguments, 18)
+        if not has_argument(loss.forward, "progress"):
+            pytest.skip("its forward has no argument `progress`")
+        for progress in PROGRESS:
+            found, expected = (
+                list(terms_of(loss, copies(inputs), targets, progress, in_step).values())
+                for in_step in (False, True)
+            )
+            differ = difference(found, expected)
+            assert not differ, (
+                f"a float progress of {progress} gives {differ} of the tensor: compute with both, "
+                "as `hieraseg.functional.ramp` does"
+            )
 
     # Trees and sizes.
 

@@ -2,14 +2,15 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
+from hieraseg.testing.capturing import assert_capturable, in_one_piece
 from hieraseg.testing.comparing import difference, finite
-from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
+from hieraseg.testing.component import DEFAULTS, Arguments, CapturableContract
 
 CLOSE = {"rtol": 1e-3, "max_rtol": 1e-3}
 """Tolerances for many layers whose sums are computed in another order."""
@@ -19,7 +20,7 @@ _STEPS = 4
 """Training steps after which gradients must reach every parameter."""
 
 
-class ModuleContract(ComponentContract):
+class ModuleContract(CapturableContract):
     """Base class of the suites of backbones and decoders. They define how to build and call one."""
 
     _built: ClassVar[dict[str, nn.Module]]
@@ -63,6 +64,9 @@ class ModuleContract(ComponentContract):
         module = self.shared_module(arguments)
         assert isinstance(module, nn.Module), "it must be a subclass of torch.nn.Module"
         assert any(True for _ in module.parameters()), "it has no parameters to train"
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        assert_capturable(self.shared_module(arguments).train(), self.outputs, self.inputs())
 
     def test_gradients_reach_every_parameter(self, arguments: Arguments) -> None:
         """Every parameter gets a finite gradient."""
@@ -171,11 +175,14 @@ class ModuleContract(ComponentContract):
 
     def test_compiled_matches_eager(self) -> None:
         """With torch.compile the outputs are the same."""
-        module, inputs = self.shared_module(self.settings[0]), self.inputs()
-        expected = self.evaluate(module, inputs)
+        inputs = self.inputs()
+        expected = self.evaluate(self.shared_module(self.settings[0]), inputs)
         torch.compiler.reset()
-        compiled = cast(nn.Module, torch.compile(module, backend="eager"))
-        differ = difference(self.evaluate(compiled, inputs), expected, **CLOSE)
+        module = deepcopy(self.shared_module(self.settings[0]))
+        module.compile(backend="eager", fullgraph=self.is_capturable)
+        with in_one_piece():
+            found = self.evaluate(module, inputs)
+        differ = difference(found, expected, **CLOSE)
         assert not differ, f"with torch.compile it gives {differ}"
 
     def test_cuda_matches_cpu(self, arguments: Arguments, device: str) -> None:

@@ -6,14 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 
-from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
+from hieraseg.testing.capturing import (
+    CUDA,
+    OTHERWISE,
+    NotCapturable,
+    on_fake_tensors,
+)
+from hieraseg.testing.component import DEFAULTS, Arguments, CapturableContract
 
 Parts = dict[str, list[nn.Parameter]]
 STEPS = 20
 
 
-class OptimizerContract(ComponentContract):
+class OptimizerContract(CapturableContract):
     """The contract of optimizers (see `contracts.OptimizerFactory`)."""
 
     def supplied(self) -> dict[str, Any]:
@@ -26,6 +33,24 @@ class OptimizerContract(ComponentContract):
             f"it must return a torch.optim.Optimizer, got {type(made).__name__}"
         )
         return made
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        with on_fake_tensors(on_cuda=True, copies=True) as allowed:
+            parts = {part: [on_cuda(one) for one in own] for part, own in parameters().items()}
+            optimizer = self.make(parts, arguments)
+            for group in optimizer.param_groups:
+                group["lr"] = torch.full((), float(group["lr"]), device=CUDA)
+                group.update({name: True for name in ("capturable",) if name in group})
+            optimizer.step()
+            before = state_of(optimizer)
+            allowed.copies = False
+            optimizer.step()
+        if state_of(optimizer) != before:
+            raise NotCapturable(
+                "its state has a number that changes, or tensors that are replaced, from step to "
+                "step, which a captured step does not: keep numbers in tensors of the device, and "
+                f"change them in place, {OTHERWISE}"
+            )
 
     def test_has_every_parameter_once(self, arguments: Arguments) -> None:
         """It has all parameters of the backbone and the head, each once."""
@@ -114,6 +139,19 @@ def parameters() -> Parts:
         return [nn.Parameter(1 + torch.rand(shape, generator=generator)) for shape in shapes]
 
     return {"backbone": part((4, 3, 3, 3), (4,), (5, 4)), "head": part((2, 4, 1, 1), (2,))}
+
+
+def on_cuda(parameter: nn.Parameter) -> nn.Parameter:
+    """A parameter without data on CUDA, with a gradient. Inside `on_fake_tensors`."""
+    moved = nn.Parameter(torch.empty_like(parameter, device=CUDA))
+    moved.grad = torch.empty_like(moved)
+    return moved
+
+
+def state_of(optimizer: Optimizer) -> list[object]:
+    """The numbers in the state of an optimizer, and which tensors it has."""
+    leaves = tree_leaves(optimizer.state_dict())
+    return [id(one) if isinstance(one, Tensor) else one for one in leaves]
 
 
 def listed(parts: Parts) -> list[nn.Parameter]:
