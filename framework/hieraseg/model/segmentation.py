@@ -48,8 +48,9 @@ class SegmentationModel(nn.Module):
         prediction: Prediction = self.decoder(self.backbone((image - self.mean) / self.std))
         # In float32: the gradient of upsampling adds up many pixels.
         logits = tuple(level.float() for level in prediction.logits)
+        embedding = None if prediction.embedding is None else prediction.embedding.float()
         size = (image.shape[-2], image.shape[-1])
-        return resize_logits(Prediction(logits, prediction.embedding), size)
+        return resize_logits(Prediction(logits, embedding), size)
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:

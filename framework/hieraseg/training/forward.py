@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hieraseg.contracts import Loss, Prediction, has_argument
@@ -54,14 +54,24 @@ class TrainingForward(nn.Module):
             progress: share of training that is done, in [0, 1).
         """
         view, loss, segmenter = self._fixed
-        images, masks = view.augment(batch)
+        # Only the model computes in mixed precision.
+        with torch.autocast(progress.device.type, enabled=False):
+            images, masks = view.augment(batch)
         # Labels were checked when they were stored.
         targets = segmenter.hierarchy.encode(masks, check=False)
         prediction: Prediction = self.model(images)
         arguments = {"progress": progress} if self._takes_progress else {}
-        terms = loss(prediction, targets, **arguments)
-        with torch.no_grad():
-            counts = PixelCounts(segmenter.hierarchy, 1, targets.device)
-            rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
-            counts.add(rows, segmenter.classes(prediction), targets)
-        return Forward(terms, counts.counts)
+        with torch.autocast(progress.device.type, enabled=False):
+            terms = loss(prediction, targets, **arguments)
+            counts = self._counts(prediction, targets)
+        return Forward(terms, counts)
+
+    @torch.no_grad()
+    def _counts(
+        self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
+    ) -> dict[str, Tensor]:
+        _, _, segmenter = self._fixed
+        counts = PixelCounts(segmenter.hierarchy, 1, targets.device)
+        rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
+        counts.add(rows, segmenter.classes(prediction), targets)
+        return counts.counts
