@@ -1,5 +1,7 @@
 """The suite of losses passes a correct loss, and detects what is wrong with broken ones."""
 
+import inspect
+import math
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from hieraseg.functional import ramp
 from tests.support.broken import check, failed, reasons
 
 
@@ -188,7 +191,7 @@ class AmongSiblings(Correct):
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         terms = {}
         for level, logits in enumerate(prediction.logits):
-            parents = self.hierarchy.parents[level]
+            parents = self.hierarchy.on(logits.device).parents[level]
             target = targets[:, level]
             others = parents[target.clamp(min=0)][..., None] != parents
             valid = (target != IGNORE_INDEX)[..., None]
@@ -239,7 +242,7 @@ class MatrixProduct(Correct):
     """Multiplies matrices, which autocast does in half precision."""
 
     def total(self, logits: Tensor, target: Tensor) -> Tensor:
-        identity = torch.eye(logits.shape[1])
+        identity = torch.eye(logits.shape[1], device=logits.device)
         return super().total(torch.einsum("bchw,cd->bdhw", logits, identity), target)
 
 
@@ -324,6 +327,7 @@ class EqualSizes(WithEmbedding):
         (
             NoGraph,
             {
+                "can_be_captured",
                 "void_batch_is_zero_with_a_graph",
                 "partly_known_labels_are_finite",
             },
@@ -359,6 +363,171 @@ def test_broken_losses(broken: type[Loss], properties: set[str], message: str) -
 
 def test_compiled_loss_that_differs() -> None:
     assert failed(check("losses", DiffersCompiled, compiled=True)) == {"compiled_matches_eager"}
+
+
+class ReadsValue(Correct):
+    """Reads the number of valid pixels."""
+
+    def mean(self, logits: Tensor, target: Tensor) -> Tensor:
+        valid = max(int((target != IGNORE_INDEX).sum()), 1)
+        return self.total(logits.float(), target) / valid
+
+
+class SelectsPixels(Correct):
+    """Selects the valid pixels."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        valid = target != IGNORE_INDEX
+        return F.cross_entropy(logits.movedim(1, -1)[valid], target[valid], reduction="sum")
+
+
+class MakesTable(Correct):
+    """Makes a table of weights in each call."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        weight = torch.tensor([1.0] * logits.shape[1], device=logits.device)
+        return super().total(logits * weight[:, None, None], target)
+
+
+class OnTheHost(Correct):
+    """Keeps a table on the CPU."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy)
+        self.shift = torch.zeros(1, 1, 1)
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        return super().total(logits + self.shift, target)
+
+
+class CountsCalls(Correct):
+    """Counts its calls in Python."""
+
+    calls = 0
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        self.calls += 1
+        return super().forward(prediction, targets)
+
+
+class ReplacesBuffer(Correct):
+    """Replaces a buffer in each call."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        self.seen = self.seen + 1
+        return super().forward(prediction, targets)
+
+
+class Backwards(torch.autograd.Function):
+    """Reads a value in its backward pass."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient if gradient.abs().sum().item() >= 0 else -gradient
+
+
+class ReadsGradient(Correct):
+    """Reads a value in its backward pass."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        return super().total(Backwards.apply(logits), target)
+
+
+class NoReason(ReadsValue):
+    """Says that it reads values, but not that it does."""
+
+    capturable = False
+
+
+class Prints(Correct):
+    """Does in Python what the compiler cannot trace."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        print("total", end="\r")
+        return super().total(logits, target)
+
+
+class Timed(Correct):
+    """Depends on the progress of training."""
+
+    def forward(  # type: ignore[override]
+        self, prediction: Prediction, targets: Tensor, progress: Any
+    ) -> dict[str, Tensor]:
+        share = self.share(progress)
+        return {key: share * term for key, term in super().forward(prediction, targets).items()}
+
+    def share(self, progress: Any) -> Any:
+        return 1 + ramp(progress, 0.0, 0.5)
+
+
+class NeedsFloat(Timed):
+    """Expects a float."""
+
+    def share(self, progress: Any) -> Any:
+        return 2 - math.cos(progress)
+
+
+class NeedsTensor(Timed):
+    """Expects a tensor."""
+
+    def share(self, progress: Any) -> Any:
+        return progress.clamp(min=0.5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (ReadsValue, "it reads a value back from the device: keep it a tensor"),
+        (ReadsGradient, "it reads a value back from the device: keep it a tensor"),
+        (SelectsPixels, "a tensor whose shape depends on the data (`x[mask]`): keep all pixels"),
+        (MakesTable, "it copies a tensor from cpu to cuda: make tables in `__init__`"),
+        (OnTheHost, "on CUDA it uses tensors of two devices: register those"),
+        (CountsCalls, "it changes its attribute `calls` from call to call"),
+        (ReplacesBuffer, "it changes its attribute `seen` from call to call"),
+        (NoReason, "capturable is false, but no reason is given"),
+        (NeedsFloat, "it reads a value back from the device: keep it a tensor"),
+    ],
+)
+def test_losses_that_cannot_be_captured(broken: type[Loss], message: str) -> None:
+    report = check("losses", broken)
+    assert failed(report) == {"can_be_captured"}, reasons(report)
+    assert message in reasons(report)
+    (found,) = (one for one in report.properties if one.outcome == "failed")
+    if broken is ReadsValue:
+        line = inspect.getsourcelines(ReadsValue.mean)[1] + 1
+        assert found.cases[0].place == f"{__file__}:{line}"
+
+
+def test_a_loss_that_says_that_it_cannot_be_captured() -> None:
+    class Says(SelectsPixels):
+        """Selects the valid pixels."""
+
+        capturable, capturable_reason = False, "selects the valid pixels"
+
+    report = check("losses", Says, compiled=True)
+    assert failed(report) == set(), reasons(report)
+    assert "it says that it cannot: selects the valid pixels" in reasons(report)
+
+
+def test_progress() -> None:
+    assert failed(check("losses", Timed)) == set()
+    report = check("losses", NeedsTensor)
+    assert failed(report) == {"progress_may_be_a_float"}
+    assert "'float' object has no attribute 'clamp'" in reasons(report)
+
+
+def test_a_loss_that_cannot_be_traced() -> None:
+    report = check("losses", Prints, compiled=True)
+    assert failed(report) == {"compiled_matches_eager"}, reasons(report)
+    assert "torch.compile cannot trace it in one piece" in reasons(report)
 
 
 @pytest.mark.parametrize(

@@ -56,20 +56,27 @@ class NotCapturable(AssertionError):  # noqa: N818 (a failed assertion, like tho
 class OnlyCapturable(TorchDispatchMode):
     """Inside this context, operations that cannot be captured in a CUDA graph raise NotCapturable.
 
+    Operations on real tensors alone are computed as ever: they are done on the host.
+
     Args:
-        on_cuda: whether tensors on CUDA are those without data, and tensors on the CPU are real.
+        mode: the mode of the tensors without data, which has to be entered first.
         copies: whether copies between devices are allowed, as in the first steps of a run.
     """
 
-    def __init__(self, on_cuda: bool = False, copies: bool = False) -> None:
+    def __init__(self, mode: FakeTensorMode, copies: bool = False) -> None:
         super().__init__()
-        self.on_cuda, self.copies = on_cuda, copies
+        self.mode, self.copies = mode, copies
+
+    def fake(self, tensor: Tensor, device: torch.device | None = None) -> Tensor:
+        """A tensor without data like a real one, by default on its device."""
+        moved = self.mode.from_tensor(tensor.detach()).to(device or tensor.device)
+        return moved.requires_grad_(tensor.requires_grad)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.on_cuda and _is_on_host(args, kwargs):
+        if _is_on_host(args, kwargs):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         problem = _problem(func, args) or (not self.copies and _copy(func, args, kwargs))
@@ -103,34 +110,31 @@ def assert_capturable(
     own = deepcopy(component)
     call(own, list(inputs))  # makes what is kept from the first call on
     before = _attributes(own)
-    with on_fake_tensors():
-        _backward(_called(own, call, _fake(inputs, torch.device("cpu"))))
+    with on_fake_tensors() as allowed:
+        _backward(_called(own, call, [allowed.fake(one) for one in inputs]))
     changed = [name for name, value in _attributes(own).items() if before.get(name) != value]
     if changed:
         raise NotCapturable(_STATE.format(changed[0]))
-    with on_fake_tensors(on_cuda=True, copies=True) as allowed:
+    with on_fake_tensors(copies=True) as allowed:
         if isinstance(own, nn.Module):
             own.to(CUDA)
-        moved = _fake(inputs, CUDA)
+        moved = [allowed.fake(one, CUDA) for one in inputs]
         _called(own, call, moved)
         allowed.copies = False
         _called(own, call, moved)
 
 
 @contextmanager
-def on_fake_tensors(on_cuda: bool = False, copies: bool = False) -> Iterator[OnlyCapturable]:
-    """Inside this context, tensors have no data, and only what can be captured is allowed.
+def on_fake_tensors(copies: bool = False) -> Iterator[OnlyCapturable]:
+    """Inside this context, tensors may have no data, and only what can be captured is allowed.
 
-    Real tensors that are used together with them are read as tensors without data.
+    A real tensor counts as one without data where it meets some, as weights do.
 
     Args:
-        on_cuda, copies: see `OnlyCapturable`.
+        copies: whether copies between devices are allowed.
     """
-    with (
-        warnings.catch_warnings(),
-        FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False),
-        OnlyCapturable(on_cuda, copies) as allowed,
-    ):
+    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False)
+    with warnings.catch_warnings(), mode, OnlyCapturable(mode, copies) as allowed:
         warnings.simplefilter("ignore")  # such as that there is no CUDA device for autocast
         yield allowed
 
@@ -164,13 +168,6 @@ def _called(
         mixed = "devices" in str(error)
         problem = _DEVICES if mixed else _FAILS.format(describe(error, 200))
         raise NotCapturable(problem) from error
-
-
-def _fake(inputs: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Tensors without data like the inputs, on a device. Inside a `FakeTensorMode`."""
-    return [
-        torch.empty_like(one, device=device).requires_grad_(one.requires_grad) for one in inputs
-    ]
 
 
 def _backward(outputs: Sequence[Tensor]) -> None:

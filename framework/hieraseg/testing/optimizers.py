@@ -35,16 +35,20 @@ class OptimizerContract(CapturableContract):
         return made
 
     def assert_capturable(self, arguments: Arguments) -> None:
-        with on_fake_tensors(on_cuda=True, copies=True) as allowed:
+        with on_fake_tensors(copies=True) as allowed:
             parts = {part: [on_cuda(one) for one in own] for part, own in parameters().items()}
             optimizer = self.make(parts, arguments)
-            for group in optimizer.param_groups:
-                group["lr"] = torch.full((), float(group["lr"]), device=CUDA)
-                group.update({name: True for name in ("capturable",) if name in group})
-            optimizer.step()
-            before = state_of(optimizer)
-            allowed.copies = False
-            optimizer.step()
+            prepare(optimizer)
+            try:
+                optimizer.step()
+                before = state_of(optimizer)
+                allowed.copies = False
+                optimizer.step()
+            except NotCapturable as error:
+                raise NotCapturable(
+                    f"its step cannot be captured, with a learning rate that is a tensor: {error} "
+                    "(optimizers of torch need `fused=True`, or `capturable=True`)"
+                ) from error
         if state_of(optimizer) != before:
             raise NotCapturable(
                 "its state has a number that changes, or tensors that are replaced, from step to "
@@ -139,6 +143,14 @@ def parameters() -> Parts:
         return [nn.Parameter(1 + torch.rand(shape, generator=generator)) for shape in shapes]
 
     return {"backbone": part((4, 3, 3, 3), (4,), (5, 4)), "head": part((2, 4, 1, 1), (2,))}
+
+
+def prepare(optimizer: Optimizer) -> None:
+    """Set learning rates and options as they are in a captured step."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.full((), float(group["lr"]), device=CUDA)
+        if "capturable" in group:
+            group["capturable"] = True
 
 
 def on_cuda(parameter: nn.Parameter) -> nn.Parameter:
