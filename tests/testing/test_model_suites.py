@@ -178,6 +178,21 @@ class StuckAtZero(Backbone):
         return [first, second * (1 + self.scales[0] * self.scales[1])]
 
 
+class ChecksRange(Backbone):
+    """Checks the range of the image."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return super().forward(image / 255 if image.max() > 100 else image)
+
+
+class CountsCalls(Backbone):
+    """Counts its calls in Python, in a layer."""
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        self.first.calls = getattr(self.first, "calls", 0) + 1  # type: ignore[assignment]
+        return super().forward(image)
+
+
 def test_a_correct_backbone_has_all_properties() -> None:
     report = check("backbones", Backbone, compiled=True)
     assert failed(report) == set(), reasons(report)
@@ -212,6 +227,8 @@ ATTRIBUTES = "attributes_are_valid"
         (Flattens, {"channels_last_matches"}, "RuntimeError"),
         (Overflows, {"autocast_is_finite"}, "in float32"),
         (UnsavedState, {"checkpoint_round_trip"}, "persistent buffer"),
+        (ChecksRange, {"can_be_captured"}, "it reads a value back from the device"),
+        (CountsCalls, {"can_be_captured"}, "it changes its attribute `first.calls`"),
     ],
 )  # fmt: skip
 def test_broken_backbones(broken: Any, properties: set[str], message: str) -> None:

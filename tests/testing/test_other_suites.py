@@ -289,6 +289,16 @@ class InPlace(Rule):
         return super().__call__([level.mul_(2) for level in scores])
 
 
+class Masked(Rule):
+    """Selects pixels by a mask."""
+
+    def __call__(self, scores: list[Tensor]) -> Tensor:
+        predicted = super().__call__(scores)
+        uncertain = scores[-1].amax(1) < 0.1
+        predicted[:, -1][uncertain] = predicted[:, -1][uncertain]
+        return predicted
+
+
 ANY = {"predictions_are_valid", "trees_of_every_shape", "ties_are_deterministic"}
 
 
@@ -307,6 +317,7 @@ ANY = {"predictions_are_valid", "trees_of_every_shape", "ties_are_deterministic"
         (RandomTies, {"ties_are_deterministic"}, "give different predictions"),
         (BatchMean, {"images_in_a_batch_are_independent"}, "without the other images in its batch"),
         (InPlace, {"scores_are_not_modified"}, "clone them before writing in place"),
+        (Masked, {"can_be_captured"}, "whose shape depends on the data (`x[mask]`)"),
     ],
 )
 def test_broken_inference_rules(broken: Any, properties: set[str], message: str) -> None:
@@ -340,7 +351,9 @@ def head_only(parameters: Parts) -> optim.Optimizer:
 
 def maximizes(parameters: Parts) -> optim.Optimizer:
     """Maximizes the loss."""
-    return optim.SGD([one for own in parameters.values() for one in own], lr=0.01, maximize=True)
+    return optim.SGD(
+        [one for own in parameters.values() for one in own], lr=0.01, maximize=True, fused=True
+    )
 
 
 def empty_groups(parameters: Parts) -> optim.Optimizer:
@@ -363,7 +376,7 @@ class Decays(optim.SGD):
 
 def decays(parameters: Parts) -> optim.Optimizer:
     """Shrinks parameters without a gradient."""
-    return Decays([one for own in parameters.values() for one in own], lr=0.01)
+    return Decays([one for own in parameters.values() for one in own], lr=0.01, fused=True)
 
 
 class Counts(optim.SGD):
@@ -380,12 +393,34 @@ class Counts(optim.SGD):
 
 def counts(parameters: Parts) -> optim.Optimizer:
     """Takes shorter steps, and does not save their number."""
-    return Counts([one for own in parameters.values() for one in own], lr=0.01)
+    return Counts([one for own in parameters.values() for one in own], lr=0.01, fused=True)
 
 
 def no_rate(parameters: Parts) -> optim.Optimizer:
     """Has an initial learning rate of 0."""
-    return Counts([one for own in parameters.values() for one in own], lr=0.0)
+    return Counts([one for own in parameters.values() for one in own], lr=0.0, fused=True)
+
+
+def not_fused(parameters: Parts) -> optim.Optimizer:
+    """Reads the learning rate from the device."""
+    return optim.SGD([one for own in parameters.values() for one in own], lr=0.01)
+
+
+class Numbers(optim.Optimizer):
+    """Gradient descent, whose number of steps is a number in its state."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for one in group["params"]:
+                if one.grad is not None:
+                    self.state[one]["step"] = self.state[one].get("step", 0) + 1
+                    one.sub_(one.grad * group["lr"])
+
+
+def numbers(parameters: Parts) -> optim.Optimizer:
+    """Counts its steps in Python."""
+    return Numbers([one for own in parameters.values() for one in own], {"lr": 0.01})
 
 
 @pytest.mark.parametrize(
@@ -400,12 +435,18 @@ def no_rate(parameters: Parts) -> optim.Optimizer:
             {"parameters_without_gradient_are_unchanged"},
             "changes a parameter without a gradient",
         ),
-        (counts, {"resumes_exactly"}, "keep everything that a step depends on"),
+        (
+            counts,
+            {"resumes_exactly", "can_be_captured"},
+            "keep everything that a step depends on",
+        ),
         (
             no_rate,
-            {"learning_rates_are_non_negative", "resumes_exactly"},
+            {"learning_rates_are_non_negative", "resumes_exactly", "can_be_captured"},
             "nothing is trained",
         ),
+        (not_fused, {"can_be_captured"}, "optimizers of torch need `fused=True`"),
+        (numbers, {"can_be_captured"}, "its state has a number that changes, or tensors that are"),
     ],
 )
 def test_broken_optimizers(broken: Any, properties: set[str], message: str) -> None:
@@ -487,4 +528,4 @@ def test_broken_schedules(broken: Any, properties: set[str], message: str) -> No
 
 def test_components_may_be_functions() -> None:
     """`component = my_factory` does not become a method of the suite."""
-    assert check("optimizers", correct_optimizer, settings=({"lr": 0.1},)).count("passed") == 9
+    assert check("optimizers", correct_optimizer, settings=({"lr": 0.1},)).count("passed") == 10
