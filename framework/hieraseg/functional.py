@@ -3,6 +3,8 @@
     from hieraseg.functional import level_terms, mean_over_valid
 
 Targets are class indices, -100 where a pixel is ignored. No function changes its arguments.
+
+For authors of transforms there are `where_chosen` and `normal_noise`.
 """
 
 import math
@@ -14,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from hieraseg.draws import normal_noise as normal_noise
+from hieraseg.draws import where_chosen as where_chosen
 from hieraseg.hashing import hashed
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.processes import gather as gather
@@ -236,11 +240,11 @@ def ramp(
         A tensor for a tensor, on its device; else a float.
     """
     if isinstance(progress, Tensor):
-        share = (progress - start) / (end - start) if end > start else (progress >= end).float()
-        share = share.clamp(0, 1)
-        return share if shape == "linear" else (1 - torch.cos(math.pi * share)) / 2
+        grown = (progress - start) / (end - start) if end > start else (progress >= end).float()
+        grown = grown.clamp(0, 1)
+        return grown if shape == "linear" else (1 - torch.cos(math.pi * grown)) / 2
     share = (progress - start) / (end - start) if end > start else float(progress >= end)
-    share = min(max(share, 0.0), 1.0)
+    share = max(0.0, min(1.0, share))
     return share if shape == "linear" else (1 - math.cos(math.pi * share)) / 2
 
 

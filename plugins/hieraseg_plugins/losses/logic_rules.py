@@ -60,7 +60,8 @@ class LogicRules(Loss):
         self.ramp = ramp
         self.hierarchy = hierarchy
         self.groups = SiblingGroups(hierarchy)
-        self.with_siblings = sum(size for size in chain(*self.groups.sizes) if size > 1)
+        shapes = chain(*self.groups.shapes)
+        self.with_siblings = sum(groups * size for groups, size in shapes if size > 1)
 
     def forward(
         self,
@@ -105,12 +106,13 @@ class LogicRules(Loss):
         with torch.autocast(valid.device.type, enabled=False):
             for level, scores in enumerate(logits):
                 cubes = torch.where(valid, torch.exp(3 * F.logsigmoid(scores)), 0)
-                for group in self.groups.split(cubes, level):
-                    if group.shape[1] > 1:
-                        flat = group.movedim(1, 0).flatten(1)
+                for groups in self.groups.split(cubes, level):
+                    size = groups.shape[2]
+                    if size > 1:
+                        flat = groups.movedim(0, 2).flatten(2)
                         pairs = gather(flat @ flat.mT).sum(0).triu(1) / _count(valid)
                         # Each pair counts for both of its classes, averaged over siblings.
-                        violations.append(2 * _cube_root(pairs).sum() / (group.shape[1] - 1))
+                        violations.append(2 * _cube_root(pairs).sum() / (size - 1))
         return torch.stack(violations).sum() / self.with_siblings
 
 

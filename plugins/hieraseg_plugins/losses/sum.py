@@ -51,6 +51,9 @@ class Sum(Loss):
                 )
         self.takes_progress = [has_argument(loss.forward, "progress") for loss in losses]
         self.embedding_channels = _common_embedding_channels(losses)
+        for loss in losses:
+            if not loss.capturable:
+                self.capturable, self.capturable_reason = False, loss.capturable_reason
         on_logits = [loss for loss in losses if loss.levels != "none"]
         if on_logits:
             self.levels = "all" if any(loss.levels == "all" for loss in on_logits) else "leaves"

@@ -31,4 +31,6 @@ def sgd(
         ValueError: an argument is out of range.
     """
     groups = parameter_groups(parameters, lr, backbone_lr_multiplier)
-    return optim.SGD(groups, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)
+    return optim.SGD(
+        groups, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, fused=True
+    )
