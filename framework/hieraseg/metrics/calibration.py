@@ -1,5 +1,7 @@
 """Expected calibration error: the gap between scores and the fraction of correct predictions."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +17,14 @@ UNIT = 2**24
 """Scores are summed as integers, in units of 1 / UNIT (the precision of float32 below 1), so that
 the sum does not depend on the order."""
 
-_CHUNK = 2**20  # scores per chunk: temporary tensors take several times the memory of the scores
+_PIXELS = 2**19 - 1
+"""Pixels per chunk. In an int64, the lower bits hold the sum of as many scores, the upper ones their
+number, so that both are counted at once."""
+
+_SUM_BITS = 24 + 19
+
+_CHUNK = {"cpu": 2**17, "cuda": 2**24}
+"""Scores per chunk: few enough for the cache of a CPU, many enough for all cores of a GPU."""
 
 
 class CalibrationCounts:
@@ -74,27 +83,62 @@ def count_per_bin(
         target: index of the positive class among the C classes; negative if there is none.
         valid: pixels to count.
     """
-    classes, weights = scores.shape[1], valid.long()
-    own = scores.gather(1, target.clamp(min=0)[:, None])
-    index = _quantize(own, valid)[1][:, 0] + target.clamp(min=0) * BINS
-    positives = count_values(index, (target >= 0).long(), classes * BINS)
-    pixels, sums = [], []
-    for chunk in scores.split(max(1, _CHUNK // max(1, target.numel())), dim=1):
-        units, index = _quantize(chunk, valid)
-        size = chunk.shape[1] * BINS
-        index += torch.arange(0, size, BINS, device=scores.device)[:, None, None]
-        pixels.append(count_values(index, weights[:, None].expand_as(index), size))
-        sums.append(count_values(index, units, size))
-    return torch.stack([torch.cat(pixels), positives, torch.cat(sums)]).view(3, classes, BINS)
+    total = scores.new_zeros((3, scores.shape[1], BINS), dtype=torch.int64)
+    largest = _CHUNK[scores.device.type]
+    for some, own, known in _parts(scores, target, valid, min(_PIXELS, largest)):
+        factor, ones = (known * float(UNIT))[:, None], (known.long() << _SUM_BITS)[:, None]
+        total[1] += _positives(some, own, factor)
+        classes = max(1, largest // max(1, own.numel()))
+        for first in range(0, some.shape[1], classes):
+            chosen = slice(first, first + classes)
+            total[::2, chosen] += _pixels_and_sums(some[:, chosen], factor, ones)
+    return total
 
 
-def _quantize(
-    scores: Float[Tensor, "B C H W"], valid: Bool[Tensor, "B H W"]
-) -> tuple[Int[Tensor, "B C H W"], Int[Tensor, "B C H W"]]:
-    """Scores in integer units, and their bins. Invalid pixels and NaN become 0."""
-    factor = (valid * float(UNIT))[:, None]
-    units = (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
-    return units.long(), (units * (BINS / UNIT)).long().clamp_(max=BINS - 1)
+def _parts(
+    scores: Float[Tensor, "B C H W"],
+    target: Int[Tensor, "B H W"],
+    valid: Bool[Tensor, "B H W"],
+    pixels: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The arguments in parts of several images, or of some rows of one; at least a row."""
+    rows = max(1, min(target.shape[1], pixels // max(1, target.shape[2])))
+    images = max(1, pixels // max(1, target[:1].numel()))
+    for parts in zip(*(tensor.split(images) for tensor in (scores, target, valid)), strict=True):
+        yield from zip(*(part.split(rows, dim=-2) for part in parts), strict=True)
+
+
+def _positives(
+    scores: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"], factor: Float[Tensor, "B 1 H W"]
+) -> Int[Tensor, "C bins"]:
+    """Number of pixels of each class by the bin of the score of their own class."""
+    known = target.clamp(min=0)
+    bins = _bins(_units(scores.gather(1, known[:, None]), factor))[:, 0]
+    size = scores.shape[1] * BINS
+    return count_values(bins + known * BINS, (target >= 0).long(), size).view(-1, BINS)
+
+
+def _pixels_and_sums(
+    scores: Float[Tensor, "B C H W"], factor: Float[Tensor, "B 1 H W"], ones: Int[Tensor, "B 1 H W"]
+) -> Int[Tensor, "2 C bins"]:
+    """Number of pixels and sum of scores per class and bin, of at most `_PIXELS` pixels."""
+    units, size = _units(scores, factor), scores.shape[1] * BINS
+    first = torch.arange(0, size, BINS, dtype=torch.int32, device=scores.device)
+    index = _bins(units).add_(first[:, None, None]).long()
+    found = count_values(index, units.int().long().add_(ones), size).view(-1, BINS)
+    return torch.stack([found >> _SUM_BITS, found & (2**_SUM_BITS - 1)])
+
+
+def _units(
+    scores: Float[Tensor, "B C H W"], factor: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B C H W"]:
+    """Scores in units of 1 / UNIT. Those of invalid pixels, whose factor is 0, and NaN become 0."""
+    return (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
+
+
+def _bins(units: Float[Tensor, "B C H W"]) -> Int[Tensor, "B C H W"]:
+    # Not int64, to which a CPU converts slowly.
+    return (units * (BINS / UNIT)).int().clamp_(max=BINS - 1)
 
 
 def calibration_error(

@@ -77,9 +77,10 @@ class JointCounts:
     ) -> Int[Tensor, "B combinations"]:
         """Number of pixels of each image with each combination of targets and predictions."""
         images = len(targets)
-        index = torch.arange(images, device=targets.device)[:, None, None]
-        known = (level.clamp(min=-1) + 1 for level in targets.unbind(1))
+        shape = (images, *targets.shape[2:])
+        index = torch.arange(images, device=targets.device)[:, None, None].expand(shape).clone()
+        known = (level.clamp(min=-1).add_(1) for level in targets.unbind(1))
         for digit, size in zip((*known, *predicted.unbind(1)), self.sizes, strict=True):
-            index = digit + index * size
+            index.mul_(size).add_(digit)
         found = count_values(index, torch.ones_like(index), images * self.combinations)
         return found.view(images, self.combinations)

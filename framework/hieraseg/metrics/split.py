@@ -57,6 +57,8 @@ class SplitCounts:
             targets: target class per level. Pixels with -100 are ignored on that level.
             scores: scores in 0..1 of all classes, per level (see `inference.scores`).
         """
+        # Levels are read one by one, but tables of paths give the levels of a pixel side by side.
+        predicted = predicted.contiguous()
         for key, found in self.of_images(predicted, targets).items():
             self.counts[key].index_add_(0, rows, found)
         self.confusion.add(predicted, targets)
