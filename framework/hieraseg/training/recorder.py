@@ -79,7 +79,7 @@ class Recorder:
     ) -> None:
         try:
             if isinstance(error, KeyboardInterrupt) and self._background.is_busy(_PATIENCE):
-                log("writing the checkpoint of the last epoch; press Ctrl-C again to end without")
+                log("finishing what is being written; press Ctrl-C again to end without it")
             self._background.wait()
         except KeyboardInterrupt:
             self._background.abandon()

@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 class Snapshot(Generic[Value]):
     """A copy of tensors as they are now, for which the caller does not wait.
 
-    From CUDA, they are copied between what the device computed before and what it computes next,
-    so that they may be changed at once.
+    CUDA copies them after what it was given to compute before, and before what it is given next, so
+    that they may be changed at once.
 
     Args:
         value: tensors, and plain values, in dicts, lists and tuples.
@@ -42,8 +42,8 @@ class Snapshot(Generic[Value]):
     def _copy_tensor(self, tensor: Tensor) -> Tensor:
         if not tensor.is_cuda:
             return tensor.clone()
-        # Blocking: the thread that waits sleeps, and leaves its core to the others.
-        self._copied.setdefault(tensor.device, torch.cuda.Event(blocking=True))
-        # Without pinned memory, a copy that does not block is none: it waits, or may be of later.
+        if tensor.device not in self._copied:
+            # Blocking: the thread that waits sleeps, and leaves its core to the others.
+            self._copied[tensor.device] = torch.cuda.Event(blocking=True)
         pinned = torch.empty_like(tensor, device="cpu", pin_memory=True)
         return pinned.copy_(tensor, non_blocking=True)

@@ -1,0 +1,134 @@
+"""The progress of an epoch: what is shown when, and what is not waited for."""
+
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import torch
+from torch import Tensor
+
+from hieraseg.errors import DivergedError
+from hieraseg.training.meter import EpochMeter
+from hieraseg.training.setup import Parts
+from hieraseg.training.state import State
+
+STEPS = 25
+
+
+class Totals:
+    """Loss terms of which the k-th step has the value k; their mean is that of the steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.diverges_at = math.inf
+
+    def terms_mean(self) -> tuple[list[str], Tensor]:
+        values = [float(step) for step in range(1, self.steps + 1)]
+        if self.steps >= self.diverges_at:
+            values[-1] = math.nan
+        return ["ce"], torch.tensor([sum(values) / self.steps])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that a test sets."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
+    return clock
+
+
+def meter(device: str) -> EpochMeter:
+    recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8))
+    fabric = SimpleNamespace(device=torch.device(device))
+    parts = Mock(spec=Parts, recipe=recipe, fabric=fabric)
+    return EpochMeter(parts, Mock(spec=State, epoch=2, step=40, totals=Totals()), STEPS)
+
+
+def take_steps(meter: EpochMeter, clock: SimpleNamespace, number: int) -> None:
+    """Steps of half a second."""
+    for _ in range(number):
+        clock.now += 0.5
+        meter.state.step += 1
+        meter.state.totals.steps += 1
+        meter.update()
+
+
+def test_on_a_cpu_a_loss_is_shown_at_once(clock: SimpleNamespace) -> None:
+    one = meter("cpu")
+    take_steps(one, clock, 10)
+    assert one.loss == 5.5
+    assert one.speed == 8 * 10 / 5
+    take_steps(one, clock, 14)
+    assert one.loss == 10.5
+    take_steps(one, clock, 1)
+    assert (one.loss, one.terms) == (13.0, {"ce": 13.0})
+    assert one.speed == 16
+
+
+def test_on_cuda_a_loss_is_shown_ten_steps_later(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of its own step, and only the last one is waited for."""
+    waits = list[int]()
+    one = meter("cuda")
+
+    class Slow:
+        """A snapshot that notes at which step it is waited for."""
+
+        def __init__(self, means: Tensor) -> None:
+            self.means = means.clone()
+
+        def get(self) -> Tensor:
+            waits.append(one.state.totals.steps)
+            return self.means
+
+    monkeypatch.setattr("hieraseg.training.meter.Snapshot", Slow)
+    take_steps(one, clock, 19)
+    assert not waits
+    take_steps(one, clock, 1)
+    assert waits == [20]
+    assert one.loss == 5.5
+    assert one.speed == 8 * 10 / 10, "of the steps that are done for sure"
+    take_steps(one, clock, 5)
+    assert waits == [20, 25, 25]
+    assert one.loss == 13.0
+    assert one.speed == 16
+
+
+@pytest.mark.parametrize(("device", "raised_at"), [("cpu", 10), ("cuda", 20)])
+def test_a_loss_that_diverges_names_its_step(
+    clock: SimpleNamespace, device: str, raised_at: int
+) -> None:
+    one = meter(device)
+    one.state.totals.diverges_at = 7  # type: ignore[attr-defined]
+    take_steps(one, clock, raised_at - 1)
+    with pytest.raises(DivergedError, match=r"in epoch 2 near step 50: the loss is not finite"):
+        take_steps(one, clock, 1)
+
+
+def test_a_loss_that_diverges_in_the_last_steps(clock: SimpleNamespace) -> None:
+    one = meter("cuda")
+    one.state.totals.diverges_at = 24  # type: ignore[attr-defined]
+    take_steps(one, clock, STEPS - 1)
+    with pytest.raises(DivergedError, match=r"near step 65: the loss is not finite"):
+        take_steps(one, clock, 1)
+
+
+def test_the_clock_starts_with_the_wait_for_the_first_batch(clock: SimpleNamespace) -> None:
+    """What was before is no part of the speed, and no wait is longer than the epoch."""
+    one = meter("cpu")
+    clock.now += 50
+
+    def batches() -> Iterator[int]:
+        for number in range(STEPS):
+            clock.now += 2 if number == 0 else 0.1
+            yield number
+
+    with one:
+        for _ in one.timed(batches()):
+            take_steps(one, clock, 1)
+    assert one.seconds == pytest.approx(2 + 24 * 0.1 + 25 * 0.5)
+    assert one.speed == pytest.approx(8 * 25 / one.seconds)
+    assert one.waited == pytest.approx(2 + 24 * 0.1)
