@@ -10,7 +10,7 @@ import pytest
 FRAMEWORK = Path(__file__).parents[1] / "framework" / "hieraseg"
 JOBS = {
     *("hieraseg.train", "hieraseg.evaluate", "hieraseg.predict", "hieraseg.compare"),
-    *("hieraseg.inspect_data", "hieraseg.preview"),
+    *("hieraseg.inspect_data", "hieraseg.preview", "hieraseg.bench"),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hieraseg import __version__
 from hieraseg.cli import (
+    bench,
     check,
     clean,
     compare,
@@ -24,7 +25,7 @@ from hieraseg.errors import did_you_mean
 from hieraseg.registry import by_section
 
 _COMMANDS = (
-    *(run, list_, show, validate, data, new, check, schema),
+    *(run, list_, show, validate, data, bench, new, check, schema),
     *(evaluate, predict, compare, clean),
 )
 

@@ -1,0 +1,129 @@
+"""What a training step costs: floating point operations, reads by the host, memory."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from hieraseg.settings import Precision
+from hieraseg.training.timing import seconds
+
+Work = Callable[[], object]
+_DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "32-true": torch.float32}
+
+
+def count_flops(work: Work) -> int:
+    """Floating point operations of convolutions, matrix products and attention, as torch counts.
+
+    A multiplication and an addition are two operations. Compiled code is not counted.
+    """
+    corrected = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=corrected) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def _convolution_backward(
+    grad_shape: Sequence[int],
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: object,
+    output_mask: Sequence[bool],
+    **_: object,
+) -> int:
+    """Operations of a convolution's gradients, each of which takes as many as the convolution.
+
+    Torch's own formula counts the gradient of a weight once per group.
+    """
+    positions = math.prod((x_shape if transposed else grad_shape)[2:])
+    once = 2 * x_shape[0] * positions * math.prod(weight_shape)
+    return once * sum(output_mask[:2])
+
+
+def peak_flops(device: torch.device, precision: Precision) -> float:
+    """Floating point operations per second that a device reaches: those of a large matrix product.
+
+    Args:
+        device: the device.
+        precision: a mixed precision multiplies in its 16 bits.
+    """
+    side = 8192 if device.type == "cuda" else 1024
+    matrix = torch.randn(side, side, device=device).to(_DTYPES[precision])
+    product = torch.empty_like(matrix)
+
+    def multiply() -> None:
+        torch.mm(matrix, matrix, out=product)
+
+    return 2 * side**3 / min(seconds(multiply, device) for _ in range(10))
+
+
+def count_host_waits(work: Work, device: torch.device) -> int:
+    """How often the host waits for results of the device, in some work.
+
+    On a CPU these are the operations for which it would have to wait on a GPU: those that read a
+    value, or whose result has a shape that depends on values. Tensors that are converted to lists
+    or NumPy arrays are not counted there.
+    """
+    if device.type != "cuda":
+        with _HostWaits() as waits:
+            work()
+        return waits.count
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return sum("synchronizing CUDA operation" in str(one.message) for one in caught)
+
+
+class _HostWaits(TorchDispatchMode):
+    """Counts operations that read values, or whose result has a shape that depends on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += _waits(func, args)
+        return func(*args, **(kwargs or {}))
+
+
+def _waits(func: Any, args: Any) -> bool:
+    name = func.overloadpacket.__name__
+    if name in ("index", "index_put", "index_put_"):
+        masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
+        # One value for all places of a mask is `masked_fill`.
+        return masks and not (len(args) > 2 and args[2].numel() == 1)
+    tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+    return not tags.isdisjoint(func.tags) or name == "_linalg_check_errors"
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Peak memory in bytes: reserved on a CUDA device, else of the whole process.
+
+    None if the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

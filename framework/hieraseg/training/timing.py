@@ -1,0 +1,145 @@
+"""Time that work on a device takes, and each part of a training step."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from hieraseg.training.setup import Parts
+from hieraseg.training.state import State
+
+PARTS = ("augmentation", "forward", "loss", "counts", "backward", "optimizer")
+"""The parts of a step, in order; targets belong to the augmentation."""
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Duration of some work, until the device has finished it."""
+    synchronize(device)
+    started = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def part_seconds(
+    parts: Parts, state: State, step: Callable[[], object], steps: int
+) -> dict[str, float]:
+    """Median seconds of each part of a step whose operations are launched one by one.
+
+    On a CUDA device this is the time that the device computes: it is kept busy while the
+    operations of a step are launched, so that it does not wait for them between two marks.
+
+    Args:
+        parts: the parts of the run.
+        state: its state.
+        step: takes a step, not captured and not compiled.
+        steps: number of steps.
+    """
+    device = parts.fabric.device
+    step()
+    keep_busy = _KeepBusy(device, seconds(step, device))
+    marks = _Marks(device)
+    durations: dict[str, list[float]] = {part: [] for part in PARTS}
+    with _marking(parts, state, marks.mark):
+        for _ in range(steps):
+            keep_busy()
+            marks.start()
+            step()
+            marks.mark("counts")  # they are added to the totals of the epoch
+            for part, duration in marks.stop().items():
+                durations[part].append(duration)
+    return {part: statistics.median(values) for part, values in durations.items()}
+
+
+class _KeepBusy:
+    """Gives a CUDA device work for some time, without waiting for it; nothing on a CPU.
+
+    Args:
+        device: the device.
+        duration: seconds.
+    """
+
+    def __init__(self, device: torch.device, duration: float) -> None:
+        self.products = 0
+        if device.type == "cuda":
+            self.matrix = torch.zeros(4096, 4096, device=device)
+            self.result = torch.empty_like(self.matrix)
+            self.products = 1
+            for _ in range(2):
+                self()
+            self.products = math.ceil(duration / seconds(self, device))
+
+    def __call__(self) -> None:
+        for _ in range(self.products):
+            torch.mm(self.matrix, self.matrix, out=self.result)
+
+
+@contextmanager
+def _marking(parts: Parts, state: State, mark: Callable[[str], None]) -> Iterator[None]:
+    """Inside this context, a step calls `mark` at the end of each part, by hooks."""
+    model, optimizer = parts.segmenter.model, state.optimizer
+    hooks = [
+        model.register_forward_pre_hook(lambda *_: mark("augmentation")),
+        model.register_forward_hook(lambda *_: mark("forward")),
+        parts.loss.register_forward_hook(lambda *_: mark("loss")),
+        parts.forward.register_forward_hook(lambda *_: mark("counts")),
+        optimizer.register_step_pre_hook(lambda *_: mark("backward")),
+        optimizer.register_step_post_hook(lambda *_: mark("optimizer")),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Marks:
+    """Durations between marks: on a CUDA device, those of its own work.
+
+    Args:
+        device: the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_cuda = device.type == "cuda"
+
+    def start(self) -> None:
+        """Begin with the first part."""
+        self.names: list[str] = []
+        self.times = [self._now()]
+
+    def mark(self, part: str) -> None:
+        """End a part."""
+        self.names.append(part)
+        self.times.append(self._now())
+
+    def stop(self) -> dict[str, float]:
+        """Seconds of each part, which may have several pieces."""
+        if self.is_cuda:
+            torch.cuda.synchronize()
+        found = dict.fromkeys(PARTS, 0.0)
+        for name, before, after in zip(self.names, self.times, self.times[1:], strict=False):
+            found[name] += self._between(before, after)
+        return found
+
+    def _now(self) -> "float | torch.cuda.Event":
+        if not self.is_cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _between(self, before: "float | torch.cuda.Event", after: Any) -> float:
+        if isinstance(before, float):
+            return float(after - before)
+        return before.elapsed_time(after) / 1000

@@ -1,0 +1,113 @@
+"""`hieraseg bench`: figures that agree with each other, and refusals in one sentence."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hieraseg.bench import BenchReport, bench
+from hieraseg.cli import main
+from hieraseg.cli.bench_report import as_json, as_text
+from hieraseg.recipe import Recipe, load
+from hieraseg.training.timing import PARTS
+from tests.support import oracle, tiny_model
+
+SETTINGS = f"""\
+plugins: [{oracle.PLUGIN}, {tiny_model.__file__}]
+backbone: two_convolutions
+decoder: linear
+input: {{size: [32, 32]}}
+"""
+
+
+def write_recipe(folder: Path) -> str:
+    return oracle.write_oracle_recipe(folder, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    return load(write_recipe(tmp_path_factory.mktemp("bench")), [], [])
+
+
+@pytest.fixture(scope="module")
+def report(recipe: Recipe) -> BenchReport:
+    return bench(recipe, 2)
+
+
+def test_shares_add_up(report: BenchReport) -> None:
+    assert tuple(report.cost.shares) == PARTS
+    assert sum(report.cost.shares.values()) == pytest.approx(1)
+    assert all(share > 0 for share in report.cost.shares.values())
+
+
+def test_operations_are_those_of_the_convolutions(report: BenchReport) -> None:
+    """Two images of 32 x 32, of which each convolution makes 16 x 16 positions."""
+    first, grouped = 2 * 2 * 256 * 4 * 27, 2 * 2 * 256 * 4 * 9
+    classifier = 2 * 2 * 256 * 7 * 4  # the loss needs the leaves alone
+    forward = first + grouped + classifier
+    backward = first + 2 * grouped + 2 * classifier  # the image has no gradient
+    augmentation = 2 * 2 * 2 * 27  # two products of 3 x 3 matrices per image
+    assert report.cost.flops == forward + backward + augmentation
+
+
+def test_figures_agree(report: BenchReport) -> None:
+    rates = report.throughput
+    assert min(rates.data, rates.step, rates.both) > 0
+    assert rates.waiting == pytest.approx(max(0, 1 - rates.both / rates.step))
+    used = report.cost.flops * rates.step / report.batch_size / report.cost.peak_flops
+    assert report.used == pytest.approx(used)
+    assert report.peak_memory is None or report.peak_memory > 1e6
+    assert report.cost.host_waits == 0
+    assert report.not_captured == "the device is a CPU"
+
+
+def test_json(report: BenchReport, recipe: Recipe) -> None:
+    result = as_json(report, recipe)
+    assert json.loads(json.dumps(result)) == result
+    assert result["batch_size"] == 2
+    assert result["size"] == [32, 32]
+    assert result["captured"] is False
+    assert result["gpu_idle"] is None
+    assert set(result["images_per_second"]) == {"data", "step", "both"}
+
+
+def test_text_has_all_figures(report: BenchReport, recipe: Recipe) -> None:
+    text = as_text(report, recipe)
+    for part in PARTS:
+        assert f"\n{part} " in text
+    assert f"{report.throughput.both:,.1f}" in text
+    assert text.endswith(report.advice)
+
+
+def test_it_writes_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    words = ["--json", "--steps", "1", "--training.batch_size", "4"]
+    assert main(["bench", recipe, *words]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["recipe"], result["steps"], result["batch_size"]) == (recipe, 1, 4)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--training.devices", "2"], "--training.devices 1 --training.num_nodes 1"),
+        (["--steps", "0"], "--steps: must be a positive integer"),
+        (["--loss", "no_such_loss"], "no_such_loss"),
+    ],
+)
+def test_refusals(
+    words: Sequence[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write_recipe(tmp_path)
+    try:
+        code = main(["bench", recipe, *words])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert problem in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""What a step costs: operations against counts by hand, and what makes the host wait."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hieraseg.training.cost import count_flops, count_host_waits, peak_flops, peak_memory
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("is_transposed", [False, True])
+def test_a_gradient_takes_as_many_operations_as_the_convolution(
+    groups: int, is_transposed: bool
+) -> None:
+    kind = nn.ConvTranspose2d if is_transposed else nn.Conv2d
+    layer = kind(4, 8, 3, stride=2, padding=1, groups=groups)
+    inputs = torch.randn(5, 4, 12, 12, requires_grad=True)
+    # Each input of a transposed convolution, and each output of another, meets the whole kernel.
+    positions = 12 * 12 if is_transposed else 6 * 6
+    once = 2 * 5 * positions * 4 * 8 * 9 // groups
+    assert count_flops(lambda: layer(inputs)) == once
+    assert count_flops(lambda: layer(inputs).sum().backward()) == 3 * once
+    assert count_flops(lambda: layer(inputs.detach()).sum().backward()) == 2 * once
+
+
+@pytest.mark.parametrize(
+    ("work", "waits"),
+    [
+        (lambda x: x.sum().item(), 1),
+        (lambda x: float(x.sum()) + float(x.mean()), 2),
+        (lambda x: x if x.any() else -x, 1),
+        (lambda x: x[x > 0], 1),
+        (lambda x: x.nonzero(), 1),
+        (lambda x: x.unique(), 1),
+        (lambda x: x[torch.tensor([0, 1])], 0),
+        (lambda x: torch.where(x > 0, x, 0).sum().sqrt(), 0),
+        (lambda x: x.clone().masked_fill_(x > 0, 1), 0),
+    ],
+)
+def test_host_waits(work: Callable[[Tensor], object], waits: int) -> None:
+    values = torch.linspace(-1, 1, 6)
+    assert count_host_waits(lambda: work(values), CPU) == waits
+
+
+def test_host_waits_of_a_backward_pass() -> None:
+    class Reads(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, values: Tensor) -> Tensor:
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            return gradient * gradient.max().item()
+
+    values = torch.ones(3, requires_grad=True)
+    assert count_host_waits(lambda: Reads.apply(values).sum().backward(), CPU) == 1
+
+
+def test_the_peak_of_a_device_is_plausible() -> None:
+    assert 1e6 < peak_flops(CPU, "32-true") < 1e15
+
+
+def test_peak_memory_does_not_fall() -> None:
+    before = peak_memory(CPU)
+    if before is None:
+        pytest.skip("the system does not say")
+    torch.ones(1 << 22)
+    after = peak_memory(CPU)
+    assert after is not None
+    assert 1e7 < before <= after
