@@ -11,6 +11,9 @@ from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_per_image
 
 
+_SHIFT = 32  # an image has fewer than 2**31 pixels
+
+
 class BoundaryCounts:
     """Pixels near the boundary of their class, per image.
 
@@ -57,20 +60,25 @@ class BoundaryCounts:
             distance: width of the boundary region in pixels.
             counted: rows to count; the others are those near them.
         """
+        valid = targets != IGNORE_INDEX
+        predicted = torch.where(valid, predicted, IGNORE_INDEX)
+        # Of both in one tensor, since near_boundary is many small operations.
+        near = near_boundary(torch.stack([predicted, targets]), distance) & valid
+        predicted, targets, near = (one[..., counted, :] for one in (predicted, targets, near))
+        both = near[0] & near[1] & (predicted == targets)
+        # In the upper bits, so that both are counted at once.
+        weights = near[1].long().add_(both.long() << _SHIFT)
         for level, classes in enumerate(self.num_classes):
-            target = targets[:, level].long()
-            valid = target != IGNORE_INDEX
-            prediction = torch.where(valid, predicted[:, level].long(), IGNORE_INDEX)
-            near_predicted = valid & near_boundary(prediction, distance)
-            near_target = valid & near_boundary(target, distance)
-            both = near_predicted & near_target & (prediction == target)
-            for count, labels, where in (
-                ("intersection", target, both),
-                ("predicted", prediction, near_predicted),
-                ("truth", target, near_target),
-            ):
-                found = count_per_image(labels[:, counted], where[:, counted], classes)
-                self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
+            found = count_per_image(targets[:, level], weights[:, level], classes)
+            self._add("intersection", level, rows, found >> _SHIFT)
+            self._add("truth", level, rows, found & (2**_SHIFT - 1))
+            found = count_per_image(predicted[:, level], near[0, :, level].long(), classes)
+            self._add("predicted", level, rows, found)
+
+    def _add(
+        self, count: str, level: int, rows: Int[Tensor, " B"], found: Int[Tensor, "B C"]
+    ) -> None:
+        self.counts[f"boundary_{count}_{level + 1}"].index_add_(0, rows, found)
 
 
 class BoundariesOfRows:
@@ -122,27 +130,28 @@ def boundary_distance(height: int, width: int) -> int:
     return max(1, round(0.02 * hypot(height, width)))
 
 
-def near_boundary(labels: Int[Tensor, "B H W"], distance: int) -> Bool[Tensor, "B H W"]:
+def near_boundary(labels: Int[Tensor, "*B H W"], distance: int) -> Bool[Tensor, "*B H W"]:
     """Pixels with another label, or the image border, at most `distance` rows and columns away.
 
     These are the pixels that `distance` erosions with a 3 x 3 square remove from a class. They are
-    found for all classes at once: a window contains several labels if its maximum and minimum
-    differ.
+    found for all classes at once: a window contains several labels if one of its 2 x 2 squares
+    does.
     """
-    padded = F.pad(labels.int(), [distance] * 4, value=IGNORE_INDEX)
-    extremes = torch.stack([padded, -padded])
+    padded = F.pad(labels, [distance] * 4, value=IGNORE_INDEX)
+    across = padded[..., 1:] != padded[..., :-1]
+    down = padded[..., 1:, :] != padded[..., :-1, :]
+    mixed = across[..., 1:, :] | across[..., :-1, :] | down[..., 1:]
     for dim in (-1, -2):
-        extremes = _window_max(extremes, 2 * distance + 1, dim)
-    highest, lowest = extremes[0], -extremes[1]
-    return highest != lowest
+        mixed = _window_any(mixed, 2 * distance, dim)
+    return mixed
 
 
-def _window_max(values: Int[Tensor, "..."], width: int, dim: int) -> Int[Tensor, "..."]:
-    """Sliding maximum of `width` values along a dimension, in a logarithmic number of steps."""
+def _window_any(values: Bool[Tensor, "..."], width: int, dim: int) -> Bool[Tensor, "..."]:
+    """Whether any of `width` values along a dimension is True, in a logarithmic number of steps."""
     covered = 1
     while covered < width:
         step = min(covered, width - covered)
         length = values.shape[dim] - step
-        values = torch.maximum(values.narrow(dim, 0, length), values.narrow(dim, step, length))
+        values = values.narrow(dim, 0, length) | values.narrow(dim, step, length)
         covered += step
     return values

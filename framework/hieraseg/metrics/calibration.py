@@ -87,11 +87,10 @@ def count_per_bin(
     largest = _CHUNK[scores.device.type]
     for some, own, known in _parts(scores, target, valid, min(_PIXELS, largest)):
         factor, ones = (known * float(UNIT))[:, None], (known.long() << _SUM_BITS)[:, None]
-        total[1] += _positives(some, own, factor)
         classes = max(1, largest // max(1, own.numel()))
         for first in range(0, some.shape[1], classes):
             chosen = slice(first, first + classes)
-            total[::2, chosen] += _pixels_and_sums(some[:, chosen], factor, ones)
+            total[:, chosen] += _count(some[:, chosen], own - first, factor, ones)
     return total
 
 
@@ -104,41 +103,35 @@ def _parts(
     """The arguments in parts of several images, or of some rows of one; at least a row."""
     rows = max(1, min(target.shape[1], pixels // max(1, target.shape[2])))
     images = max(1, pixels // max(1, target[:1].numel()))
+    target = target.int()  # few classes, and half the time
     for parts in zip(*(tensor.split(images) for tensor in (scores, target, valid)), strict=True):
         yield from zip(*(part.split(rows, dim=-2) for part in parts), strict=True)
 
 
-def _positives(
-    scores: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"], factor: Float[Tensor, "B 1 H W"]
-) -> Int[Tensor, "C bins"]:
-    """Number of pixels of each class by the bin of the score of their own class."""
-    known = target.clamp(min=0)
-    bins = _bins(_units(scores.gather(1, known[:, None]), factor))[:, 0]
-    size = scores.shape[1] * BINS
-    return count_values(bins + known * BINS, (target >= 0).long(), size).view(-1, BINS)
+def _count(
+    scores: Float[Tensor, "B C H W"],
+    target: Int[Tensor, "B H W"],
+    factor: Float[Tensor, "B 1 H W"],
+    ones: Int[Tensor, "B 1 H W"],
+) -> Int[Tensor, "3 C bins"]:
+    """`count_per_bin` of at most `_PIXELS` pixels.
 
-
-def _pixels_and_sums(
-    scores: Float[Tensor, "B C H W"], factor: Float[Tensor, "B 1 H W"], ones: Int[Tensor, "B 1 H W"]
-) -> Int[Tensor, "2 C bins"]:
-    """Number of pixels and sum of scores per class and bin, of at most `_PIXELS` pixels."""
-    units, size = _units(scores, factor), scores.shape[1] * BINS
-    first = torch.arange(0, size, BINS, dtype=torch.int32, device=scores.device)
-    index = _bins(units).add_(first[:, None, None]).long()
-    found = count_values(index, units.int().long().add_(ones), size).view(-1, BINS)
-    return torch.stack([found >> _SUM_BITS, found & (2**_SUM_BITS - 1)])
-
-
-def _units(
-    scores: Float[Tensor, "B C H W"], factor: Float[Tensor, "B 1 H W"]
-) -> Float[Tensor, "B C H W"]:
-    """Scores in units of 1 / UNIT. Those of invalid pixels, whose factor is 0, and NaN become 0."""
-    return (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
-
-
-def _bins(units: Float[Tensor, "B C H W"]) -> Int[Tensor, "B C H W"]:
-    # Not int64, to which a CPU converts slowly.
-    return (units * (BINS / UNIT)).int().clamp_(max=BINS - 1)
+    Args:
+        scores: scores in 0..1.
+        target: index of the positive class.
+        factor: `UNIT` for pixels to count, else 0.
+        ones: what is counted of each pixel: 1 in the upper bits, or 0.
+    """
+    # Invalid pixels and NaN become 0. Conversion to int64 is slow on a CPU.
+    units = (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
+    bins = (units * (BINS / UNIT)).int().clamp_(max=BINS - 1)
+    classes = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)[:, None, None]
+    first = 2 * BINS * classes
+    index = torch.where(target[:, None] == classes, first + BINS, first).add_(bins).long()
+    both = units.int().long().add_(ones)
+    found = count_values(index, both, 2 * BINS * len(classes)).view(-1, 2, BINS)
+    pixels, sums = found >> _SUM_BITS, found & (2**_SUM_BITS - 1)
+    return torch.stack([pixels.sum(1), pixels[:, 1], sums.sum(1)])
 
 
 def calibration_error(

@@ -1,7 +1,7 @@
 """Histograms on the device."""
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 _COPIES, _LARGEST = 64, 2**21  # of each bin on a GPU, and bins in all: 16 MB
@@ -29,10 +29,10 @@ def count_values(
 
 
 def count_per_image(
-    values: Int[Tensor, "B H W"], where: Bool[Tensor, "B H W"], classes: int
+    values: Int[Tensor, "B H W"], weights: Int[Tensor, "B H W"], classes: int
 ) -> Int[Tensor, "B C"]:
-    """Count the pixels of each class in each image, among those selected by `where`."""
+    """Sum the weights of the pixels of each class in each image. Ignored pixels must have none."""
     images = len(values)
     first = torch.arange(0, images * classes, classes, device=values.device)[:, None, None]
-    found = count_values(values.clamp(min=0) + first, where.long(), images * classes)
+    found = count_values(values.clamp(min=0) + first, weights, images * classes)
     return found.view(images, classes)

@@ -82,7 +82,7 @@ def count_pixels(
             ("predicted", predicted, valid),
             ("truth", targets, valid),
         ):
-            found = count_per_image(labels[:, level], where[:, level], classes)
+            found = count_per_image(labels[:, level], where[:, level].long(), classes)
             counts[f"{count}_{level + 1}"] = found
     coherent = valid[:, 0]
     for level in range(1, hierarchy.num_levels):

@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt, UInt8
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.console import progress
@@ -14,6 +13,7 @@ from hieraseg.data.batches.batch import label_tensor
 from hieraseg.data.prefetch import prefetch
 from hieraseg.data.stores.store import Store
 from hieraseg.data.stores.targets import TargetStore
+from hieraseg.devices import Fabric
 from hieraseg.errors import DataError, DivergedError
 from hieraseg.inference.bands import Band, batches, predict_images
 from hieraseg.inference.scores import not_finite
