@@ -99,6 +99,16 @@ def test_only_one_module_knows_of_several_processes() -> None:
             assert word not in text or module == "hieraseg.processes", f"{module}: {word}"
 
 
+def test_only_one_module_imports_fabric() -> None:
+    """It does so in less time than others would."""
+    found = [
+        module
+        for module, names in GRAPH.items()
+        if any(name.split(".")[0] == "lightning_fabric" for name in names)
+    ]
+    assert found == ["hieraseg.devices"]
+
+
 @pytest.mark.parametrize("package", ["catalogue", "lightning_fabric", "jsonargparse", "argparse"])
 def test_only_public_names_of_dependencies_are_used(package: str) -> None:
     for module, file in MODULES.items():

@@ -6,18 +6,22 @@ import warnings
 from typing import NamedTuple
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
 
 from hieraseg import launch
 from hieraseg.console import console, log, warn
 from hieraseg.errors import RecipeError
+from hieraseg.importing import hidden
 from hieraseg.settings import Precision
+
+# Fabric imports torchmetrics, which imports scipy and matplotlib, only to ask for its version.
+with hidden("torchmetrics"):
+    from lightning_fabric import Fabric as Fabric
+    from lightning_fabric.plugins.environments import (
+        ClusterEnvironment,
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
 
 # With these, `fabric run` would replace what a recipe says.
 _OF_FABRIC = ("LT_ACCELERATOR", "LT_STRATEGY", "LT_DEVICES", "LT_NUM_NODES", "LT_PRECISION")

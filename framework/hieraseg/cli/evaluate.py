@@ -17,6 +17,7 @@ from hieraseg.cli.report import format_scores, print_result
 from hieraseg.cli.tta import add_tta, tta_settings
 from hieraseg.errors import UnwrittenScoresError
 from hieraseg.files.paths import expanded
+from hieraseg.importing import importing
 
 
 def add_parser(commands: Any) -> None:
@@ -67,7 +68,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Score a split, print the scores, and draw images if requested."""
-    from hieraseg.evaluate import evaluate
+    with importing():
+        from hieraseg.evaluate import evaluate
 
     figures = (arguments.viz_dir, arguments.num_viz) if arguments.visualize else None
     title = f"{arguments.run_folder}, {arguments.split}"

@@ -15,6 +15,7 @@ from hieraseg.cli.options import (
 from hieraseg.cli.report import print_result
 from hieraseg.cli.tta import add_tta, tta_settings
 from hieraseg.files.paths import expanded
+from hieraseg.importing import importing
 
 
 def add_parser(commands: Any) -> None:
@@ -54,7 +55,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Segment the images, and print the paths of the pictures."""
-    from hieraseg.predict import predict
+    with importing():
+        from hieraseg.predict import predict
 
     written: list[str] = []
     try:

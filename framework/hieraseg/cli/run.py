@@ -19,6 +19,7 @@ from hieraseg.cli.run_name import run_name
 from hieraseg.cli.streams import write_result
 from hieraseg.console import log
 from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
+from hieraseg.importing import importing
 from hieraseg.launch import Finished
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def _train(
     Returns:
         The result of the run, in the main process, and why it failed, if it did.
     """
-    from hieraseg.train import train
+    with importing():
+        from hieraseg.train import train
 
     result: dict[str, Any] | None = None
     failure, title = None, "val"

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from hieraseg.contracts import Prediction
+from hieraseg.devices import Fabric
 from hieraseg.errors import DivergedError
 from hieraseg.inference.padding import Predict, padded_size
 from hieraseg.inference.rows import ResizedRows, resized_image_rows

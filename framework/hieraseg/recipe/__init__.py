@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hieraseg.errors import DataError, RecipeError
+from hieraseg.importing import importing
 from hieraseg.recipe.composing import PluginReference, compose
 from hieraseg.recipe.reading import COMMAND_LINE, Problem
 from hieraseg.recipe.resolved import Recipe
@@ -36,8 +37,6 @@ def load(
         RecipeError: all problems, one per line, each as `file:line: key: what is wrong`.
         DataError: the only problem is that the data set's files do not exist.
     """
-    # Checking imports components and with them torch, which importing this package does not.
-    from hieraseg.recipe.checking import check
     from hieraseg.recipe.plugins import open_plugins
     from hieraseg.registry import plugin_files
 
@@ -48,7 +47,10 @@ def load(
     in_run_folder = (path.parent / "provenance.json").is_file()
     files, found = open_plugins([*named, *typed], in_run_folder)
     problems += found
-    with plugin_files(files, in_run_folder):
+    with importing(), plugin_files(files, in_run_folder):
+        # Imports components and with them torch, which importing this package does not.
+        from hieraseg.recipe.checking import check
+
         recipe, found = check(path, sections, files, require_paths)
     problems += found
     if recipe is None or problems:

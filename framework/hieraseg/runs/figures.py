@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt, UInt8
-from lightning_fabric import Fabric
 from PIL import Image
 
 from hieraseg.console import warn
 from hieraseg.data.batches.batch import label_tensor
 from hieraseg.data.stores.store import Store
+from hieraseg.devices import Fabric
 from hieraseg.errors import DataError
 from hieraseg.files.writing import write_errors, write_file, write_text
 from hieraseg.hierarchy import Hierarchy

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from hieraseg.console import warn
-from hieraseg.devices import start_predicting
+from hieraseg.devices import Fabric, start_predicting
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import differing_parts

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from hieraseg.console import warn
@@ -17,7 +16,7 @@ from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.stores.targets import TargetStore, open_scored
 from hieraseg.data.subset import FirstImages
-from hieraseg.devices import start_fabric
+from hieraseg.devices import Fabric, start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.segmenter import Segmenter
