@@ -7,12 +7,18 @@ branch per level (as `skip` does), weighted cross-entropy, and
 - eager steps in float16 with a gradient scaler on CUDA, in float32 on a CPU,
 - a look at the loss after each step,
 - evaluation image by image at the model's resolution, with counts in NumPy.
+
+With `--ours RECIPE`, a recipe is measured in turns with it: its data, which are decoded once and
+augmented in its step, and evaluation with all counts at the targets' own resolution.
+`--section.key VALUE` changes the recipe.
 """
 
 import argparse
+import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +31,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.models import resnet50
 from torchvision.transforms import InterpolationMode, v2
+
+from hieraseg.cli.overrides import Overrides, split_overrides
+from hieraseg.data.shapes import evaluation_input
+from hieraseg.data.stores.targets import open_scored
+from hieraseg.data.subset import FirstImages
+from hieraseg.metrics.scoring import score_split
+from hieraseg.recipe import load
+from hieraseg.recipe.dataset import build_dataset, data_digest
+from hieraseg.training.graph import open_step
+from hieraseg.training.setup import set_up
+from hieraseg.training.throughput import ThroughputMeter
 
 LEVEL_WEIGHTS = (0.1, 0.4, 1.0)
 NUM_CLASSES = (2, 3, 7)
@@ -221,6 +238,15 @@ class Measurement:
             )
         )
 
+    def jobs(self) -> dict[str, Callable[[], float]]:
+        """The measurements by name."""
+        return {
+            "data alone": self.loader,
+            "step alone": self.step,
+            "end to end": self.both,
+            "evaluation": self.evaluation,
+        }
+
     def loader(self) -> float:
         """Batches that nobody uses."""
         return self._rate(self._warm(), lambda batch: None)
@@ -261,6 +287,52 @@ class Measurement:
             torch.cuda.synchronize()
 
 
+class Ours:
+    """Images per second of a recipe of hieraseg.
+
+    Args:
+        args: the command line.
+        overrides: values that replace those of the recipe.
+    """
+
+    def __init__(self, args: argparse.Namespace, overrides: Overrides) -> None:
+        own = [
+            ("data.root", args.root),
+            ("input.size", [args.size, args.size]),
+            ("training.batch_size", args.batch),
+            ("training.device", args.device.type),
+            ("training.epochs", 1000),  # more than are measured
+        ]
+        given = [(key, str(value)) for key, value in own] + overrides
+        recipe = load(args.ours, given, [])
+        self.parts, state = set_up(recipe)
+        self.parts.forward.train()
+        self.meter = ThroughputMeter(self.parts, open_step(self.parts, state), args.steps)
+        hierarchy = self.parts.hierarchy
+        dataset = FirstImages(build_dataset(recipe, hierarchy), args.images)
+        seen = evaluation_input(recipe.input, recipe.evaluation)
+        code = data_digest(recipe, dataset)
+        self.scored = open_scored(dataset, "holdout", hierarchy, seen, recipe.evaluation, code)
+
+    def jobs(self) -> dict[str, Callable[[], float]]:
+        """The measurements by name."""
+        return {
+            "data alone": self.meter.data,
+            "step alone": self.meter.step,
+            "end to end": self.meter.both,
+            "evaluation": self.evaluation,
+        }
+
+    def evaluation(self) -> float:
+        """Evaluation of images of the hold-out."""
+        store, targets = self.scored
+        started = time.perf_counter()
+        score_split(self.parts.fabric, self.parts.segmenter, targets, store)
+        duration = time.perf_counter() - started
+        self.parts.forward.train()
+        return len(store) / duration
+
+
 def read_ids(path: Path) -> list[str]:
     """The ids of a file, one per line."""
     return path.read_text().split()
@@ -268,8 +340,11 @@ def read_ids(path: Path) -> list[str]:
 
 def main() -> None:
     cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    parser.add_argument("--ours", metavar="RECIPE", help="recipe that is measured beside it")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", type=torch.device)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=16)
@@ -277,22 +352,21 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=707 if cuda else 16, help="to evaluate")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 8))
     parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    parser.add_argument("--json", action="store_true")
+    words, overrides = split_overrides(sys.argv[1:], parser)
+    args = parser.parse_args(words)
     if args.root is None:
         parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.manual_seed(0)
-    measurement = Measurement(args)
-    rates = medians(
-        {
-            "loader alone": measurement.loader,
-            "step alone": measurement.step,
-            "end to end": measurement.both,
-            "evaluation": measurement.evaluation,
-        },
-        args.rounds,
-    )
+    jobs = Measurement(args).jobs()
+    if args.ours is not None:
+        jobs |= {f"ours: {name}": job for name, job in Ours(args, overrides).jobs().items()}
+    rates = medians(jobs, args.rounds)
+    if args.json:
+        print(json.dumps(rates))
+        return
     for name, rate in rates.items():
-        print(f"{name:14} {rate:8.1f} images/s")
+        print(f"{name:20} {rate:8.1f} images/s")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def _endless(recipe: Recipe, steps: int | None) -> Recipe:
 def _throughput(meter: ThroughputMeter, warm_up: int) -> Throughput:
     """Medians of some rounds, after another one that fills the caches."""
     for _ in range(warm_up):
-        meter.step(meter.batch)
+        meter.take_step(meter.batch)
     log(f"measuring {meter.steps} steps of {meter.batch_size} images, {_ROUNDS} times")
     rounds = [meter.round() for _ in progress(range(_ROUNDS + 1), "measuring", _ROUNDS + 1)]
     return median(rounds[1:])

@@ -39,40 +39,55 @@ class ThroughputMeter:
 
     Args:
         parts: the parts of the run.
-        step: takes a training step on a batch on the device.
+        take_step: takes a training step on a batch on the device.
         steps: number of steps of each measurement.
+
+    Attributes:
+        batch: a batch on the device, which all steps of `step` take.
+        batch_size: number of its images.
     """
 
-    def __init__(self, parts: Parts, step: Callable[[AnyBatch], object], steps: int) -> None:
-        self.parts, self.step, self.steps = parts, step, steps
+    def __init__(self, parts: Parts, take_step: Callable[[AnyBatch], object], steps: int) -> None:
+        self.parts, self.take_step, self.steps = parts, take_step, steps
         self.device = parts.fabric.device
         self._order = endless_steps(parts)
         self.batch = next(self._batches(1))
         self.batch_size = len(self.batch.seeds)
 
     def round(self) -> Throughput:
-        """One measurement of each, one after the other."""
-        batches = max(self.steps, _READ)
-        return Throughput(
-            data=self._rate(self._read, batches),
-            step=self._rate(self._train_on_one, self.steps),
-            both=self._rate(self._train, self.steps),
-        )
+        """One measurement of each rate."""
+        return Throughput(self.data(), self.step(), self.both())
 
-    def _rate(self, work: Callable[[int], None], batches: int) -> float:
-        return batches * self.batch_size / seconds(lambda: work(batches), self.device)
+    def data(self) -> float:
+        """See `Throughput`."""
+        number = max(self.steps, _READ)
 
-    def _read(self, batches: int) -> None:
-        for _ in self._batches(batches):
-            pass
+        def read() -> None:
+            for _ in self._batches(number):
+                pass
 
-    def _train_on_one(self, batches: int) -> None:
-        for _ in range(batches):
-            self.step(self.batch)
+        return self._rate(number, read)
 
-    def _train(self, batches: int) -> None:
-        for batch in self._batches(batches):
-            self.step(batch)
+    def step(self) -> float:
+        """See `Throughput`."""
+
+        def train() -> None:
+            for _ in range(self.steps):
+                self.take_step(self.batch)
+
+        return self._rate(self.steps, train)
+
+    def both(self) -> float:
+        """See `Throughput`."""
+
+        def train() -> None:
+            for batch in self._batches(self.steps):
+                self.take_step(batch)
+
+        return self._rate(self.steps, train)
+
+    def _rate(self, number: int, work: Callable[[], None]) -> float:
+        return number * self.batch_size / seconds(work, self.device)
 
     def _batches(self, number: int) -> Iterator[AnyBatch]:
         """Batches on the device."""
