@@ -12,7 +12,7 @@ from hieraseg.data.sampling import training_order
 from hieraseg.errors import DataError
 from hieraseg.preview import first_samples, preview
 from hieraseg.recipe import Recipe, load
-from hieraseg.train import epoch_step
+from hieraseg.train import run_step
 from hieraseg.training.setup import set_up
 from tests.support.pascal_part import write_pascal_folder
 from tests.support.runs import QUICKSTART, SMALL
@@ -39,11 +39,8 @@ def trained_on(recipe: Recipe, steps: int) -> tuple[list[str], torch.Tensor, tor
     order = training_order(
         len(store), settings.batch_size, settings.seed, state.epoch, store.members
     )
-    first = [epoch_step(parts, state, rows, step) for step, rows in enumerate(order[:steps], 1)]
-    augmented = [
-        parts.view.augment(batch, step.draws)
-        for batch, step in zip(parts.view.load(first), first, strict=True)
-    ]
+    first = [run_step(parts, 1, step, rows) for step, rows in enumerate(order[:steps], 1)]
+    augmented = [parts.view.augment(batch) for batch in parts.view.load(first)]
     images, masks = (torch.cat(one) for one in zip(*augmented, strict=True))
     ids = [store.ids[row] for rows in order[:steps] for row in rows.tolist()]
     return ids, images, parts.hierarchy.encode(masks, check=False)

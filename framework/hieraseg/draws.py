@@ -1,13 +1,15 @@
 """Random numbers for the images of a batch, which do not depend on the number of processes."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from torch import Tensor
 
-from hieraseg.hashing import hashed
+from hieraseg.errors import RecipeError
+from hieraseg.hashing import hashed, mixed
 from hieraseg.processes import own_share
 
 _BLOCK = 20  # random numbers per image that are drawn at once
@@ -18,7 +20,7 @@ class Numbers(NamedTuple):
 
     Attributes:
         uniform: numbers in [0, 1) of each image, float32 `[B, N]`.
-        seeds: seed of each image's noise, int64 `[B]`.
+        seeds: seed of each image, from 0 to 2**32 - 1, int64 `[B]`.
     """
 
     uniform: Float[Tensor, "B N"]
@@ -53,23 +55,45 @@ class Draws:
         processes: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.images = len(range(rank, batch, processes))
-        self.device = torch.device(device)
-        self.taken = 0
-        self._noises = 0
-        self._generator = generator
-        self._share = (batch, rank, processes)
+        def own(values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "B ..."]:
+            return own_share(values, rank, processes).to(device)
+
         seed = torch.randint(1 << 32, (), generator=generator)
-        self._seeds = self._own(hashed(torch.arange(batch), seed))
-        self._blocks: list[Float[Tensor, "B block"]] = []
+        numbers = Numbers(
+            uniform=torch.empty(len(range(rank, batch, processes)), 0, device=device),
+            seeds=own(hashed(torch.arange(batch), seed)),
+        )
+        self._start(numbers, lambda: own(torch.rand(batch, _BLOCK, generator=generator)))
+
+    @classmethod
+    def given(cls, numbers: Numbers) -> "Draws":
+        """Draws of these numbers and no more, so that a step is a function of tensors.
+
+        Args:
+            numbers: the numbers, on the device of the images.
+        """
+        draws = cls.__new__(cls)
+        draws._start(numbers, _refuse)
+        return draws
+
+    def _start(self, numbers: Numbers, more: Callable[[], Float[Tensor, "B block"]]) -> None:
+        self.images, self.device = len(numbers.seeds), numbers.seeds.device
+        self.taken = 0
+        self._uniform, self._seeds = numbers
+        self._more = more
 
     def uniform(self, low: float, high: float) -> Float[Tensor, " B"]:
         """One number from low to high per image."""
         return low + (high - low) * self._next()
 
     def chosen(self, probability: float) -> Bool[Tensor, " B"]:
-        """Whether each image is chosen, with this probability."""
+        """Whether each image is chosen, with this probability (see `functional.where_chosen`)."""
         return self._next() < probability
+
+    def seeds(self) -> Int[Tensor, " B"]:
+        """A new seed of each image (see `functional.normal_noise`)."""
+        self._seeds = hashed(torch.zeros_like(self._seeds), self._seeds)
+        return self._seeds
 
     def noise(self, shape: Sequence[int]) -> Float[Tensor, "B ..."]:
         """Standard normal noise of each image.
@@ -77,79 +101,91 @@ class Draws:
         Args:
             shape: shape of the noise of one image.
         """
-        self._noises += 1
-        return normal_noise(self._seeds + self._noises, shape)
+        return normal_noise(self.seeds(), shape)
 
     def to_device(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        """Copy values to the device of the images, asynchronously."""
+        """Copy values to the device of the images, asynchronously.
+
+        A transform that does so cannot be captured: make constants in `torch.full`, or in
+        arithmetic with Python numbers.
+        """
         return values.to(self.device, non_blocking=True)
 
     def numbers(self, count: int) -> Numbers:
-        """The numbers that follow those taken, as tensors on the host (see `GivenDraws`).
+        """The numbers that follow those drawn, for `given`.
 
         Args:
             count: how many numbers of each image.
         """
         self._draw(self.taken + count)
-        uniform = torch.cat([torch.empty(self.images, 0), *self._blocks], 1)
-        return Numbers(uniform[:, self.taken : self.taken + count].cpu(), self._seeds.cpu())
+        return Numbers(self._uniform[:, self.taken : self.taken + count], self._seeds)
 
     def _next(self) -> Float[Tensor, " B"]:
         self.taken += 1
         self._draw(self.taken)
-        block, column = divmod(self.taken - 1, _BLOCK)
-        return self._blocks[block][:, column]
+        return self._uniform[:, self.taken - 1]
 
     def _draw(self, count: int) -> None:
         """Draw blocks until there are this many numbers per image."""
-        while _BLOCK * len(self._blocks) < count:
-            block = torch.rand(self._share[0], _BLOCK, generator=self._generator)
-            self._blocks.append(self._own(block))
-
-    def _own(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "B ..."]:
-        batch, rank, processes = self._share
-        return self.to_device(own_share(values, rank, processes))
-
-
-class GivenDraws(Draws):
-    """Random numbers that are tensors already, so that a step is a function of tensors.
-
-    Args:
-        numbers: the numbers, on the device of the images.
-
-    Raises:
-        IndexError: more are drawn than there are.
-    """
-
-    def __init__(self, numbers: Numbers) -> None:
-        self.images = len(numbers.seeds)
-        self.device = numbers.seeds.device
-        self.taken = 0
-        self._noises = 0
-        self._seeds = numbers.seeds
-        self._uniform = numbers.uniform
-
-    def _next(self) -> Float[Tensor, " B"]:
-        self.taken += 1
-        if self.taken > self._uniform.shape[1]:
-            raise IndexError(
-                "a transform drew more random numbers than in its first step; draw equally many "
-                "in each"
-            )
-        return self._uniform[:, self.taken - 1]
+        while self._uniform.shape[1] < count:
+            self._uniform = torch.cat([self._uniform, self._more()], 1)
 
 
 def normal_noise(seeds: Int[Tensor, " B"], shape: Sequence[int]) -> Float[Tensor, "B ..."]:
-    """Standard normal numbers that depend on a seed alone, on any device.
+    """Standard normal numbers of each image, a function of its seed alone on any device.
 
-    Box-Muller transform of hashes, since a generator cannot be captured with a seed per image.
+    They are made of random integers of 16 bits by the Box-Muller transform, so that none is
+    further than 4.9 from 0.
 
     Args:
-        seeds: one per image.
+        seeds: a seed per image, from 0 to 2**32 - 1 (see `Draws.seeds`).
         shape: shape of the numbers of one image.
     """
     count = torch.Size(shape).numel()
-    place = torch.arange(2 * count, device=seeds.device).view(2, count)
-    first, second = ((hashed(place[:, None], seeds[:, None]) + 0.5) * 2.0**-32).unbind(0)
-    normal = (-2 * first.log()).sqrt() * (2 * torch.pi * second).cos()
-    return normal.float().view(len(seeds), *shape)
+    pairs = mixed(torch.arange(-(-count // 2), device=seeds.device))
+    words = mixed(pairs ^ seeds[:, None])
+    radius = ((words >> 16) + 0.5).mul_(2.0**-16).log_().mul_(-2).sqrt_()
+    angle = words.bitwise_and_(0xFFFF) * (2 * math.pi * 2.0**-16)
+    normal = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], 1)
+    return normal[:, :count].reshape(len(seeds), *shape)
+
+
+def where_chosen(
+    chosen: Bool[Tensor, " B"],
+    change: Callable[..., Float[Tensor, "B ..."]],
+    images: Float[Tensor, "B ..."],
+    *others: Num[Tensor, "B ..."],
+) -> Float[Tensor, "B ..."]:
+    """Images of which those that are chosen are changed.
+
+    >>> images, factors = torch.ones(2, 3, 4, 4), torch.tensor([0.5, 2.0])
+    >>> darker = where_chosen(factors < 1, lambda x, f: x * f[:, None, None, None], images, factors)
+    >>> darker.mean((1, 2, 3))
+    tensor([0.5000, 1.0000])
+
+    On a CPU, those that are not chosen cost no time. On a GPU, where it would have to wait for the
+    number of images, and in a compiled step, all are changed, and those that are chosen taken.
+
+    Args:
+        chosen: which images are chosen.
+        change: called with some of the images, and with the others in the same order; it changes
+            each image by itself, and draws no random numbers.
+        images: what is changed.
+        others: numbers, seeds or masks of the images.
+    """
+    # Tensors without data, by which a step is checked, are of a subclass.
+    can_select = type(chosen) is Tensor and chosen.device.type == "cpu"
+    if torch.compiler.is_compiling() or not can_select:
+        per_image = chosen.view(-1, *[1] * (images.ndim - 1))
+        return torch.where(per_image, change(images, *others), images)
+    (rows,) = chosen.nonzero(as_tuple=True)
+    if not len(rows):
+        return images
+    return images.index_copy(0, rows, change(*(one[rows] for one in (images, *others))))
+
+
+def _refuse() -> NoReturn:
+    raise RecipeError(
+        "augmentation.transforms: a transform drew more random numbers than in its first step; "
+        "let it draw equally many in each"
+    )

@@ -29,16 +29,17 @@ def hashed(index: Int[Tensor, "..."], key: Int[Tensor, "..."]) -> Int[Tensor, ".
     low, high = key & _MASK, (key >> 32) & _MASK
     # Mixed into each other, so that keys that differ in one bit differ in both words. A constant
     # keeps a key of zeros, which the mixing leaves as it is, from being zeros.
-    high = high ^ _mixed(low ^ 0x9E37_79B9)
-    low = low ^ _mixed(high)
-    high = high ^ _mixed(low)
+    high = high ^ mixed(low ^ 0x9E37_79B9)
+    low = low ^ mixed(high)
+    high = high ^ mixed(low)
     # Two words of the key, since with one, of 32 bits, some keys would have the same values.
-    return _mixed(_mixed(index ^ low) ^ high)
+    return mixed(mixed(index ^ low) ^ high)
 
 
-def _mixed(word: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """A bijection of 32-bit integers in which each input bit flips each output bit half the time.
+def mixed(word: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    """A bijection of the integers from 0 to 2**32 - 1, which maps 0 to 0.
 
+    Each bit that changes in the input changes each bit of the output half the time.
     Constants from https://github.com/skeeto/hash-prospector, below 2**31 so that products fit.
     """
     word = (word ^ (word >> 16)).mul_(0x21F0_AAAD).bitwise_and_(_MASK)

@@ -8,7 +8,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from hieraseg.console import warn
-from hieraseg.data.batches.batch import Step, to_device
+from hieraseg.data.batches.batch import Step
+from hieraseg.data.batches.device import on_device
 from hieraseg.data.sampling import generator, training_order
 from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError
@@ -18,11 +19,11 @@ from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checks import check_weights, deciding_level, deciding_notice
+from hieraseg.training.graph import TakeStep, open_step
 from hieraseg.training.meter import EpochMeter
 from hieraseg.training.recorder import Recorder
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
-from hieraseg.training.step import train_step
 
 
 def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
@@ -63,8 +64,9 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
 
 def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
     """All epochs, each followed by validation."""
+    take_step = open_step(parts, state)
     while state.step < parts.total_steps:
-        record = train_epoch(parts, state, recorder)
+        record = train_epoch(parts, state, recorder, take_step)
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
         counts = validate(parts, state, PixelCounts)
         record["val"] = scores = summarize(counts, parts.hierarchy)
@@ -77,7 +79,9 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
         recorder.save_epoch(state, record, improved)
 
 
-def train_epoch(parts: Parts, state: State, recorder: Recorder) -> dict[str, Any]:
+def train_epoch(
+    parts: Parts, state: State, recorder: Recorder, take_step: TakeStep
+) -> dict[str, Any]:
     """One pass over the training split. Returns the epoch's record for `metrics.jsonl`."""
     fabric, settings, store = parts.fabric, parts.recipe.training, parts.stores["train"]
     state.epoch += 1
@@ -86,28 +90,28 @@ def train_epoch(parts: Parts, state: State, recorder: Recorder) -> dict[str, Any
         len(store), settings.batch_size, settings.seed, state.epoch, store.members
     )
     order = order[: parts.total_steps - state.step]
-    steps = [epoch_step(parts, state, rows, step) for step, rows in enumerate(order, 1)]
+    steps = (run_step(parts, state.epoch, *one) for one in enumerate(order, state.step + 1))
     parts.forward.train()
-    with EpochMeter(parts, state, len(steps)) as meter:
-        for batch in meter.timed(parts.view.load(steps)):
-            train_step(parts, state, to_device(batch, fabric.device))
+    with EpochMeter(parts, state, len(order)) as meter:
+        for batch in on_device(meter.timed(parts.view.load(steps)), fabric.device):
+            take_step(batch)
             meter.update()
             recorder.check()
     return meter.record()
 
 
-def epoch_step(parts: Parts, state: State, rows: Int[Tensor, " batch"], step: int) -> Step:
+def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -> Step:
     """This process's images of a step, and their random numbers.
 
     Args:
         parts: the parts of the run.
-        state: its state at the beginning of the epoch.
+        epoch: the epoch.
+        step: step of the run, from 1; step 0 draws the order of images.
         rows: images of all processes.
-        step: step of the epoch, from 1; step 0 draws the order of images.
     """
     fabric = parts.fabric
     rank, processes = fabric.global_rank, fabric.world_size
-    random = generator(parts.recipe.training.seed, state.epoch, state.step + step)
+    random = generator(parts.recipe.training.seed, epoch, step)
     own = own_share(rows, rank, processes)
     return Step(own, Draws(random, len(rows), rank, processes))
 

@@ -1,8 +1,9 @@
 """Reading ahead with threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -10,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def prefetch(
-    read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 2, threads: int = 1
+    read: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2, threads: int = 1
 ) -> Iterator[Result]:
     """Yield `read(item)` for each item in order, read by threads before it is needed.
 
@@ -18,13 +19,13 @@ def prefetch(
 
     Args:
         read: thread-safe if there are several threads.
-        items: what to read.
+        items: what to read; taken from an iterator when a thread can read it.
         ahead: maximum number of results that are read but not used yet.
         threads: number of threads.
     """
+    coming = iter(items)
     with ThreadPoolExecutor(threads) as pool:
-        waiting = deque(pool.submit(read, item) for item in items[:ahead])
-        for following in (*items[ahead:], *[None] * min(ahead, len(items))):
+        waiting = deque(pool.submit(read, item) for item in islice(coming, ahead))
+        while waiting:
             yield waiting.popleft().result()
-            if following is not None:
-                waiting.append(pool.submit(read, following))
+            waiting.extend(pool.submit(read, item) for item in islice(coming, 1))

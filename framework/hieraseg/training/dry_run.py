@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from hieraseg.data.batches.batch import Step
+from hieraseg.data.batches.device import on_device
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
@@ -67,7 +68,7 @@ def _dry_run(recipe: Recipe) -> DryRun:
     parts, state = set_up(recipe, images=recipe.training.batch_size)
     rows = torch.arange(len(parts.stores["train"]))[: recipe.training.batch_size]
     step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
-    batch = next(parts.view.load([step]))
+    batch = next(on_device(parts.view.load([step]), parts.fabric.device))
     _check_logits(parts)
     parts.forward.train()
     state.epoch = 1

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hieraseg.contracts import Loss, Prediction, has_argument
-from hieraseg.data.batches.batch import Batch, CropBatch
+from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.data.batches.views import View
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.metrics import PixelCounts
+from hieraseg.metrics.pixels import pixel_counter
 
 
 class Forward(NamedTuple):
@@ -37,16 +37,25 @@ class TrainingForward(nn.Module):
         view: how training sees the store.
         loss: the loss.
         segmenter: how logits become classes.
+        device: the training device.
     """
 
-    def __init__(self, model: nn.Module, view: View, loss: Loss, segmenter: Segmenter) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        view: View,
+        loss: Loss,
+        segmenter: Segmenter,
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.model = model
         # In a tuple, since a loss has no weights: several processes would synchronise its buffers.
         self._fixed = (view, loss, segmenter)
+        self._count = pixel_counter(segmenter.hierarchy, device)
         self._takes_progress = has_argument(loss.forward, "progress")
 
-    def forward(self, batch: Batch | CropBatch, progress: Float[Tensor, ""]) -> Forward:
+    def forward(self, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forward:
         """The terms of the loss and the counts of a batch.
 
         Args:
@@ -71,7 +80,5 @@ class TrainingForward(nn.Module):
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Tensor]:
         _, _, segmenter = self._fixed
-        counts = PixelCounts(segmenter.hierarchy, 1, targets.device)
-        rows = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
-        counts.add(rows, segmenter.classes(prediction), targets)
-        return counts.counts
+        counts = self._count(segmenter.classes(prediction), targets)
+        return {key: count.sum(0, keepdim=True) for key, count in counts.items()}

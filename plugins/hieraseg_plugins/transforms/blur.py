@@ -1,6 +1,7 @@
 """Gaussian blur."""
 
 import math
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hieraseg import Draws
+from hieraseg.functional import where_chosen
 from hieraseg.types import Ascending, PositiveFloat, Probability, check_arguments
 
 
@@ -40,12 +42,19 @@ class Blur:
         radius = min(math.ceil(2 * self.sigma[1]), *(side - 1 for side in images.shape[-2:]))
         if radius == 0:
             return images, masks
-        offsets = torch.arange(-radius, radius + 1, device=images.device)
-        weights = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-        weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None, None]
-        planes = images.flatten(0, 1)[None]
-        padded = F.pad(planes, [radius] * 4, mode="reflect")
-        across = F.conv2d(padded, weights, groups=len(weights))
-        down = F.conv2d(across, weights.transpose(2, 3), groups=len(weights))
-        blurred = down[0].unflatten(0, (len(images), 3))
-        return torch.where(chosen[:, None, None, None], blurred, images), masks
+        blurred = partial(_blurred, radius=radius)
+        return where_chosen(chosen, blurred, images, sigma), masks
+
+
+def _blurred(
+    images: Float[Tensor, "B 3 H W"], sigma: Float[Tensor, " B"], radius: int
+) -> Float[Tensor, "B 3 H W"]:
+    """Blur each image by a kernel of its own."""
+    offsets = torch.arange(-radius, radius + 1, device=images.device)
+    weights = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+    weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None, None]
+    planes = images.flatten(0, 1)[None]
+    padded = F.pad(planes, [radius] * 4, mode="reflect")
+    across = F.conv2d(padded, weights, groups=len(weights))
+    down = F.conv2d(across, weights.transpose(2, 3), groups=len(weights))
+    return down[0].unflatten(0, (len(images), 3))

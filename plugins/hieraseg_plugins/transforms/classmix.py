@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from hieraseg import Draws, Hierarchy
@@ -32,8 +32,9 @@ class ClassMix:
         self.probability = probability
         self.classes = len(hierarchy.labels)
         # All other values, such as void, are one more class, which is never pasted.
-        self.class_of = torch.full((max(hierarchy.labels) + 2,), self.classes)
-        self.class_of[sorted(hierarchy.labels)] = torch.arange(self.classes)
+        class_of = torch.full((max(hierarchy.labels) + 2,), self.classes)
+        class_of[sorted(hierarchy.labels)] = torch.arange(self.classes)
+        self._class_of = {torch.device("cpu"): class_of}  # on each device that it is used on
 
     def __call__(
         self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
@@ -49,7 +50,7 @@ class ClassMix:
     def _pasted(self, masks: Integer[Tensor, "B H W"], draws: Draws) -> Bool[Tensor, "B H W"]:
         """Whether each pixel is of the drawn half of the classes of its image."""
         order = torch.stack([draws.uniform(0, 1) for _ in range(self.classes)], 1)
-        class_of = draws.to_device(self.class_of)
+        class_of = self._table(draws.device)
         classes = class_of[masks.long().clamp(max=len(class_of) - 1)].flatten(1)
         shape = (len(masks), self.classes + 1)
         present = torch.zeros(shape, dtype=torch.bool, device=draws.device)
@@ -59,3 +60,9 @@ class ClassMix:
         half = (present.sum(1, keepdim=True) + 1) // 2
         drawn = F.pad(present & (rank < half), (0, 1))
         return drawn.gather(1, classes).view(masks.shape)
+
+    def _table(self, device: torch.device) -> Int[Tensor, " values"]:
+        """The class of each label value, on a device. It is copied on the first call."""
+        if device not in self._class_of:
+            self._class_of[device] = self._class_of[torch.device("cpu")].to(device)
+        return self._class_of[device]

@@ -47,7 +47,7 @@ class Cutout:
         """Fill rectangles of some images (see `hieraseg.Transform`)."""
         height, width = masks.shape[-2:]
         inside = self._inside(height, width, draws)
-        fill = torch.tensor(self.fill, device=draws.device)[:, None, None]
+        fill = torch.stack([torch.full((1, 1), one, device=draws.device) for one in self.fill])
         images = torch.where(inside[:, None], fill, images)
         return images, masks.masked_fill(inside, self.hierarchy.void_value)
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from hieraseg import Draws
+from hieraseg.functional import normal_noise, where_chosen
 from hieraseg.types import Ascending, NonNegativeFloat, Probability, check_arguments
 
 
@@ -32,6 +33,14 @@ class Noise:
         self, images: Float[Tensor, "B 3 H W"], masks: Integer[Tensor, "B H W"], draws: Draws
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
         """Add noise to some images (see `hieraseg.Transform`)."""
-        deviation = draws.chosen(self.probability) * draws.uniform(*self.deviation)
-        noise = deviation[:, None, None, None] * draws.noise(images.shape[1:])
-        return (images + noise).clamp(0, 1), masks
+        chosen = draws.chosen(self.probability)
+        deviation, seeds = draws.uniform(*self.deviation), draws.seeds()
+        return where_chosen(chosen, add_noise, images, deviation, seeds), masks
+
+
+def add_noise(
+    images: Float[Tensor, "B 3 H W"], deviation: Float[Tensor, " B"], seeds: Int[Tensor, " B"]
+) -> Float[Tensor, "B 3 H W"]:
+    """Add Gaussian noise of a standard deviation per image."""
+    noise = normal_noise(seeds, images.shape[1:])
+    return noise.mul_(deviation[:, None, None, None]).add_(images).clamp_(0, 1)

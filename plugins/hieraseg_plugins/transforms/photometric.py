@@ -2,16 +2,28 @@
 
 import math
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from hieraseg import Draws
+from hieraseg.functional import where_chosen
 from hieraseg.types import Probability, check_arguments
+from hieraseg_plugins.transforms.noise import add_noise
 
-_GRAY = (0.299, 0.587, 0.114)
 # RGB -> YIQ (NTSC, FCC 1953). In YIQ a change of hue rotates the last two axes.
-_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+_GRAY = (0.299, 0.587, 0.114)
+_YIQ = np.array([_GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
+# In RGB and row by row: Y alone, I and Q alone, and I and Q after a quarter turn.
+_MATRICES = [
+    (np.linalg.inv(_YIQ) @ np.array(matrix) @ _YIQ).ravel().tolist()
+    for matrix in (
+        [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
+    )
+]
 
 
 @check_arguments
@@ -49,40 +61,45 @@ class Photometric:
         """Change the colors of some images (see `hieraseg.Transform`)."""
         chosen = draws.chosen(self.probability)
         noisy = draws.chosen(0.5 if self.noise else 0)
-        color, contrast = self._color_matrix(draws)
-        deviation = draws.uniform(0, self.noise)
-        images = self._jitter(images, chosen & ~noisy, color, contrast)
+        brightness, contrast, saturation = (
+            draws.uniform(1 - change, 1 + change)
+            for change in (self.brightness, self.contrast, self.saturation)
+        )
+        angle, deviation = draws.uniform(-self.hue, self.hue), draws.uniform(0, self.noise)
+        jitter = brightness, contrast, saturation, angle
+        images = where_chosen(chosen & ~noisy, _jittered, images, *jitter)
         if self.noise:
-            deviation = torch.where(chosen & noisy, deviation, 0)[:, None, None, None]
-            noised = (images + draws.noise(images.shape[1:]) * deviation).clamp_(0, 1)
-            images = torch.where(deviation > 0, noised, images)
+            images = where_chosen(chosen & noisy, add_noise, images, deviation, draws.seeds())
         return images, masks
 
-    def _jitter(
-        self,
-        images: Float[Tensor, "B 3 H W"],
-        chosen: Bool[Tensor, " B"],
-        color: Float[Tensor, "B 3 3"],
-        contrast: Float[Tensor, " B"],
-    ) -> Float[Tensor, "B 3 H W"]:
-        """Apply the matrices of the chosen images, and the identity to all others."""
-        identity = torch.eye(3, device=images.device)
-        color = torch.where(chosen[:, None, None], color, identity)
-        contrast = torch.where(chosen, contrast, 1)[:, None, None]
-        gray = torch.tensor(_GRAY, device=images.device) @ color
-        mean = (gray * images.mean(dim=(2, 3))).sum(1)[:, None, None]
-        changed = torch.baddbmm(mean * (1 - contrast), color * contrast, images.flatten(2))
-        return changed.view_as(images).clamp_(0, 1)
 
-    def _color_matrix(self, draws: Draws) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, " B"]]:
-        """Brightness, saturation and hue as one matrix on RGB, and contrast, which is affine."""
-        brightness = draws.uniform(1 - self.brightness, 1 + self.brightness)
-        contrast = draws.uniform(1 - self.contrast, 1 + self.contrast)
-        saturation = draws.uniform(1 - self.saturation, 1 + self.saturation)
-        angle = draws.uniform(-self.hue, self.hue)
-        chroma = torch.eye(3, device=draws.device).repeat(len(angle), 1, 1)
-        chroma[:, 1, 1] = chroma[:, 2, 2] = angle.cos() * saturation
-        chroma[:, 1, 2], chroma[:, 2, 1] = -angle.sin() * saturation, angle.sin() * saturation
-        yiq = torch.tensor(_YIQ, device=draws.device)
-        matrix = torch.linalg.inv(yiq) @ chroma @ yiq
-        return matrix * brightness[:, None, None], contrast
+def _jittered(
+    images: Float[Tensor, "B 3 H W"],
+    brightness: Float[Tensor, " B"],
+    contrast: Float[Tensor, " B"],
+    saturation: Float[Tensor, " B"],
+    angle: Float[Tensor, " B"],
+) -> Float[Tensor, "B 3 H W"]:
+    """Apply brightness, contrast, saturation and hue as one affine function of RGB."""
+    chroma = brightness * saturation
+    color = _color_matrix(brightness, chroma * angle.cos(), chroma * angle.sin())
+    # Saturation and hue leave the gray of a pixel as it is.
+    red, green, blue = images.mean(dim=(2, 3)).unbind(1)
+    mean = brightness * (_GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue)
+    offset = (mean * (1 - contrast))[:, None, None]
+    changed = torch.baddbmm(offset, color * contrast[:, None, None], images.flatten(2))
+    return changed.view_as(images).clamp_(0, 1)
+
+
+def _color_matrix(
+    gray: Float[Tensor, " B"], straight: Float[Tensor, " B"], turned: Float[Tensor, " B"]
+) -> Float[Tensor, "B 3 3"]:
+    """The sum of the three `_MATRICES` with these factors.
+
+    Entry by entry, since a captured step cannot copy the matrices to the device.
+    """
+    entries = [
+        gray * one + straight * two + turned * three
+        for one, two, three in zip(*_MATRICES, strict=True)
+    ]
+    return torch.stack(entries, 1).unflatten(1, (3, 3))

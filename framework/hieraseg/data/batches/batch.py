@@ -45,6 +45,24 @@ class Batch(NamedTuple):
         return Numbers(self.uniform, self.seeds)
 
 
+class RowBatch(NamedTuple):
+    """Where to find the images of a batch in a store that is on the device.
+
+    Attributes:
+        rows: row of each image in the store.
+        uniform, seeds: random numbers (see `draws.Numbers`).
+    """
+
+    rows: Int[Tensor, " B"]
+    uniform: Float[Tensor, "B N"]
+    seeds: Int[Tensor, " B"]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The random numbers."""
+        return Numbers(self.uniform, self.seeds)
+
+
 class CropBatch(NamedTuple):
     """Where to find the crops of a batch in a store that is on the device (see `cropping.Crops`).
 
@@ -67,6 +85,9 @@ class CropBatch(NamedTuple):
         return Numbers(self.uniform, self.seeds)
 
 
+AnyBatch = Batch | RowBatch | CropBatch
+"""What a training step gets of its images."""
+
 Tensors = TypeVar("Tensors", bound=tuple)
 """A `NamedTuple` of tensors."""
 
@@ -81,9 +102,12 @@ def to_device(tensors: Tensors, device: torch.device) -> Tensors:
     return map_tensors(lambda one: one.to(device, non_blocking=True), tensors)
 
 
-def pinned(tensors: Tensors) -> Tensors:
-    """Copy tensors into page-locked memory, for asynchronous copies to a GPU."""
-    return map_tensors(torch.Tensor.pin_memory, tensors)
+def pinned(tensors: Tensors, device: torch.device) -> Tensors:
+    """Copy tensors into page-locked memory, for asynchronous copies to a device, if it is CUDA."""
+    if device.type != "cuda":
+        return tensors
+    with torch.cuda.device(device):  # a new thread would use the first GPU
+        return map_tensors(torch.Tensor.pin_memory, tensors)
 
 
 def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batch H W"]:

@@ -23,19 +23,18 @@ def gather_images(
 
     Args:
         pixels: RGB of all stored images, row by row, at each level of the store.
-        starts: where each image of the batch starts in `pixels`, at each level.
+        starts: where each image of the batch starts in `pixels`, at each level that is stored.
         shapes: height and width of the images at level 0.
         matrices: from (x, y, 1) of the crop to (x, y) of the image.
         levels: logarithm to base 2 of the factor by which each image becomes smaller.
         frame: size of the crops, and what is outside.
     """
     x, y = _points(matrices, frame.size)
-    lower, upper = levels.floor(), levels.ceil()
-    crop = torch.lerp(
-        _gather_level(pixels, starts, shapes, lower.long(), x, y),
-        _gather_level(pixels, starts, shapes, upper.long(), x, y),
-        _per_pixel(levels - lower)[:, None],
-    )
+    lower = levels.floor()
+    crop = _gather_level(pixels, starts, shapes, lower.long(), x, y)
+    if starts.shape[1] > 1:
+        above = _gather_level(pixels, starts, shapes, levels.ceil().long(), x, y)
+        crop = torch.lerp(crop, above, _per_pixel(levels - lower)[:, None])
     inside = _is_inside(x, y, *map(_per_pixel, shapes.unbind(1)))
     channels = [
         torch.where(inside, channel, value)

@@ -2,11 +2,10 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Integer, Shaped
+from jaxtyping import Float, Float64, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
 from hieraseg.data.batches.batch import label_tensor
-from hieraseg.data.batches.cropping import Crops
 from hieraseg.data.batches.gathering import gather_images, gather_masks
 from hieraseg.data.batches.warping import Frame
 from hieraseg.data.stores.store import Store
@@ -15,19 +14,17 @@ _SHARE = 0.5  # of the free memory of a device; the rest is the model's
 
 
 class ResidentStore:
-    """All images and masks of a store on a device, from which crops are gathered there.
+    """All images and masks of a store on a device, from which batches are taken there.
 
-    A step then moves nothing but a few numbers per image.
+    A step then moves nothing but a few numbers per image. Nothing is read from the device.
 
     Args:
         store: the images and masks, which are copied.
-        frame: size of the crops, and what is outside.
         levels: number of sizes of each image (see `cropping.num_levels`).
         device: the device.
     """
 
-    def __init__(self, store: Store, frame: Frame, levels: int, device: torch.device) -> None:
-        self.frame, self.device = frame, device
+    def __init__(self, store: Store, levels: int, device: torch.device) -> None:
         shapes = torch.from_numpy(store.shapes)
         starts, end = _starts(3 * _areas(shapes, levels))
         mask_starts, mask_end = _starts(_areas(shapes, 1))
@@ -39,40 +36,44 @@ class ResidentStore:
                 image = torch.from_numpy(np.array(store.image(row, level)))
                 _copy(image, self.pixels, starts[row, level])
             _copy(label_tensor(np.array(store.mask(row))), self.labels, mask_starts[row, 0])
+        self.shape = tuple(store.shapes[0].tolist())
         self.shapes = shapes.to(device)
         self.starts, self.mask_starts = starts.to(device), mask_starts[:, 0].to(device)
 
-    def __call__(
-        self, rows: Int[Tensor, " B"], crops: Crops
-    ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
-        """Crops of images, in 0..1, and of their masks, on the device.
+    def whole(
+        self, rows: Int[Tensor, " B"]
+    ) -> tuple[UInt8[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
+        """Images, channels last in memory, and masks, of a store with one level and one shape.
 
         Args:
-            rows: rows of the images, which like the crops are on the CPU.
-            crops: the part of each image.
+            rows: rows of the images, on the device.
         """
-        return self.gather(*map(self._moved, (rows, crops.matrices, crops.levels)))
+        images = self.pixels.view(-1, *self.shape, 3)[rows]
+        return images.permute(0, 3, 1, 2), self.labels.view(-1, *self.shape)[rows]
 
-    def gather(
+    def crops(
         self,
         rows: Int[Tensor, " B"],
         matrices: Float64[Tensor, "B 2 3"],
         levels: Float[Tensor, " B"],
+        frame: Frame,
     ) -> tuple[Float[Tensor, "B 3 H W"], Integer[Tensor, "B H W"]]:
-        """The same from tensors on the device, without reading anything back."""
-        shapes, starts, mask_starts = self.shapes[rows], self.starts[rows], self.mask_starts[rows]
-        images = gather_images(self.pixels, starts, shapes, matrices, levels, self.frame)
-        return images, gather_masks(self.labels, mask_starts, shapes, matrices, self.frame)
+        """Crops of images, in 0..1, and of their masks.
 
-    def _moved(self, values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Copy values to the device without waiting for it."""
-        if self.device.type == "cuda":
-            values = values.pin_memory()
-        return values.to(self.device, non_blocking=True)
+        Args:
+            rows: rows of the images, on the device as all arguments.
+            matrices, levels: the part of each image (see `cropping.Crops`).
+            frame: size of the crops, and what is outside.
+        """
+        shapes, starts, mask_starts = self.shapes[rows], self.starts[rows], self.mask_starts[rows]
+        images = gather_images(self.pixels, starts, shapes, matrices, levels, frame)
+        return images, gather_masks(self.labels, mask_starts, shapes, matrices, frame)
 
 
 def fits(store: Store, levels: int, device: torch.device) -> bool:
-    """Whether a store fits into the memory of a CUDA device beside a model."""
+    """Whether a store fits into the memory of a CUDA device beside a model; never on a CPU."""
+    if device.type != "cuda":
+        return False
     shapes = torch.from_numpy(store.shapes)
     bytes_per_label = label_tensor(store.mask(0)).element_size()
     needed = 3 * _areas(shapes, levels).sum() + bytes_per_label * _areas(shapes, 1).sum()
