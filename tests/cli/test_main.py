@@ -113,7 +113,11 @@ def test_fault_of_the_code_has_a_traceback(recipe: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["run", "--help"], ["list", "losse"], ["compare", "none"]]
+    "arguments",
+    [
+        *(["--help"], ["run", "--help"], ["list"], ["list", "losse"]),
+        *(["compare", "none"], ["run", "none.yaml"]),
+    ],
 )
 def test_quick_commands_do_not_import_torch(arguments: list[str]) -> None:
     program = (

@@ -5,6 +5,7 @@ from typing import Any
 
 from hieraseg.cli.options import add_command, add_json, add_plugins, add_recipe, positive_int
 from hieraseg.cli.report import print_result
+from hieraseg.importing import importing
 
 
 def add_parser(commands: Any) -> None:
@@ -47,7 +48,8 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Measure a recipe, and print what was found."""
-    from hieraseg.bench import bench
+    with importing():
+        from hieraseg.bench import bench
     from hieraseg.cli.bench_report import as_json, as_text
     from hieraseg.recipe import load
 
