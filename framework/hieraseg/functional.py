@@ -129,17 +129,25 @@ def binary_cross_entropy(
     """
     positive = true_logit(logits, target) if positive is None else positive
     negatives = logits.scatter(1, target.clamp(min=0)[:, None], -torch.inf)
-    costs = _focal(-positive, gamma) + _focal(negatives, gamma).sum(1)
+    costs = focal_cost(-positive, gamma) + focal_cost(negatives, gamma).sum(1)
     return costs / logits.shape[1]
 
 
-def _focal(wrong: Float[Tensor, "..."], gamma: float) -> Float[Tensor, "..."]:
-    """`-q^gamma log(1 - q)`, q the sigmoid of the logit for the wrong decision; 0 at -inf."""
+def focal_cost(wrong: Float[Tensor, "..."], gamma: float = 0.0) -> Float[Tensor, "..."]:
+    """`-q^gamma log(1 - q)`, q the sigmoid of the logit for the wrong decision; 0 at -inf.
+
+    >>> focal_cost(torch.tensor(0.0), gamma=2)  # -0.25 log 0.5
+    tensor(0.1733)
+
+    Args:
+        wrong: logit of the class for pixels of another, its negative for pixels of the class.
+        gamma: exponent of the focal factor; 0 for plain binary cross-entropy.
+    """
     cost = F.softplus(wrong)
     if gamma == 0:
         return cost
     # Not a power of the sigmoid: where that underflows to 0, a root has no finite gradient.
-    return cost * torch.exp(gamma * F.logsigmoid(wrong))
+    return cost * torch.exp(gamma * (wrong - cost))
 
 
 def known_path(

@@ -51,13 +51,15 @@ class HSSN(Loss):
         self.embedding_channels = channels
         self.triplet = TreeTriplet(hierarchy, ramp=ramp, channels=channels, seed=seed)
         cross_entropy = WeightedCrossEntropy(hierarchy)
+        # Backwards, tree-min comes first: it needs most memory besides the gradient of the logits,
+        # which the others add to.
         if published == "cityscapes":
-            self.weights = [5.0, 1.0]
-            self.parts = nn.ModuleList([TreeMin(hierarchy), cross_entropy])
+            self.weights = [1.0, 5.0]
+            self.parts = nn.ModuleList([cross_entropy, TreeMin(hierarchy)])
         else:
-            self.weights = [0.5, 0.5, 1.0]
+            self.weights = [0.5, 1.0, 0.5]
             rmi = RegionMutualInformation(hierarchy, ridge=1e-3)
-            self.parts = nn.ModuleList([rmi, TreeMin(hierarchy, gamma=2.0), cross_entropy])
+            self.parts = nn.ModuleList([rmi, cross_entropy, TreeMin(hierarchy, gamma=2.0)])
 
     def forward(
         self,

@@ -10,6 +10,7 @@ from hieraseg import Hierarchy, Loss, Prediction
 from hieraseg.functional import known_path, level_terms, mean_over_valid
 from hieraseg.types import NonNegativeFloat, check_arguments
 from hieraseg_plugins.losses.leaf_softmax import log_scores_on_path
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
 @check_arguments
@@ -45,6 +46,7 @@ class HierarchicalCrossEntropy(Loss):
     def __init__(self, hierarchy: Hierarchy, alpha: NonNegativeFloat = 0.1) -> None:
         super().__init__()
         self.hierarchy = hierarchy
+        self.groups = SiblingGroups(hierarchy)
         self.weights = [math.exp(-alpha * (level + 1)) for level in range(hierarchy.num_levels)]
 
     def forward(
@@ -52,8 +54,7 @@ class HierarchicalCrossEntropy(Loss):
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `hxe_level1` and so on."""
         path = known_path(targets, self.hierarchy)
-        leaf_paths = self.hierarchy.on(targets.device).paths
-        own = log_scores_on_path(prediction.logits[-1], path, leaf_paths)
+        own = log_scores_on_path(prediction.logits[-1], path, self.groups)
         parents = [torch.zeros_like(own[0]), *own[:-1]]
         edges = [
             mean_over_valid(parent - child, target)

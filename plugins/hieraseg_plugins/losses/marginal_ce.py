@@ -7,6 +7,7 @@ from hieraseg import Hierarchy, Loss, Prediction
 from hieraseg.functional import level_terms, mean_over_valid, weights_per_level
 from hieraseg.types import NonNegativeFloat, check_arguments
 from hieraseg_plugins.losses.leaf_softmax import log_scores_on_path
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
 @check_arguments
@@ -38,16 +39,15 @@ class MarginalCrossEntropy(Loss):
         self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
     ) -> None:
         super().__init__()
-        self.hierarchy = hierarchy
+        self.groups = SiblingGroups(hierarchy)
         self.level_weights = weights_per_level(hierarchy, level_weights)
 
     def forward(
         self, prediction: Prediction, targets: Int[Tensor, "B levels H W"]
     ) -> dict[str, Float[Tensor, ""]]:
         """One term per level, `marginal_ce_level1` and so on."""
-        leaf_paths = self.hierarchy.on(targets.device).paths
         path = list(targets.unbind(1))
-        log_scores = log_scores_on_path(prediction.logits[-1], path, leaf_paths)
+        log_scores = log_scores_on_path(prediction.logits[-1], path, self.groups)
         costs = [
             mean_over_valid(-log_score, target)
             for log_score, target in zip(log_scores, path, strict=True)

@@ -1,5 +1,7 @@
 """Region mutual information between prediction and target."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -64,34 +66,109 @@ class RegionMutualInformation(Loss):
     def _level(
         self, logits: Float[Tensor, "B C H W"], target: Int[Tensor, "B H W"]
     ) -> Float[Tensor, ""]:
-        valid = (target != IGNORE_INDEX)[:, None]
-        one_hot = torch.zeros_like(logits).scatter_(1, target.clamp(min=0)[:, None], 1.0)
-        scores = self._regions(torch.where(valid, logits.sigmoid(), 0))
-        points = torch.cat((scores, self._regions(torch.where(valid, one_hot, 0))), dim=2)
-        unexplained = self._half_log_determinant(points).sum(1) / self.radius**2
-        counted = valid.flatten(1).any(1) & (points.shape[3] > 0)
-        return torch.where(counted, unexplained, 0).sum() / denominator(counted.sum())
+        pooled = [(side + 2 * (self.stride // 2)) // self.stride for side in target.shape[1:]]
+        if min(pooled) < self.radius:
+            return 0 * logits.sum()
+        unexplained = _unexplained(logits, target, self.radius, self.stride, self.ridge)
+        counted = (target != IGNORE_INDEX).flatten(1).any(1)
+        total = torch.where(counted, unexplained, 0).sum() / self.radius**2
+        return total / denominator(counted.sum())
 
-    def _regions(self, level: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C area points"]:
-        """Max-pool, then flatten each region into a column."""
-        pooled = F.max_pool2d(level, self.stride, self.stride, padding=self.stride // 2)
-        if min(pooled.shape[-2:]) < self.radius:
-            return pooled.flatten(2)[:, :, None, :0].expand(-1, -1, self.radius**2, -1)
-        regions = pooled.unfold(2, self.radius, 1).unfold(3, self.radius, 1)
-        return regions.flatten(4).flatten(2, 3).mT
 
-    def _half_log_determinant(
-        self, points: Float[Tensor, "B C both points"]
-    ) -> Float[Tensor, "B C"]:
-        """log det(M + ridge) / 2, from points with the values of the scores before the target's.
+# Operators, which a compiler does not look into: the points of all classes at once would be twenty
+# times as large as the logits, and a loop over the classes a thousand times as long.
+@torch.library.custom_op("hieraseg::rmi", mutates_args=())
+def _unexplained(logits: Tensor, target: Tensor, radius: int, stride: int, ridge: float) -> Tensor:
+    """log det(M + ridge) / 2, summed over the classes of each image, `[B]`."""
+    total = logits.new_zeros(len(logits))
+    for classes in _parts(logits):
+        _, _, points = _points(logits, target, classes, radius, stride)
+        # In the joint covariance, M + ridge is the Schur complement of the block of the scores,
+        # so its Cholesky factor is the last block of the joint one.
+        factor = _cholesky(points, ridge).diagonal(dim1=-2, dim2=-1)
+        total += factor[..., radius**2 :].log().sum((1, 2)).float()
+    return total
 
-        In the joint covariance of both, M + ridge is the Schur complement of the block of the
-        scores, so its Cholesky factor is the last block of the joint one.
-        """
-        # In float64, as in the released code: the ridge is far below the rounding error of
-        # float32 for such sums.
-        points = points.double()
-        points = points - points.sum(3, keepdim=True) / max(points.shape[3], 1)
-        ridge = self.ridge * torch.eye(points.shape[2], dtype=points.dtype, device=points.device)
-        factor = torch.linalg.cholesky_ex(points @ points.mT + ridge).L
-        return factor.diagonal(dim1=-2, dim2=-1)[..., self.radius**2 :].log().sum(-1).float()
+
+@torch.library.custom_op("hieraseg::rmi_backward", mutates_args=())
+def _unexplained_backward(
+    gradient: Tensor, logits: Tensor, target: Tensor, radius: int, stride: int, ridge: float
+) -> Tensor:
+    """Gradient of the logits from that of `_unexplained`."""
+    slopes = torch.empty_like(logits)
+    for classes in _parts(logits):
+        scores, places, points = _points(logits, target, classes, radius, stride)
+        # With the joint factor L, the determinant has the gradient R^T R of the covariance, where
+        # R are the rows of L^-1 that belong to the target.
+        factor = _cholesky(points, ridge)
+        eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+        rows = torch.linalg.solve_triangular(factor, eye, upper=False)[..., radius**2 :, :]
+        of_points = rows[..., : radius**2].mT @ (rows @ points)
+        of_pooled = F.fold(of_points.flatten(0, 1), places.shape[-2:], radius)
+        of_scores = torch.zeros_like(scores).flatten(2)
+        of_scores.scatter_(2, places.flatten(2), of_pooled.view_as(places).flatten(2).float())
+        own = of_scores.view_as(scores).mul_(scores).mul_(1 - scores)
+        slopes[:, classes] = own.mul_(gradient.view(-1, 1, 1, 1))
+    return slopes
+
+
+@_unexplained.register_fake
+def _(logits: Tensor, target: Tensor, radius: int, stride: int, ridge: float) -> Tensor:
+    return logits.new_empty(len(logits))
+
+
+@_unexplained_backward.register_fake
+def _(
+    gradient: Tensor, logits: Tensor, target: Tensor, radius: int, stride: int, ridge: float
+) -> Tensor:
+    return torch.empty_like(logits)
+
+
+def _set_up(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    logits, target, *ctx.settings = inputs
+    ctx.save_for_backward(logits, target)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    slopes = _unexplained_backward(gradient, *ctx.saved_tensors, *ctx.settings)
+    return slopes, None, None, None, None
+
+
+_unexplained.register_autograd(_backward, setup_context=_set_up)
+
+
+def _parts(logits: Float[Tensor, "B C H W"]) -> list[slice]:
+    """Groups of classes to compute at once; with few classes, all of them."""
+    classes = logits.shape[1]
+    step = classes if classes < 64 else -(-classes // 128)
+    return [slice(first, first + step) for first in range(0, classes, step)]
+
+
+def _points(
+    logits: Tensor, target: Tensor, classes: slice, radius: int, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of some classes `[B, c, H, W]`, where the highest of each pool is `[B, c, h, w]`, and
+    the centred points `[B, c, 2 radius^2, points]`, with the values of the scores first."""
+    valid = (target != IGNORE_INDEX)[:, None]
+    scores = torch.where(valid, logits[:, classes].float().sigmoid(), 0)
+    numbers = torch.arange(logits.shape[1], device=logits.device)[classes]
+    truth = (target[:, None] == numbers.view(1, -1, 1, 1)).float()
+
+    def pool(values: Tensor) -> tuple[Tensor, Tensor]:
+        return F.max_pool2d(values, stride, stride, stride // 2, return_indices=True)
+
+    pooled, places = pool(scores)
+    regions = [
+        F.unfold(values.flatten(0, 1)[:, None], radius).unflatten(0, scores.shape[:2])
+        for values in (pooled, pool(truth)[0])
+    ]
+    # In float64, as in the released code: the ridge is far below the rounding error of float32
+    # for such sums.
+    points = torch.cat(regions, 2).double()
+    return scores, places, points.sub_(points.mean(3, keepdim=True))
+
+
+def _cholesky(points: Tensor, ridge: float) -> Tensor:
+    """Cholesky factor of the covariance of points, with a ridge."""
+    eye = torch.eye(points.shape[2], dtype=points.dtype, device=points.device)
+    return torch.linalg.cholesky_ex(points @ points.mT + ridge * eye).L

@@ -1,7 +1,7 @@
 """Grouping the classes of a level by their parent."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from hieraseg import Hierarchy
@@ -26,6 +26,7 @@ class SiblingGroups(nn.Module):
         self.shapes: list[list[tuple[int, int]]] = []
         for level, parents in enumerate(hierarchy.parents):
             group = parents.clamp(min=0)
+            self.register_buffer(f"parents_{level}", group, persistent=False)
             sizes = group.bincount()
             rank = sizes.argsort(stable=True).argsort()  # of each group, ordered by size
             self._keep(f"classes_{level}", rank[group].argsort(stable=True))
@@ -38,22 +39,26 @@ class SiblingGroups(nn.Module):
         unchanged = torch.equal(order, torch.arange(len(order)))
         self.register_buffer(name, None if unchanged else order, persistent=False)
 
-    def _ordered(self, scores: Float[Tensor, "B C H W"], name: str) -> Float[Tensor, "B C H W"]:
+    def _ordered(self, scores: Shaped[Tensor, "B C H W"], name: str) -> Shaped[Tensor, "B C H W"]:
         order = getattr(self, name)
         return scores if order is None else scores.index_select(1, order)
+
+    def parents(self, level: int) -> Int[Tensor, " C"]:
+        """Group of each class on a level (0 is level 1): the index of its parent, or 0 there."""
+        return getattr(self, f"parents_{level}")
 
     def split(
         self, scores: Float[Tensor, "B C H W"], level: int
     ) -> list[Float[Tensor, "B _ _ H W"]]:
-        """Scores of the groups on a level (0 is level 1), `[B, groups, size, H, W]` per size."""
+        """Scores of the groups on a level, `[B, groups, size, H, W]` per size."""
         ordered = self._ordered(scores, f"classes_{level}")
         shapes = self.shapes[level]
         parts = ordered.split([groups * size for groups, size in shapes], 1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def join(
-        self, parts: list[Float[Tensor, "B _ H W"]], level: int
-    ) -> Float[Tensor, "B parents H W"]:
+        self, parts: list[Shaped[Tensor, "B _ H W"]], level: int
+    ) -> Shaped[Tensor, "B parents H W"]:
         """One channel per parent, from those of the groups of each size (see `split`)."""
         return self._ordered(torch.cat(parts, 1), f"ranks_{level}")
 
@@ -62,6 +67,27 @@ class SiblingGroups(nn.Module):
     ) -> Float[Tensor, "B parents H W"]:
         """Highest score of each sibling group on a level: one channel per parent."""
         return self.join([groups.amax(2) for groups in self.split(scores, level)], level)
+
+    def logsumexp_over_children(
+        self, scores: Float[Tensor, "B C H W"], level: int
+    ) -> Float[Tensor, "B parents H W"]:
+        """Logarithm of the summed exponentials of each sibling group on a level."""
+        return self.join([groups.logsumexp(2) for groups in self.split(scores, level)], level)
+
+    def best_children(
+        self, scores: Float[Tensor, "B C H W"], level: int
+    ) -> tuple[Float[Tensor, "B parents H W"], Int[Tensor, "B parents H W"]]:
+        """Highest score of each sibling group on a level, and the class that has it."""
+        highest, places, first = [], [], 0
+        for groups in self.split(scores, level):
+            _, number, size, _, _ = groups.shape
+            best = groups.max(2)
+            starts = torch.arange(first, first + number * size, size, device=scores.device)
+            highest.append(best.values)
+            places.append(best.indices + starts.view(1, -1, 1, 1))
+            first += number * size
+        classes, place = getattr(self, f"classes_{level}"), self.join(places, level)
+        return self.join(highest, level), place if classes is None else classes[place]
 
     def max_over_descendants(
         self, scores: list[Float[Tensor, "B _ H W"]]
