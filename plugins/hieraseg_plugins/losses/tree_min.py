@@ -88,7 +88,8 @@ class _CostsOfNodes(torch.autograd.Function):
     def forward(
         ctx: Any, groups: SiblingGroups, gamma: float, known: Tensor, *logits: Tensor
     ) -> tuple[Tensor, ...]:
-        highest, best = [logits[-1]], list[Tensor]()
+        highest: list[Tensor] = [logits[-1]]
+        best: list[Tensor] = []
         for level in range(len(logits) - 1, 0, -1):
             children, child = groups.best_children(highest[0], level)
             best.insert(0, child)
