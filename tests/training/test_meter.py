@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hieraseg import Hierarchy
 from hieraseg.errors import DivergedError
+from hieraseg.metrics import PixelCounts
 from hieraseg.training.meter import EpochMeter
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
@@ -132,3 +134,26 @@ def test_the_clock_starts_with_the_wait_for_the_first_batch(clock: SimpleNamespa
     assert one.seconds == pytest.approx(2 + 24 * 0.1 + 25 * 0.5)
     assert one.speed == pytest.approx(8 * 25 / one.seconds)
     assert one.waited == pytest.approx(2 + 24 * 0.1)
+
+
+def test_the_record_of_several_processes_leaves_the_totals_as_they_are(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A captured step adds to these tensors, in whichever epoch."""
+    monkeypatch.setattr(
+        "hieraseg.metrics.scoring.sum_over_ranks",
+        lambda counts: {key: value * 2 for key, value in counts.items()},
+    )
+    hierarchy = Hierarchy.from_tree({"a": ["b", "c"], "d": None})
+    one = meter("cpu")
+    one.parts.hierarchy = hierarchy  # type: ignore[misc]
+    one.state.optimizer = Mock(param_groups=[{"lr": torch.tensor(0.5)}])
+    totals = one.state.totals.counts = PixelCounts(hierarchy, 1, torch.device("cpu"))
+    totals.add(torch.tensor([0]), *[hierarchy.encode(torch.tensor([[[0, 1], [2, 2]]]))] * 2)
+    before = dict(totals.counts)
+    take_steps(one, clock, STEPS)
+    record = one.record()
+    assert (record["step"], record["learning_rate"]) == (40 + STEPS, 0.5)
+    assert record["train"]["levels"][0]["miou"] == 1
+    assert all(totals.counts[key] is before[key] for key in before)
+    assert totals.counts["pixels"].tolist() == [4]

@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 from jaxtyping import Float
@@ -116,7 +117,8 @@ class EpochMeter:
 
     def record(self) -> dict[str, Any]:
         """The record of the finished epoch for `metrics.jsonl`, without validation scores."""
-        counts = sum_counts(self.state.totals.counts)
+        # Of a copy, since a captured step adds to the tensors that the totals have now.
+        counts = sum_counts(copy(self.state.totals.counts))
         return {
             "epoch": self.state.epoch,
             "step": self.state.step,
