@@ -149,7 +149,8 @@ def test_the_record_of_several_processes_leaves_the_totals_as_they_are(
     one.parts.hierarchy = hierarchy  # type: ignore[misc]
     one.state.optimizer = Mock(param_groups=[{"lr": torch.tensor(0.5)}])
     totals = one.state.totals.counts = PixelCounts(hierarchy, 1, torch.device("cpu"))
-    totals.add(torch.tensor([0]), *[hierarchy.encode(torch.tensor([[[0, 1], [2, 2]]]))] * 2)
+    classes = hierarchy.encode(torch.tensor([[[0, 1], [2, 2]]]))
+    totals.add(torch.tensor([0]), classes, classes)
     before = dict(totals.counts)
     take_steps(one, clock, STEPS)
     record = one.record()

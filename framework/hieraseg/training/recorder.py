@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class Recorder:
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
         self._saved_epochs: dict[str, int] = {}
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
