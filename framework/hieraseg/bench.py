@@ -6,10 +6,11 @@ from functools import partial, reduce
 import torch
 
 from hieraseg.console import log, progress
+from hieraseg.data.batches.batch import map_tensors
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.recipe import Recipe
-from hieraseg.training.cost import count_flops, count_host_waits, peak_flops, peak_memory
+from hieraseg.training.cost import count_flops, count_host_waits, on_device, peak_flops, peak_memory
 from hieraseg.training.graph import CapturedStep, TakeStep, open_step
 from hieraseg.training.limits import advice
 from hieraseg.training.setup import Parts, set_up
@@ -152,7 +153,7 @@ def _step_cost(parts: Parts, state: State, step: TakeStep, meter: ThroughputMete
     from_python = partial(train_step, parts, state, batch)
 
     def gradients() -> None:  # without the optimizer, which works otherwise on CUDA
-        terms = parts.forward(batch, torch.zeros(())).terms
+        terms = parts.forward(map_tensors(on_device, batch), torch.zeros(())).terms
         parts.fabric.backward(reduce(torch.add, terms.values()))
 
     watched = partial(step, batch) if device.type == "cuda" else gradients

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hieraseg.training.cost import count_flops, count_host_waits, peak_flops, peak_memory
+from hieraseg.draws import where_chosen
+from hieraseg.training.cost import (
+    count_flops,
+    count_host_waits,
+    on_device,
+    peak_flops,
+    peak_memory,
+)
 
 CPU = torch.device("cpu")
 
@@ -72,3 +79,14 @@ def test_peak_memory_does_not_fall() -> None:
     after = peak_memory(CPU)
     assert after is not None
     assert 1e7 < before <= after
+
+
+def test_tensors_on_the_device_are_not_selected() -> None:
+    images, chosen = torch.ones(2, 3, 4, 4), torch.tensor([True, False])
+
+    def change(moved: Callable[[Tensor], Tensor]) -> Tensor:
+        return where_chosen(moved(chosen), lambda one: one / 2, moved(images))
+
+    assert count_host_waits(lambda: change(lambda one: one), CPU) == 1
+    assert count_host_waits(lambda: change(on_device), CPU) == 0
+    assert torch.equal(change(on_device), change(lambda one: one))

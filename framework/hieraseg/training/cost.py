@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -73,7 +74,8 @@ def count_host_waits(work: Work, device: torch.device) -> int:
 
     On a CPU these are the operations for which it would have to wait on a GPU: those that read a
     value, or whose result has a shape that depends on values. Tensors that are converted to lists
-    or NumPy arrays are not counted there.
+    or NumPy arrays are not counted there. For tensors `on_device`, code that does something else
+    on a CPU does what it does on a GPU.
     """
     if device.type != "cuda":
         with _HostWaits() as waits:
@@ -88,6 +90,15 @@ def count_host_waits(work: Work, device: torch.device) -> int:
         finally:
             torch.cuda.set_sync_debug_mode(before)
     return sum("synchronizing CUDA operation" in str(one.message) for one in caught)
+
+
+class _OnDevice(Tensor):
+    """A tensor of a subclass, as are the tensors without data that components are checked with."""
+
+
+def on_device(tensor: Tensor) -> Tensor:
+    """A tensor on the CPU that is not taken for one there (see `draws.where_chosen`)."""
+    return tensor.as_subclass(_OnDevice)
 
 
 class _HostWaits(TorchDispatchMode):
