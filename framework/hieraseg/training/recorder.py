@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class Recorder:
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
         self._saved_epochs: dict[str, int] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(
