@@ -71,7 +71,8 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         parts, state = set_up(load(args.recipe, list(overrides.items())))
-        with TimedRecorder(parts, Path(folder), "run") as recorder:
+        recorder = TimedRecorder(parts, Path(folder), "run")
+        with recorder:
             train_and_score(parts, state, recorder)
     for way in WAYS:
         writing, epoch = (
