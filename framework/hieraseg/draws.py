@@ -143,7 +143,7 @@ def normal_noise(seeds: Int[Tensor, " B"], shape: Sequence[int]) -> Float[Tensor
     """
     count = torch.Size(shape).numel()
     pairs = mixed(torch.arange(-(-count // 2), device=seeds.device))
-    words = mixed(pairs ^ seeds[:, None])
+    words = mixed(pairs ^ mixed(seeds)[:, None])
     radius = ((words >> 16) + 0.5).mul_(2.0**-16).log_().mul_(-2).sqrt_()
     angle = words.bitwise_and_(0xFFFF) * (2 * math.pi * 2.0**-16)
     normal = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], 1)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
@@ -32,6 +33,29 @@ def test_another_thread_reads_a_limited_number_of_items_ahead() -> None:
     assert used == 20
     assert threading.get_ident() not in threads
     assert len(threads) == 1
+
+
+def test_items_are_taken_when_they_can_be_read() -> None:
+    """So they may be endless."""
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in count():
+            taken.append(item)
+            yield item
+
+    results = prefetch(lambda item: item, items(), ahead=3)
+    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    assert taken == list(range(6))
+    results.close()
+
+
+def test_closing_the_iterator_ends_its_thread() -> None:
+    before = threading.active_count()
+    results = prefetch(lambda item: item, range(100))
+    next(results)
+    results.close()
+    assert threading.active_count() == before
 
 
 def test_an_exception_is_raised_at_its_item() -> None:

@@ -16,6 +16,8 @@ from tests.support.broken import check, failed, reasons
 RANDOM = "all_randomness_comes_from_the_draws"
 PROCESSES = "number_of_processes_does_not_matter"
 INDEPENDENT = "images_are_independent"
+NUMBERS = "each_step_draws_equally_many_numbers"
+CAPTURED = "can_be_captured"
 VALID = {"results_are_valid", "sizes", "trees_of_every_shape", "wide_labels"}
 
 
@@ -147,6 +149,21 @@ class DrawsOfTheChosen(Transform):
         return images * column(draws.uniform(0, 1)), masks
 
 
+class Reads(Transform):
+    """Reads a number of an image."""
+
+    def __call__(self, images: Tensor, masks: Tensor, draws: Draws) -> Any:
+        chosen = draws.chosen(0.5)
+        return (1 - images if chosen[0] else images), masks
+
+
+class Constants(Transform):
+    """Copies a color to the device in each step."""
+
+    def __call__(self, images: Tensor, masks: Tensor, draws: Draws) -> Any:
+        return images * draws.to_device(torch.tensor([0.5, 1, 1]))[:, None, None], masks
+
+
 class Averages(Transform):
     """Mixes the images of a batch, and does not say so."""
 
@@ -201,6 +218,9 @@ def test_what_is_skipped() -> None:
         (Python, {RANDOM}, "the same draws give another result"),
         (Counting, {RANDOM}, "the same draws give another result"),
         (DrawsOfTheChosen, {PROCESSES}, "draw numbers for all images"),
+        (DrawsOfTheChosen, {NUMBERS, CAPTURED}, "whether or not an image is chosen"),
+        (Reads, {CAPTURED}, "it reads a value back from the device"),
+        (Constants, {CAPTURED}, "it copies a tensor from cpu to cuda"),
         (Averages, {INDEPENDENT}, "say so with the class attribute `mixes = True`"),
         (Ignores, {"probability_0_changes_nothing"}, "with probability 0, it changes the images"),
     ],

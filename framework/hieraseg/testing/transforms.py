@@ -1,6 +1,6 @@
 """The contract of transforms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from hieraseg.contracts import Transform
-from hieraseg.draws import Draws
+from hieraseg.draws import Draws, Numbers
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of
+from hieraseg.testing.capturing import assert_capturable
 from hieraseg.testing.cases import Size
-from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
+from hieraseg.testing.component import DEFAULTS, Arguments, CapturableContract, TreeContract
 
 SIZE = (4, 17, 23)
 SIZES: tuple[Size, ...] = ((1, 1, 1), (1, 5, 9), (2, 33, 2), (3, 16, 16), (1, 1, 40))
@@ -25,7 +26,7 @@ PROBABILITY = "probability"
 ROUNDING = 1e-5
 
 
-class TransformContract(TreeContract):
+class TransformContract(TreeContract, CapturableContract):
     """The contract of transforms (see `contracts.Transform`)."""
 
     def supplied(self, hierarchy: Hierarchy | None = None) -> dict[str, Any]:
@@ -42,6 +43,13 @@ class TransformContract(TreeContract):
     def mixes(self) -> bool:
         """Whether it says that it mixes the images of a batch."""
         return bool(getattr(self.component, "mixes", False))
+
+    def assert_capturable(self, arguments: Arguments) -> None:
+        transform, (images, masks) = self.make(arguments), batch(self.hierarchy, 0)
+        random = draws(images, 0)
+        transform(images, masks, random)
+        numbers = draws(images, 0).numbers(random.taken)
+        assert_capturable(transform, changed, [images, masks, *numbers])
 
     def check(
         self, result: Any, images: Tensor, masks: Tensor, hierarchy: Hierarchy
@@ -118,6 +126,20 @@ class TransformContract(TreeContract):
                     "the same draws give another result: take all random numbers from `draws`, "
                     "and keep nothing from call to call"
                 )
+
+    def test_each_step_draws_equally_many_numbers(self, arguments: Arguments) -> None:
+        """How many random numbers it draws depends neither on the images nor on their number."""
+        transform = self.make(arguments)
+        taken = set()
+        for size in (SIZE, *SIZES):
+            for seed, images, masks in batches(self.hierarchy, size):
+                random = draws(images, seed)
+                transform(images, masks, random)
+                taken.add(random.taken)
+        assert len(taken) == 1, (
+            f"it draws {min(taken)} numbers in one step and {max(taken)} in another: draw them "
+            "first, whether or not an image is chosen"
+        )
 
     def test_number_of_processes_does_not_matter(self, arguments: Arguments) -> None:
         """Two processes that share a batch give the same result as one."""
@@ -216,6 +238,12 @@ def draws(images: Tensor, seed: int, rank: int = 0, processes: int = 1) -> Draws
     """The random numbers of a batch."""
     generator = torch.Generator().manual_seed(seed)
     return Draws(generator, len(images) * processes, rank, processes, images.device)
+
+
+def changed(transform: Transform, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """A transform as a function of tensors: images, masks and random numbers."""
+    images, masks, *numbers = inputs
+    return transform(images, masks, Draws.given(Numbers(*numbers)))
 
 
 @contextmanager

@@ -1,13 +1,32 @@
-"""Batches of a store."""
+"""Batches as tuples of tensors."""
 
-import threading
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 
-from hieraseg.data.batches.batch import Batch, label_tensor, load
+from hieraseg.data.batches.batch import (
+    AnyBatch,
+    Batch,
+    CropBatch,
+    RowBatch,
+    label_tensor,
+    map_tensors,
+    pinned,
+    read_rows,
+)
+from hieraseg.data.batches.device import on_device
 from hieraseg.data.stores.store import Store
 from tests.support.stores import memory_store
+
+NUMBERS = torch.rand(2, 5), torch.tensor([7, 8])
+ROWS = torch.tensor([0, 1])
+BATCHES = [
+    Batch(torch.zeros(2, 3, 4, 6), torch.zeros(2, 4, 6).byte(), *NUMBERS),
+    RowBatch(ROWS, *NUMBERS),
+    CropBatch(ROWS, torch.rand(2, 2, 3).double(), torch.zeros(2), torch.zeros(2).bool(), *NUMBERS),
+]
 
 
 def _store(images: int) -> Store:
@@ -18,26 +37,30 @@ def _store(images: int) -> Store:
     )
 
 
-def test_load_yields_the_rows_of_each_step() -> None:
-    steps = [torch.tensor([4, 0, 2]), torch.tensor([1]), torch.tensor([3, 3])]
-    batches = list(load(_store(5), steps, pin_memory=False))
-    assert [batch.rows.tolist() for batch in batches] == [[4, 0, 2], [1], [3, 3]]
-    for batch, rows in zip(batches, steps, strict=True):
-        assert batch.images.shape == (len(rows), 3, 4, 6)
-        assert batch.images.is_contiguous(memory_format=torch.channels_last)
-        assert batch.images.dtype == batch.masks.dtype == torch.uint8
-        assert torch.equal(batch.images, rows.byte()[:, None, None, None].expand(-1, 3, 4, 6))
-        assert torch.equal(batch.masks, 100 + rows.byte()[:, None, None].expand(-1, 4, 6))
+@pytest.mark.parametrize("rows", [[4, 0, 2], [1], [3, 3]])
+def test_rows_of_a_store(rows: list[int]) -> None:
+    images, masks = read_rows(_store(5), torch.tensor(rows))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images.dtype == masks.dtype == torch.uint8
+    values = torch.tensor(rows).byte()
+    assert torch.equal(images, values[:, None, None, None].expand(-1, 3, 4, 6))
+    assert torch.equal(masks, 100 + values[:, None, None].expand(-1, 4, 6))
 
 
 def test_a_batch_is_a_copy_of_the_store() -> None:
     store = _store(2)
-    (batch,) = load(store, [torch.tensor([0, 1])], pin_memory=False)
-    batch.images.zero_()
+    images, _ = read_rows(store, ROWS)
+    images.zero_()
     assert store.image(1).max() == 1
-    moved = batch.to(torch.device("cpu"))
-    assert isinstance(moved, Batch)
-    assert torch.equal(moved.masks, batch.masks)
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda one: type(one).__name__)
+def test_batches_stay_of_their_kind(batch: AnyBatch) -> None:
+    doubled = map_tensors(lambda one: one.repeat_interleave(2, 0), batch)
+    assert type(doubled) is type(batch)
+    assert [len(one) for one in doubled] == [4] * len(batch)
+    assert torch.equal(doubled.numbers.seeds, torch.tensor([7, 7, 8, 8]))
+    assert torch.equal(batch.numbers.uniform, NUMBERS[0])
 
 
 def test_masks_of_uint16_become_int32() -> None:
@@ -46,9 +69,39 @@ def test_masks_of_uint16_become_int32() -> None:
     assert labels.tolist() == [[0, 65_535]]
 
 
-def test_closing_the_iterator_ends_its_thread() -> None:
-    before = threading.active_count()
-    batches = load(_store(5), [torch.tensor([0])] * 100, pin_memory=False)
-    next(batches)
-    batches.close()
-    assert threading.active_count() == before
+def test_on_a_cpu_batches_are_neither_pinned_nor_copied() -> None:
+    cpu = torch.device("cpu")
+    for batch in BATCHES:
+        assert pinned(batch, cpu) is batch
+    for found, batch in zip(on_device(BATCHES, cpu), BATCHES, strict=True):
+        assert [id(one) for one in found] == [id(one) for one in batch]
+
+
+def test_a_batch_is_read_when_it_is_needed() -> None:
+    """Not while the step before it is launched."""
+    taken = []
+
+    def batches() -> Iterator[AnyBatch]:
+        for number in range(3):
+            taken.append(number)
+            yield BATCHES[0]
+
+    for number, _ in enumerate(on_device(batches(), torch.device("cpu"))):
+        assert taken == list(range(number + 1))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda_batches_arrive_in_order_while_steps_run() -> None:
+    """Each step takes long, and so is still running when the next batches are copied."""
+    cuda = torch.device("cuda")
+    images = torch.arange(8).byte().view(8, 1, 1, 1, 1).expand(8, 2, 3, 256, 256)
+    masks = torch.zeros(2, 256, 256).byte()
+    batches = [pinned(Batch(one.contiguous(), masks, *NUMBERS), cuda) for one in images]
+    sums, slow = [], torch.rand(4000, 4000, device=cuda)
+    for batch in on_device(batches, cuda):
+        for _ in range(20):
+            slow = (slow @ slow).clamp_(0, 1)
+        sums.append(batch.images.float().mean())
+        del batch
+    assert torch.stack(sums).tolist() == list(range(8))

@@ -1,5 +1,6 @@
 """What a training step sees: stretched images, or crops."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from torch import Tensor
 
 from hieraseg.data.batches import views
+from hieraseg.data.batches.batch import CropBatch, RowBatch, read_rows
 from hieraseg.data.batches.resident import ResidentStore
-from hieraseg.data.batches.views import CroppedView, Step, View, open_view
-from hieraseg.data.batches.warping import Frame
+from hieraseg.data.batches.views import Step, View, open_view
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.settings import Augmentation, Input
+from hieraseg_plugins.transforms.cutout import Cutout
+from hieraseg_plugins.transforms.photometric import Photometric
 from tests.support.augmentation import LEFT_RIGHT
 from tests.support.sampling import random_image
 from tests.support.stores import memory_store
@@ -49,9 +52,7 @@ def steps(number: int = 4, rank: int = 0, processes: int = 1) -> list[Step]:
 
 def seen(view: View, work: list[Step]) -> list[tuple[Tensor, Tensor]]:
     """Images and masks of each step."""
-    return [
-        view.augment(batch, step.draws) for batch, step in zip(view.load(work), work, strict=True)
-    ]
+    return [view.augment(batch) for batch in view.load(work)]
 
 
 def test_crops_have_the_input_size() -> None:
@@ -67,10 +68,7 @@ def test_crops_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None
     expected = seen(cropped(STRONG), steps())
     for threads in (2, 5):
         monkeypatch.setattr(torch, "get_num_threads", lambda number=threads: number)
-        view = cropped(STRONG)
-        assert isinstance(view, CroppedView)
-        assert view.threads == threads
-        for found, step in zip(seen(view, steps()), expected, strict=True):
+        for found, step in zip(seen(cropped(STRONG), steps()), expected, strict=True):
             assert torch.equal(found[0], step[0])
             assert torch.equal(found[1], step[1])
 
@@ -107,26 +105,72 @@ def test_a_flip_swaps_left_and_right_labels() -> None:
         assert torch.equal(labels, swap[masks.flip(-1).long()])
 
 
-def test_a_store_on_the_device_gives_the_same_crops() -> None:
+@pytest.mark.parametrize("scale", [(0.4, 2.0), (1.0, 2.0)])
+def test_a_store_on_the_device_gives_the_same_crops(
+    monkeypatch: pytest.MonkeyPatch, scale: tuple[float, float]
+) -> None:
     """Gathered from one buffer or sampled one by one, here both on the CPU."""
-    view, other = cropped(STRONG), cropped(STRONG)
-    assert isinstance(other, CroppedView)
-    frame = Frame((24, 32), FILL, LEFT_RIGHT.void_value)
-    other.sampler = ResidentStore(open_store(), frame, 3, CPU)
-    for found, expected in zip(seen(other, steps()), seen(view, steps()), strict=True):
-        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-5)
-        assert torch.equal(found[1], expected[1])
+    settings = replace(STRONG, scale=scale)
+    expected = seen(cropped(settings), steps())
+    monkeypatch.setattr(views, "fits", lambda *_: True)
+    view = cropped(settings)
+    assert all(isinstance(batch, CropBatch) for batch in view.load(steps()))
+    for found, step in zip(seen(view, steps()), expected, strict=True):
+        torch.testing.assert_close(found[0], step[0], rtol=0, atol=1e-5)
+        assert torch.equal(found[1], step[1])
 
 
-def test_masks_of_uint16_are_cropped_too() -> None:
+def stretched(shape: tuple[int, int] = (24, 32)) -> View:
+    """A view of images of one shape, with all random changes."""
+    augmentation = replace(STRONG, crop=0.5, crop_tries=1)
+    transforms = [Photometric(), Cutout(LEFT_RIGHT)]
+    images = [random_image(*shape, seed=row) for row in range(5)]
+    masks = [np.full(shape, row, np.uint8) for row in range(5)]
+    store = memory_store(images, masks)
+    return open_view(store, Input(size=shape), augmentation, transforms, LEFT_RIGHT, CPU, FILL)
+
+
+def test_a_store_on_the_device_gives_the_same_stretched_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = seen(stretched(), steps())
+    monkeypatch.setattr(views, "fits", lambda *_: True)
+    view = stretched()
+    batches = list(view.load(steps()))
+    assert all(isinstance(batch, RowBatch) for batch in batches)
+    assert max(one.numel() for batch in batches for one in batch) < 500
+    for batch, (images, masks) in zip(batches, expected, strict=True):
+        found, labels = view.augment(batch)
+        assert torch.equal(found, images)
+        assert torch.equal(labels, masks)
+
+
+def test_resident_images_are_channels_last_as_those_of_threads() -> None:
+    images = [random_image(8, 10, seed=row) for row in range(3)]
+    store = memory_store(images, [np.zeros((8, 10), np.uint8)] * 3)
+    found, masks = ResidentStore(store, 1, CPU).whole(torch.tensor([2, 0]))
+    expected, labels = read_rows(store, torch.tensor([2, 0]))
+    assert torch.equal(found, expected)
+    assert found.stride() == expected.stride()
+    assert torch.equal(masks, labels)
+
+
+def test_stretched_images_do_not_depend_on_the_number_of_processes() -> None:
+    whole = seen(stretched(), steps())
+    for rank in (0, 1):
+        for found, step in zip(seen(stretched(), steps(4, rank, 2)), whole, strict=True):
+            assert torch.equal(found[0], step[0][rank::2])
+            assert torch.equal(found[1], step[1][rank::2])
+
+
+def test_masks_of_uint16_are_cropped_too(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = [np.full(shape, 300 + row, np.uint16) for row, shape in enumerate(SHAPES)]
     images = [np.zeros((*shape, 3), np.uint8) for shape in SHAPES]
-    view, other = (cropped(STRONG, memory_store(images, masks)) for _ in range(2))
-    assert isinstance(other, CroppedView)
-    frame = Frame((24, 32), FILL, LEFT_RIGHT.void_value)
-    other.sampler = ResidentStore(memory_store(images, masks), frame, 3, CPU)
-    for (_, found), (_, expected) in zip(seen(view, steps()), seen(other, steps()), strict=True):
-        assert found.dtype == torch.int32
+    sampled = seen(cropped(STRONG, memory_store(images, masks)), steps())
+    monkeypatch.setattr(views, "fits", lambda *_: True)
+    gathered = seen(cropped(STRONG, memory_store(images, masks)), steps())
+    for (_, found), (_, expected) in zip(sampled, gathered, strict=True):
+        assert found.dtype == expected.dtype == torch.int32
         assert set(found.unique().tolist()) <= {LEFT_RIGHT.void_value, *range(300, 305)}
         assert torch.equal(found, expected)
 
@@ -142,7 +186,8 @@ def test_transforms_see_the_crops_and_go_on_with_the_random_numbers() -> None:
     view = views.open_view(open_store(), settings, STRONG, [record], LEFT_RIGHT, CPU, FILL)
     ((images, _),) = seen(view, steps(1))
     assert not images.any()
-    ((shape, mask_shape, numbers),) = calls
+    (first, *_), (shape, mask_shape, numbers) = calls
+    assert first == (1, 3, 24, 32), "the first call finds out how many numbers it draws"
     assert (shape, mask_shape) == ((6, 3, 24, 32), (6, 24, 32))
     assert len(numbers.unique()) == 6
 

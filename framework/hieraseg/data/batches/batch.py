@@ -115,6 +115,11 @@ def label_tensor(mask: UInt[np.ndarray, "*batch H W"]) -> Integer[Tensor, "*batc
     return torch.from_numpy(mask if mask.dtype == np.uint8 else mask.astype(np.int32))
 
 
+def label_dtype(store: Store) -> torch.dtype:
+    """The type of a store's masks as tensors."""
+    return torch.uint8 if store.mask(0).dtype == np.uint8 else torch.int32
+
+
 def read_rows(store: Store, rows: Int[Tensor, " B"]) -> tuple[Tensor, Tensor]:
     """Images, channels last in memory, and masks of some rows, which have the same shape."""
     images = torch.from_numpy(np.stack([store.image(row) for row in rows.tolist()]))

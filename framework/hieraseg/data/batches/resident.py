@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Float64, Int, Integer, Shaped, UInt8
 from torch import Tensor
 
-from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.batches.batch import label_dtype, label_tensor
 from hieraseg.data.batches.gathering import gather_images, gather_masks
 from hieraseg.data.batches.warping import Frame
 from hieraseg.data.stores.store import Store
@@ -28,9 +28,8 @@ class ResidentStore:
         shapes = torch.from_numpy(store.shapes)
         starts, end = _starts(3 * _areas(shapes, levels))
         mask_starts, mask_end = _starts(_areas(shapes, 1))
-        dtype = label_tensor(store.mask(0)).dtype
         self.pixels = torch.empty(end, dtype=torch.uint8, device=device)
-        self.labels = torch.empty(mask_end, dtype=dtype, device=device)
+        self.labels = torch.empty(mask_end, dtype=label_dtype(store), device=device)
         for row in range(len(store)):
             for level in range(levels):
                 image = torch.from_numpy(np.array(store.image(row, level)))
@@ -75,8 +74,8 @@ def fits(store: Store, levels: int, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     shapes = torch.from_numpy(store.shapes)
-    bytes_per_label = label_tensor(store.mask(0)).element_size()
-    needed = 3 * _areas(shapes, levels).sum() + bytes_per_label * _areas(shapes, 1).sum()
+    labels = label_dtype(store).itemsize * _areas(shapes, 1).sum()
+    needed = 3 * _areas(shapes, levels).sum() + labels
     free, _ = torch.cuda.mem_get_info(device)
     return int(needed) <= _SHARE * free
 

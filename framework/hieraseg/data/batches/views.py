@@ -15,7 +15,7 @@ from hieraseg.data.batches.batch import (
     CropBatch,
     RowBatch,
     Step,
-    label_tensor,
+    label_dtype,
     pinned,
     read_rows,
 )
@@ -137,7 +137,7 @@ class CroppedView:
         self.cropping = Cropping(store, augmentation, frame.size, hierarchy)
         self.sampler = StoreSampler(store, frame)
         images = torch.zeros(1, 3, *frame.size, device=device)
-        masks = torch.zeros(1, *frame.size, device=device, dtype=label_tensor(store.mask(0)).dtype)
+        masks = torch.zeros(1, *frame.size, dtype=label_dtype(store), device=device)
         self.count = _numbers_drawn(partial(transform, transforms), images, masks)
 
     def load(self, steps: Iterable[Step]) -> Iterator[Batch | CropBatch]:
@@ -149,7 +149,8 @@ class CroppedView:
         if isinstance(batch, Batch):
             images, masks = batch.images, batch.masks
         else:
-            assert isinstance(batch, CropBatch) and self.resident is not None
+            assert isinstance(batch, CropBatch)
+            assert self.resident is not None
             crops = batch.rows, batch.matrices, batch.levels
             images, masks = self.resident.crops(*crops, self.frame)
             masks = self._mirrored(masks, batch.flipped)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Int, UInt
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.checking import CheckedDataset
@@ -30,10 +30,12 @@ class TargetStore:
 
     Attributes:
         ids: image ids, in the order of the data set.
+        shapes: height and width of each mask, int64 `[N, 2]`.
         masks: reads a mask.
     """
 
     ids: list[str]
+    shapes: Int[np.ndarray, "N 2"]
     masks: Read
 
     def __len__(self) -> int:
@@ -69,7 +71,7 @@ def open_scored(
     if evaluation.resolution != "native":
         return store, None
     if settings.resize == "none":
-        return store, TargetStore(store.ids, store.masks)
+        return store, TargetStore(store.ids, store.shapes, store.masks)
     return store, open_targets(dataset, split, hierarchy, code, settings.store)
 
 
@@ -101,8 +103,9 @@ def open_targets(
     if members is None:
         return open_one(dataset, str(code))
     opened = open_members(members, split, code, open_one)
-    reads = [one.masks for one in opened.values()]
-    return TargetStore(joined_ids(opened), joined(reads, [len(one) for one in opened.values()]))
+    reads, sizes = [one.masks for one in opened.values()], [len(one) for one in opened.values()]
+    shapes = np.concatenate([one.shapes for one in opened.values()])
+    return TargetStore(joined_ids(opened), shapes, joined(reads, sizes))
 
 
 def _open(
@@ -130,7 +133,7 @@ def _open(
     if built.is_decoded:
         ragged = open_ragged(built.folder / _MASKS, built.index["shapes"], checked.mask_dtype)
         mask = FromCache(ragged, checksums, mask, Damage(built.folder))
-    return TargetStore(ids, mask)
+    return TargetStore(ids, built.index["shapes"], mask)
 
 
 def _write(
