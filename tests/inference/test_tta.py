@@ -1,6 +1,7 @@
 """Test-time augmentation of whole images: scales, flips and padding, with known predictions."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from hieraseg import Hierarchy, registry
 from hieraseg.contracts import Activation, has_argument
 from hieraseg.devices import start_fabric
+from hieraseg.inference import bands
 from hieraseg.inference.bands import batches, predict_classes, predict_images
 from hieraseg.inference.scores import level_scores
 from hieraseg.inference.segmenter import Segmenter
@@ -31,6 +33,7 @@ from tests.support.inference import (
 from tests.support.sampling import random_image
 
 SIDES = st.integers(1, 40)
+CPU = torch.device("cpu")
 
 
 def as_batch(image: np.ndarray) -> Tensor:
@@ -84,15 +87,33 @@ def test_images_that_are_padded_to_the_same_sizes_are_one_batch() -> None:
     shapes = [(20, 30), (9, 9), (17, 25), (24, 32), (8, 8), (32, 32), (18, 26)]
     settings: dict[str, Any] = {"resize": "none", "batch_size": 2}
     model = Pointwise(stride=8)
-    found = batches(segmenter(model, **settings), shapes)
-    assert found == [[4], [1], [0, 2], [3, 6], [5]]
+
+    def together(**more: Any) -> list[list[int]]:
+        own = segmenter(model, **settings, **more)
+        return [list(chain(*stacks)) for stacks in batches(own, shapes, shapes, CPU)]
+
+    assert together() == [[4], [1], [2, 6], [0, 3], [5]]
     # At half the size these are 10 x 15, 8 x 12 (17 / 2 is rounded to even), 12 x 16 and 9 x 13.
-    found = batches(segmenter(model, **settings, scales=(1.0, 0.5)), shapes)
-    assert found == [[4], [1], [2], [0, 3], [6], [5]]
-    assert batches(segmenter(model, **settings, window=(8, 8)), shapes) == [
-        [index] for index in (4, 1, 0, 2, 3, 6, 5)
-    ]
-    assert batches(segmenter(model, batch_size=3), [(9, 9)] * 5) == [[0, 1, 2], [3, 4]]
+    assert together(scales=(1.0, 0.5)) == [[4], [1], [2], [6, 0], [3], [5]]
+    assert together(window=(8, 8)) == [[index] for index in (4, 1, 2, 6, 0, 3, 5)]
+    own = segmenter(model, batch_size=3)
+    assert batches(own, [(9, 9)] * 5, [(9, 9)] * 5, CPU) == [[[0, 1, 2]], [[3, 4]]]
+
+
+def test_images_whose_scores_have_the_same_size_are_stacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of one batch, and as many as the limit of scores allows, or one by one."""
+    own = segmenter(Pointwise(), batch_size=5)
+    shapes, sizes = [(8, 8)] * 7, [(6, 9), (9, 6), (6, 9), (9, 6), (6, 9), (4, 4), (9, 6)]
+    assert batches(own, shapes, sizes, CPU) == [[[5], [0, 2, 4], [1]], [[3, 6]]]
+    scores = sum(TREE.num_classes) * 6 * 9
+    for limit, expected in (
+        (2 * scores, [[[5], [0, 2], [4], [1]], [[3, 6]]]),
+        (1, [[[5], [0], [2], [4], [1]], [[3], [6]]]),
+    ):
+        monkeypatch.setitem(bands._SCORES, "cpu", limit)
+        assert batches(own, shapes, sizes, CPU) == expected
 
 
 @given(st.lists(st.tuples(SIDES, SIDES), max_size=9), st.integers(1, 3), st.booleans())
@@ -103,15 +124,18 @@ def test_scores_do_not_depend_on_the_batch(
     options: dict[str, Any] = {"flip": flip, "scales": (1.0, 0.6), "batch_size": batch_size}
     own = segmenter(model, resize="none", **options)
     images = [random_image(*shape, seed) for seed, shape in enumerate(shapes)]
-    together = batches(own, shapes)
-    assert sorted(index for batch in together for index in batch) == list(range(len(shapes)))
-    for batch in together:
-        sizes = [shapes[index] for index in batch]
-        all_bands = predict_images(start_fabric("cpu"), own, [images[i] for i in batch], sizes)
-        for index, bands in zip(batch, all_bands, strict=True):
-            (band,) = bands
-            expected = scores_of(own, images[index])
-            assert_close([level[0] for level in band.scores], expected)
+    seen = []
+    for batch in batches(own, shapes, shapes, CPU):
+        sizes = [shapes[stack[0]] for stack in batch]
+        stacks = [torch.from_numpy(np.stack([images[i] for i in stack])) for stack in batch]
+        all_bands = predict_images(start_fabric("cpu"), own, stacks, sizes)
+        for stack, of_stack in zip(batch, all_bands, strict=True):
+            (band,) = of_stack
+            seen += stack
+            for place, index in enumerate(stack):
+                expected = scores_of(own, images[index])
+                assert_close([level[place] for level in band.scores], expected)
+    assert sorted(seen) == list(range(len(shapes)))
 
 
 # Scales.
@@ -150,10 +174,11 @@ def test_scales_above_one_enlarge_the_original() -> None:
     original = np.zeros((8, 8, 3), np.uint8)
     original[:, ::2] = 255
     reduced = np.full((4, 4, 3), 127, np.uint8)
-    half, same, twice = scaled_images(reduced, (0.5, 1.0, 2.0), torch.device("cpu"), original)
+    stack = torch.from_numpy(reduced)[None]
+    half, same, twice = scaled_images(stack, (0.5, 1.0, 2.0), CPU, original)
     assert_close([half, same], [torch.full((1, 3, n, n), 127 / 255) for n in (2, 4)])
     assert torch.equal(twice, as_batch(original))
-    (enlarged,) = scaled_images(reduced, (2.0,), torch.device("cpu"))
+    (enlarged,) = scaled_images(stack, (2.0,), CPU)
     assert_close([enlarged], [torch.full((1, 3, 8, 8), 127 / 255)])
 
 

@@ -82,7 +82,8 @@ def scores_of(
 ) -> list[Tensor]:
     """Scores `[C_l, H, W]` per level of an image; the bands must follow each other."""
     size = size or (image.shape[0], image.shape[1])
-    (bands,) = predict_images(start_fabric("cpu"), segmenter, [image], [size])
+    stack = torch.from_numpy(image.copy())[None]
+    (bands,) = predict_images(start_fabric("cpu"), segmenter, [stack], [size])
     found, row = [], 0
     for band in bands:
         assert band.rows.start == row

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,50 +26,77 @@ from hieraseg.inference.tta import (
 )
 from hieraseg.inference.windows import slide
 
+_SCORES = {"cpu": 2**20, "cuda": 2**25}
+"""Scores of images that are resized and counted together: as many as fit into the cache of a CPU;
+as keep a GPU busy, with 128 MB."""
+
 
 class Band(NamedTuple):
-    """Consecutive rows of an image.
+    """Consecutive rows of images of one size.
 
     Attributes:
         rows: which ones.
-        scores: their scores in 0..1 of all classes, float32 `[1, C_l, rows, W]` per level.
+        scores: their scores in 0..1 of all classes, float32 `[n, C_l, rows, W]` per level.
     """
 
     rows: slice
     scores: list[Tensor]
 
 
-def batches(segmenter: Segmenter, shapes: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Which images `predict_images` may get together: those that are padded to the same sizes.
+def batches(
+    segmenter: Segmenter,
+    shapes: Sequence[tuple[int, int]],
+    sizes: Sequence[tuple[int, int]],
+    device: torch.device,
+) -> list[list[list[int]]]:
+    """Which images `predict_images` may get together.
+
+    A batch has images that are padded to the same sizes. They are sorted by size, so that those
+    of a batch whose scores have the same size, too, can be stacked.
 
     Args:
         segmenter: the model.
         shapes: height and width of each image.
+        sizes: height and width of its scores.
+        device: device of the scores.
 
     Returns:
-        Indices of the images in each batch.
+        Indices of the images in each stack of each batch.
     """
     settings, stride = segmenter.settings, segmenter.padded_model().stride
-    together: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for index, shape in enumerate(shapes):
-        scaled = (scaled_size(shape, scale) for scale in settings.scales)
-        together.setdefault(tuple(padded_size(size, stride) for size in scaled), []).append(index)
+
+    def padded(index: int) -> tuple[tuple[int, int], ...]:
+        scaled = (scaled_size(shapes[index], scale) for scale in settings.scales)
+        return tuple(padded_size(size, stride) for size in scaled)
+
+    def sort_key(index: int) -> tuple[Any, ...]:
+        return padded(index), sizes[index], shapes[index], index
+
     count = settings.batch_size if settings.window is None else 1
-    return [
-        group[start : start + count]
-        for _, group in sorted(together.items())
-        for start in range(0, len(group), count)
-    ]
+    channels = sum(segmenter.hierarchy.num_classes)
+    found = []
+    for _, together in groupby(sorted(range(len(shapes)), key=sort_key), padded):
+        for batch in _parts(list(together), count):
+            stacks = []
+            for (_, size), alike in groupby(batch, lambda i: (shapes[i], sizes[i])):
+                largest = _SCORES[device.type] // (channels * math.prod(size))
+                stacks += _parts(list(alike), max(1, largest))
+            found.append(stacks)
+    return found
+
+
+def _parts(indices: list[int], count: int) -> list[list[int]]:
+    return [indices[start : start + count] for start in range(0, len(indices), count)]
 
 
 def predict_images(
     fabric: Fabric,
     segmenter: Segmenter,
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    stacks: Sequence[UInt8[Tensor, "_ _ _ 3"]],
     sizes: Sequence[tuple[int, int]],
-    originals: Sequence[UInt8[np.ndarray, "_ _ 3"] | None] | None = None,
+    original: UInt8[np.ndarray, "_ _ 3"] | None = None,
 ) -> Iterator[Iterable[Band]]:
-    """Scores of each image, in the precision of fabric, from its top to its bottom.
+    """Scores of each stack of images, in the precision of fabric, from their top to their bottom.
 
     Whole images are one batch, and one band each. With a window, an image is predicted while its
     bands are read, so that memory does not grow with its height.
@@ -76,25 +104,24 @@ def predict_images(
     Args:
         fabric: device and precision.
         segmenter: the model.
-        images: RGB images, resized by `segmenter.seen`, which `batches` has put together.
-        sizes: height and width of the scores of each image.
-        originals: the images before they were resized, for scales above 1 (see `scaled_images`).
+        stacks: RGB images in CPU memory, resized by `segmenter.seen`, which `batches` has put
+            together.
+        sizes: height and width of the scores of each stack.
+        original: of one image, the same before it was resized (see `scaled_images`).
     """
     padded = segmenter.padded_model()
 
-    def predict(pixels: Sequence[Float[Tensor, "1 3 _ _"]]) -> list[Prediction]:
+    def predict(pixels: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Prediction]:
         with torch.inference_mode(), fabric.autocast():
             return padded(pixels)
 
     if segmenter.settings.window is not None:
-        for image, size in zip(images, sizes, strict=True):
+        for stack, size in zip(stacks, sizes, strict=True):
+            (image,) = stack.numpy()
             yield _bands_by_windows(segmenter, predict, image, size, fabric.device)
         return
     scales = segmenter.settings.scales
-    versions = [
-        scaled_images(image, scales, fabric.device, original)
-        for image, original in zip(images, originals or [None] * len(images), strict=True)
-    ]
+    versions = [scaled_images(stack, scales, fabric.device, original) for stack in stacks]
     predictions = predict_augmented(predict, versions, segmenter.hierarchy, segmenter.settings.flip)
     for own, size in zip(predictions, sizes, strict=True):
         yield [Band(slice(0, size[0]), segmenter.scores(own, size))]
@@ -139,7 +166,7 @@ def _window_rows(
     device: torch.device,
 ) -> ResizedRows:
     """Logits of an image that windows slide over at one scale, resized to `size`."""
-    scaled = scaled_size(image.shape, scale)
+    scaled = scaled_size(image.shape[:2], scale)
 
     def read(rows: slice) -> UInt8[Tensor, "1 3 _ w"]:
         pixels = as_tensor(resized_image_rows(image, scaled, rows), device)
@@ -172,7 +199,8 @@ def predict_classes(
     small = max(segmenter.hierarchy.num_classes) <= 256
     shape = (segmenter.hierarchy.num_levels, *size)
     classes = np.empty(shape, np.uint8 if small else np.int32)
-    (bands,) = predict_images(fabric, segmenter, [image], [size], [original])
+    stack = torch.from_numpy(np.array(image[None]))  # a copy, since images may be read-only
+    (bands,) = predict_images(fabric, segmenter, [stack], [size], original)
     for band in bands:
         if not_finite(band.scores).any():
             raise DivergedError("the model predicts scores that are not finite")

@@ -13,8 +13,8 @@ from hieraseg.contracts import Prediction
 Model = Callable[[Float[Tensor, "B 3 H W"]], Prediction]
 """Images in 0..1 -> logits per level, at the size of the images."""
 
-Predict = Callable[[Sequence[Float[Tensor, "1 3 _ _"]]], list[Prediction]]
-"""Images of different sizes -> a prediction for each, at the size of the image."""
+Predict = Callable[[Sequence[Float[Tensor, "_ 3 _ _"]]], list[Prediction]]
+"""Stacks of images, each stack of another size -> their predictions, at the size of the images."""
 
 
 def padded_size(size: Sequence[int], stride: int) -> tuple[int, int]:
@@ -37,23 +37,30 @@ class PaddedModel:
     stride: int
     color: Float[Tensor, "1 3 1 1"]
 
-    def __call__(self, images: Sequence[Float[Tensor, "1 3 _ _"]]) -> list[Prediction]:
-        """Predict images in 0..1, which have the same size when they are padded, as one batch."""
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+    def __call__(self, stacks: Sequence[Float[Tensor, "_ 3 _ _"]]) -> list[Prediction]:
+        """Predict images in 0..1, which have the same size when they are padded, as one batch.
+
+        Args:
+            stacks: images of the same size each.
+        """
+        sizes = [(stack.shape[-2], stack.shape[-1]) for stack in stacks]
         (padded,) = {padded_size(size, self.stride) for size in sizes}
-        logits = self.model(self._batch(images, padded)).logits
+        numbers = [len(stack) for stack in stacks]
+        logits = self.model(self._batch(stacks, padded)).logits
+        stacked = zip(*(level.split(numbers) for level in logits), strict=True)
         return [
-            Prediction(tuple(level[index : index + 1, :, :height, :width] for level in logits))
-            for index, (height, width) in enumerate(sizes)
+            Prediction(tuple(level[:, :, :height, :width] for level in levels))
+            for levels, (height, width) in zip(stacked, sizes, strict=True)
         ]
 
     def _batch(
-        self, images: Sequence[Float[Tensor, "1 3 _ _"]], size: tuple[int, int]
+        self, stacks: Sequence[Float[Tensor, "_ 3 _ _"]], size: tuple[int, int]
     ) -> Float[Tensor, "B 3 H W"]:
-        if all(image.shape[-2:] == size for image in images):
-            return torch.cat(list(images)) if len(images) > 1 else images[0]
-        batch = self.color.to(images[0]).repeat(len(images), 1, *size)
+        if all(stack.shape[-2:] == size for stack in stacks):
+            return torch.cat(list(stacks)) if len(stacks) > 1 else stacks[0]
+        numbers = [len(stack) for stack in stacks]
+        batch = self.color.to(stacks[0]).repeat(sum(numbers), 1, *size)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        for padded, image in zip(batch, images, strict=True):
-            padded[:, : image.shape[-2], : image.shape[-1]] = image[0]
+        for padded, stack in zip(batch.split(numbers), stacks, strict=True):
+            padded[:, :, : stack.shape[-2], : stack.shape[-1]] = stack
         return batch

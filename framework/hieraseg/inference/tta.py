@@ -21,25 +21,25 @@ def as_tensor(image: UInt8[np.ndarray, "H W 3"], device: torch.device) -> UInt8[
 
 
 def scaled_images(
-    image: UInt8[np.ndarray, "H W 3"],
+    images: UInt8[Tensor, "n H W 3"],
     scales: Iterable[float],
     device: torch.device,
     original: UInt8[np.ndarray, "_ _ 3"] | None = None,
-) -> list[Float[Tensor, "1 3 _ _"]]:
-    """An image, resized by each factor.
+) -> list[Float[Tensor, "n 3 _ _"]]:
+    """Images of one size in 0..1, resized by each factor.
 
     Args:
-        image: the image at scale 1.
+        images: the images at scale 1, copied asynchronously if their memory is pinned.
         scales: the factors.
         device: device of the results.
-        original: the same image before it was resized, for scales above 1; it may have more
-            details.
+        original: of one image, the same before it was resized, for scales above 1; it may have
+            more details.
     """
-    pixels = as_tensor(image, device).float() / 255
+    pixels = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
     scaled = []
     for scale in scales:
         if scale > 1 and original is not None:
-            size = scaled_size(image.shape, scale)
+            size = scaled_size(images.shape[1:3], scale)
             enlarged = as_tensor(resize(original, size, Image.Resampling.BILINEAR), device)
             scaled.append(enlarged.float() / 255)
         else:
@@ -63,34 +63,34 @@ def rescale(images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 
 
 def scaled_size(size: Sequence[int], scale: float) -> tuple[int, int]:
     """Height and width times a factor, rounded to whole pixels, at least 1."""
-    height, width = (max(round(side * scale), 1) for side in size[:2])
+    height, width = (max(round(side * scale), 1) for side in size)
     return height, width
 
 
 def predict_augmented(
     predict: Predict,
-    images: Sequence[Sequence[Float[Tensor, "1 3 _ _"]]],
+    stacks: Sequence[Sequence[Float[Tensor, "_ 3 _ _"]]],
     hierarchy: Hierarchy,
     flip: bool,
 ) -> list[list[Prediction]]:
     """Predict whole images at each scale and, with `flip`, also flipped.
 
     Args:
-        predict: images -> predictions.
-        images: each image at each scale, RGB in 0..1.
+        predict: stacks of images -> predictions.
+        stacks: each stack of images at each scale, RGB in 0..1.
         hierarchy: the class tree; defines left and right classes.
         flip: whether to predict flipped images as well.
 
     Returns:
-        For each image the predictions of its versions, at the size of each. Those of flipped
+        For each stack the predictions of its versions, at the size of each. Those of flipped
         images are flipped back.
     """
-    predictions: list[list[Prediction]] = [[] for _ in images]
-    for scaled in zip(*images, strict=True):
+    predictions: list[list[Prediction]] = [[] for _ in stacks]
+    for scaled in zip(*stacks, strict=True):
         for own, prediction in zip(predictions, predict(scaled), strict=True):
             own.append(prediction)
         if flip:
-            flipped = predict([image.flip(-1) for image in scaled])
+            flipped = predict([stack.flip(-1) for stack in scaled])
             for own, prediction in zip(predictions, flipped, strict=True):
                 own.append(flip_back(prediction, hierarchy))
     return predictions

@@ -10,7 +10,6 @@ from torch import Tensor
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics.counting import count_per_image
 
-
 _SHIFT = 32  # an image has fewer than 2**31 pixels
 
 

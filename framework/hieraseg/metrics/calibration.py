@@ -18,8 +18,8 @@ UNIT = 2**24
 the sum does not depend on the order."""
 
 _PIXELS = 2**19 - 1
-"""Pixels per chunk. In an int64, the lower bits hold the sum of as many scores, the upper ones their
-number, so that both are counted at once."""
+"""Pixels per chunk. In an int64, the lower bits hold the sum of as many scores, the upper ones
+their number, so that both are counted at once."""
 
 _SUM_BITS = 24 + 19
 

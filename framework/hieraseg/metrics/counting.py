@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-_COPIES, _LARGEST = 64, 2**21  # of each bin on a GPU, and bins in all: 16 MB
+_COPIES = {"cpu": 1, "cuda": 64}
+_LARGEST = 2**21  # bins with all copies: 16 MB
 
 
 def count_values(
@@ -17,10 +18,10 @@ def count_values(
     """
     index, weights = index.flatten(), weights.flatten()
     # A GPU adds to one address at a time, and neighboring pixels mostly have the same class. With
-    # copies of each bin side by side, the 32 threads of a warp add to 32 addresses. Reading 8 bytes
-    # of index and weight per pixel is then what takes the time, for 1 class as for 10,000, while
-    # comparisons with each class would read or write as many bytes as there are classes.
-    copies = max(1, min(_COPIES, _LARGEST // max(1, size))) if index.is_cuda else 1
+    # copies of each bin side by side, the 32 threads of a warp add to 32 addresses. What takes the
+    # time is then to read an index and a weight of 8 bytes per pixel, for 1 class as for 10,000;
+    # comparisons with each class would read and write a byte per pixel and class.
+    copies = max(1, min(_COPIES[index.device.type], _LARGEST // max(1, size)))
     if copies > 1:
         lanes = torch.arange(len(index), device=index.device) % copies
         index = torch.add(lanes, index, alpha=copies)

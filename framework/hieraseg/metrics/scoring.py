@@ -1,15 +1,16 @@
 """Counting the predictions of a split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt, UInt8
+from jaxtyping import Bool, Int, Integer, UInt, UInt8
 from torch import Tensor
 
 from hieraseg.console import progress
-from hieraseg.data.batches.batch import label_tensor
+from hieraseg.data.batches.batch import label_tensor, pinned
 from hieraseg.data.prefetch import prefetch
 from hieraseg.data.stores.store import Store
 from hieraseg.data.stores.targets import TargetStore
@@ -51,29 +52,70 @@ def score_split(
             "order, such as sorted"
         )
     segmenter.model.eval()
-    counts = kind(segmenter.hierarchy, len(store), fabric.device)
     masks = store if targets is None else targets
-    failed = torch.zeros(len(store), dtype=torch.bool, device=fabric.device)
     # None, where there are fewer images than processes.
-    own = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size).tolist()
-    shapes = [(height, width) for height, width in store.shapes[own].tolist()]
-    steps = [[own[index] for index in step] for step in batches(segmenter, shapes)]
+    own = own_share(torch.arange(len(store)), fabric.global_rank, fabric.world_size).numpy()
+    shapes, sizes = (list(map(tuple, one.shapes[own].tolist())) for one in (store, masks))
+    steps = [
+        [own[stack].tolist() for stack in step]
+        for step in batches(segmenter, shapes, sizes, fabric.device)
+    ]
+    counts = kind(segmenter.hierarchy, len(store), fabric.device)
+    failed = torch.zeros(len(store), dtype=torch.bool, device=fabric.device)
+    ahead = segmenter.settings.batch_size
+    for step in progress(_read(store, masks, steps, ahead, fabric.device), "scoring", len(steps)):
+        images = [stack.images for stack in step]
+        scored = [(stack.masks.shape[1], stack.masks.shape[2]) for stack in step]
+        predicted = predict_images(fabric, segmenter, images, scored)
+        for stack, bands in zip(step, predicted, strict=True):
+            rows = stack.rows.to(fabric.device, non_blocking=True)
+            failed[rows] = _count(counts, segmenter, rows, bands, stack.masks)
+    _check_finite(failed)
+    return sum_counts(counts)
+
+
+class _Stack(NamedTuple):
+    """Images of one size with masks of one size.
+
+    Attributes:
+        rows: their rows in the store.
+        images: RGB.
+        masks: label values, uint8 or int32.
+    """
+
+    rows: Int[Tensor, " n"]
+    images: UInt8[Tensor, "n _ _ 3"]
+    masks: Integer[Tensor, "n _ _"]
+
+
+def _read(
+    store: Store,
+    masks: Store | TargetStore,
+    steps: list[list[list[int]]],
+    ahead: int,
+    device: torch.device,
+) -> Iterator[list[_Stack]]:
+    """The stacks of each batch, read ahead, and pinned for copies to a CUDA device."""
 
     def read(row: int) -> tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]:
         return store.image(row), masks.mask(row)
 
     # Images may be files that are decoded here, so each is read by a thread of its own.
     threads = torch.get_num_threads()
-    ahead = max(threads + 1, segmenter.settings.batch_size)
-    loaded = prefetch(read, [row for rows in steps for row in rows], ahead, threads)
-    for rows in progress(steps, "scoring", len(steps)):
-        pairs = list(islice(loaded, len(rows)))
-        images, sizes = [image for image, _ in pairs], [mask.shape for _, mask in pairs]
-        predicted = predict_images(fabric, segmenter, images, sizes)
-        for row, (_, mask), bands in zip(rows, pairs, predicted, strict=True):
-            failed[row] = _count(counts, segmenter, row, bands, mask)
-    _check_finite(failed)
-    return sum_counts(counts)
+    rows = [row for step in steps for stack in step for row in stack]
+    read_ahead = prefetch(read, rows, max(threads + 1, ahead), threads)
+
+    def stacked(step: list[list[int]]) -> list[_Stack]:
+        return [pinned(_stack(rows, list(islice(read_ahead, len(rows)))), device) for rows in step]
+
+    return prefetch(stacked, steps)
+
+
+def _stack(
+    rows: list[int], pairs: list[tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]]
+) -> _Stack:
+    images, masks = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+    return _Stack(torch.tensor(rows), torch.from_numpy(images), label_tensor(masks))
 
 
 def _check_finite(failed: Bool[Tensor, " N"]) -> None:
@@ -89,27 +131,25 @@ def _check_finite(failed: Bool[Tensor, " N"]) -> None:
 def _count(
     counts: PixelCounts | SplitCounts,
     segmenter: Segmenter,
-    row: int,
+    rows: Int[Tensor, " n"],
     bands: Iterable[Band],
-    mask: UInt[np.ndarray, "H W"],
-) -> Bool[Tensor, ""]:
-    """Count an image at the resolution of its mask; return whether it has scores with NaN."""
-    device = counts.counts["pixels"].device
-    rows = torch.tensor([row], device=device)
-    size = (mask.shape[0], mask.shape[1])
+    masks: Integer[Tensor, "n H W"],
+) -> Bool[Tensor, " n"]:
+    """Count images at the resolution of their masks; return whether they have scores with NaN."""
+    size = (masks.shape[1], masks.shape[2])
     boundaries = counts.boundaries(rows, size) if isinstance(counts, SplitCounts) else None
 
-    def count(band: Band) -> Bool[Tensor, ""]:
-        labels = label_tensor(np.array(mask[band.rows]))[None].to(device)
+    def count(band: Band) -> Bool[Tensor, " n"]:
+        labels = masks[:, band.rows].to(rows.device, non_blocking=True)
         targets = segmenter.hierarchy.encode(labels, check=False)  # checked when they were stored
         predicted = segmenter.rule(band.scores)
         counts.add(rows, predicted, targets, band.scores)
         if boundaries is not None:
             boundaries.add(predicted, targets)
-        return not_finite(band.scores)[0]
+        return not_finite(band.scores)
 
     # A loop would keep the scores of a band while the next one is predicted.
-    return torch.stack(list(map(count, bands))).any()
+    return torch.stack(list(map(count, bands))).any(0)
 
 
 def sum_counts(counts: PixelCounts | SplitCounts) -> Counts:
