@@ -1,24 +1,48 @@
 """What operations on tensors cost."""
 
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Watch(TorchDispatchMode):
-    """Counts operations, and records the size of the largest tensor that they create."""
+    """Counts operations and the elements that they compute, and keeps the size of the largest."""
 
     operations = 0
+    elements = 0
     largest = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.operations += 1
         outputs = result if isinstance(result, tuple | list) else [result]
+        given = {one.untyped_storage()._cdata for one in args if isinstance(one, Tensor)}
         for tensor in outputs:
-            if isinstance(tensor, Tensor):
+            # A view is not created.
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in given:
                 # An expanded view repeats elements that are stored once.
-                elements = tensor.untyped_storage().nbytes() // tensor.element_size()
-                self.largest = max(self.largest, min(tensor.numel(), elements))
+                stored = tensor.untyped_storage().nbytes() // tensor.element_size()
+                self.largest = max(self.largest, min(tensor.numel(), stored))
+                self.elements += tensor.numel()
         return result
+
+
+def peak_bytes(function: Callable[[], object]) -> int:
+    """Memory on the CPU that a function allocates, at its peak, as the profiler counts it."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(path))
+        trace = json.loads(path.read_text())["traceEvents"]
+    events = sorted((one for one in trace if one["name"] == "[memory]"), key=lambda one: one["ts"])
+    first = events[0]["args"]
+    before = first["Total Allocated"] - first["Bytes"]
+    return max(event["args"]["Total Allocated"] for event in events) - before

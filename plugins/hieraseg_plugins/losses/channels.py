@@ -36,8 +36,13 @@ def add_at(
         if groups is not None:
             index, addend = index.index_select(1, groups), addend.index_select(1, groups)
         return values + torch.where(_at(values, index), addend, 0)
-    # No channel is in two groups, so nothing is added up, which would take atomic operations.
-    return values.scatter_(1, index, values.gather(1, index) + addend)
+    # Some groups at a time, so that temporary tensors are small. No channel is in two groups, so
+    # nothing is added up, which would take atomic operations.
+    parts = 1 if index.shape[1] < 64 else 8
+    for some, own in zip(index.chunk(parts, 1), addend.chunk(parts, 1), strict=True):
+        some = some.long()
+        values.scatter_(1, some, values.gather(1, some) + own)
+    return values
 
 
 def _at(values: Float[Tensor, "B C H W"], index: Int[Tensor, "B _ H W"]) -> Bool[Tensor, "B C H W"]:

@@ -77,17 +77,17 @@ class SiblingGroups(nn.Module):
     def best_children(
         self, scores: Float[Tensor, "B C H W"], level: int
     ) -> tuple[Float[Tensor, "B parents H W"], Int[Tensor, "B parents H W"]]:
-        """Highest score of each sibling group on a level, and the class that has it."""
+        """Highest score of each sibling group on a level, and the class that has it, as int32."""
         highest, places, first = [], [], 0
         for groups in self.split(scores, level):
             _, number, size, _, _ = groups.shape
             best = groups.max(2)
             starts = torch.arange(first, first + number * size, size, device=scores.device)
             highest.append(best.values)
-            places.append(best.indices + starts.view(1, -1, 1, 1))
+            places.append((best.indices + starts.view(1, -1, 1, 1)).int())
             first += number * size
         classes, place = getattr(self, f"classes_{level}"), self.join(places, level)
-        return self.join(highest, level), place if classes is None else classes[place]
+        return self.join(highest, level), place if classes is None else classes.int()[place]
 
     def max_over_descendants(
         self, scores: list[Float[Tensor, "B _ H W"]]

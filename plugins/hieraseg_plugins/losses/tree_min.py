@@ -148,6 +148,6 @@ def _in_parts(
     if scores.shape[1] < 64 or torch.compiler.is_compiling():
         return function(scores, gamma)
     results = torch.empty_like(scores)
-    for part, result in zip(scores.chunk(8, 1), results.chunk(8, 1), strict=True):
+    for part, result in zip(scores.chunk(16, 1), results.chunk(16, 1), strict=True):
         result.copy_(function(part, gamma))
     return results

@@ -6,15 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from hieraseg import Hierarchy, registry
+from hieraseg import Hierarchy, Prediction, registry
 from hieraseg.testing import LossContract
-from hieraseg.testing.cases import forget_anywhere
+from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
 from hieraseg.testing.loss_cases import terms_and_gradients
-from tests.support.tensors import Watch
+from tests.support.tensors import Watch, peak_bytes
 
-MEMORY = {"rmi": 40, "hssn": 40}
-"""Limit of the size of the largest tensor, as a multiple of nodes x pixels, if it is not 2: RMI has
-a matrix of 18 x 18 values for each class and image."""
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "bce": [{"level_weights": [0.1, 0.4, 1.0]}],
     "hxe": [{"alpha": 0.0}],
@@ -66,11 +63,48 @@ def watch(name: str, settings: dict[str, Any], hierarchy: Hierarchy) -> Watch:
 
 @pytest.mark.parametrize(("name", "settings"), cases())
 def test_three_thousand_leaves(name: str, settings: dict[str, Any]) -> None:
-    """Memory is proportional to nodes x pixels, and no operation is repeated for each class."""
+    """Time and memory grow as nodes x pixels, and no operation is repeated for each class."""
     hierarchy = wide_hierarchy(10)
     assert hierarchy.num_classes == [30, 300, 3000]
     most = watch(name, settings, hierarchy)
     nodes_times_pixels = sum(hierarchy.num_classes) * 4 * 4
-    assert most.largest <= MEMORY.get(name, 2) * nodes_times_pixels
+    assert most.largest <= 2 * nodes_times_pixels
     few = watch(name, settings, wide_hierarchy(2))
     assert most.operations < few.operations + 100
+    assert most.elements < 5.5 * few.elements  # for five times as many leaves
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "limit"),
+    [
+        ("tree_min", {}, 2),
+        ("tree_min", {"gamma": 2.0}, 2),
+        ("marginal_ce", {}, 2),
+        ("hxe", {}, 2),
+        ("weighted_ce", {}, 2),
+        ("rmi", {}, 2),
+        ("hssn", {"published": "cityscapes"}, 2),
+        ("hssn", {"published": "person_part"}, 2.2),
+    ],
+)
+def test_peak_memory(name: str, settings: dict[str, Any], limit: float) -> None:
+    """Beyond the logits, twice their size is enough for their gradient and all else."""
+    for leaves in (4, 10):
+        hierarchy, size = wide_hierarchy(leaves), (1, 24, 24)
+        generator = torch.Generator().manual_seed(0)
+        loss = registry.losses.get(name)(hierarchy=hierarchy, **settings)
+        targets = forget_anywhere(random_targets(hierarchy, size, generator), generator)
+        logits = random_logits(hierarchy, size, generator)
+        if loss.levels == "leaves":
+            logits = logits[-1:]
+        embedding = None
+        if loss.embedding_channels:
+            embedding = torch.randn(1, loss.embedding_channels, 3, 3, requires_grad=True)
+        inputs = [*logits, *([] if embedding is None else [embedding])]
+
+        def step() -> object:
+            terms = loss(Prediction(tuple(logits), embedding), targets)  # noqa: B023
+            return torch.autograd.grad(torch.stack(list(terms.values())).sum(), inputs)  # noqa: B023
+
+        step()
+        assert peak_bytes(step) <= limit * sum(level.nbytes for level in logits)
