@@ -48,17 +48,20 @@ def test_every_kind_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "kind", "name"), [(0, "loss", "leaf_ce"), (1, "transform", "grayscale")]
+    ("index", "kind", "name"),
+    [(0, "loss", "largest_ce"), (1, "loss", "leaf_ce"), (2, "transform", "grayscale")],
 )
 def test_the_plugins_of_extending(
     index: int, kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     (tmp_path / f"{name}.py").write_text(IMPORTS + blocks[index])
     words = ["check", kind, name, "--plugin", str(tmp_path / f"{name}.py")]
     assert main(words) == 0, capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert ("it says that it cannot: selects pixels" in printed) == (name == "largest_ce")
 
 
 @pytest.mark.parametrize("path", [path for path in DOCS if ">>>" in path.read_text()], ids=str)

@@ -410,6 +410,18 @@ class CountsCalls(Correct):
         return super().forward(prediction, targets)
 
 
+class CountsInTensor(Correct):
+    """Counts its calls in a tensor of the CPU."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy)
+        self.calls = torch.zeros(())
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        self.calls += 1
+        return super().forward(prediction, targets)
+
+
 class ReplacesBuffer(Correct):
     """Replaces a buffer in each call."""
 
@@ -491,6 +503,7 @@ class NeedsTensor(Timed):
         (MakesTable, "it copies a tensor from cpu to cuda: make tables in `__init__`"),
         (OnTheHost, "on CUDA it uses tensors of two devices: register those"),
         (CountsCalls, "it changes its attribute `calls` from call to call"),
+        (CountsInTensor, "it changes its attribute `calls` from call to call"),
         (ReplacesBuffer, "it changes its attribute `seen` from call to call"),
         (NoReason, "capturable is false, but no reason is given"),
         (NeedsFloat, "it reads a value back from the device: keep it a tensor"),

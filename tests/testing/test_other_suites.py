@@ -401,6 +401,11 @@ def no_rate(parameters: Parts) -> optim.Optimizer:
     return Counts([one for own in parameters.values() for one in own], lr=0.0, fused=True)
 
 
+def adagrad(parameters: Parts) -> optim.Optimizer:
+    """Counts its steps in tensors of the CPU."""
+    return optim.Adagrad([one for own in parameters.values() for one in own], lr=0.1)
+
+
 def not_fused(parameters: Parts) -> optim.Optimizer:
     """Reads the learning rate from the device."""
     return optim.SGD([one for own in parameters.values() for one in own], lr=0.01)
@@ -445,8 +450,9 @@ def numbers(parameters: Parts) -> optim.Optimizer:
             {"learning_rates_are_non_negative", "resumes_exactly", "can_be_captured"},
             "nothing is trained",
         ),
+        (adagrad, {"can_be_captured"}, "its state has a number that changes, a tensor of the CPU"),
         (not_fused, {"can_be_captured"}, "optimizers of torch need `fused=True`"),
-        (numbers, {"can_be_captured"}, "its state has a number that changes, or tensors that are"),
+        (numbers, {"can_be_captured"}, "its state has a number that changes, a tensor of the CPU"),
     ],
 )
 def test_broken_optimizers(broken: Any, properties: set[str], message: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeVar
 
+import jaxtyping
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
@@ -109,19 +110,19 @@ def assert_capturable(
     """
     own = deepcopy(component)
     call(own, list(inputs))  # makes what is kept from the first call on
-    before = _attributes(own)
     with on_fake_tensors() as allowed:
         _backward(_called(own, call, [allowed.fake(one) for one in inputs]))
-    changed = [name for name, value in _attributes(own).items() if before.get(name) != value]
-    if changed:
-        raise NotCapturable(_STATE.format(changed[0]))
     with on_fake_tensors(copies=True) as allowed:
         if isinstance(own, nn.Module):
             own.to(CUDA)
         moved = [allowed.fake(one, CUDA) for one in inputs]
         _called(own, call, moved)
         allowed.copies = False
+        before = _attributes(own)
         _called(own, call, moved)
+        changed = [name for name, value in _attributes(own).items() if before.get(name) != value]
+    if changed:
+        raise NotCapturable(_STATE.format(changed[0]))
 
 
 @contextmanager
@@ -145,7 +146,10 @@ def in_one_piece() -> Iterator[None]:
     # Not at the top, since it takes seconds to import.
     from torch._dynamo.exc import TorchDynamoException
 
+    checked = not jaxtyping.config.jaxtyping_disable
     try:
+        # Run-time checks of shapes cannot be traced.
+        jaxtyping.config.update("jaxtyping_disable", True)
         yield
     except TorchDynamoException as error:
         reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
@@ -153,6 +157,8 @@ def in_one_piece() -> Iterator[None]:
             f"torch.compile cannot trace it in one piece ({reason}): use operations on tensors "
             f"alone, {OTHERWISE}"
         ) from error
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", not checked)
 
 
 def _called(
@@ -217,17 +223,26 @@ def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 def _attributes(component: Any) -> dict[str, Any]:
-    """Numbers, strings and which tensors the attributes of an object, or of modules in it, are."""
+    """Numbers and tensors that are attributes of an object, or of the modules in it."""
     modules = component.named_modules() if isinstance(component, nn.Module) else [("", component)]
     found: dict[str, Any] = {}
     for prefix, module in modules:
         for name, value in {**getattr(module, "__dict__", {}), **_buffers(module)}.items():
             key = f"{prefix}.{name}".strip(".")
             if isinstance(value, Tensor):
-                found[key] = id(value)
+                found[key] = state_of(value)
             elif isinstance(value, int | float | str | None):
                 found[key] = value
     return found
+
+
+def state_of(value: Any) -> Any:
+    """What a captured step cannot change of a value: all but the data of a tensor on CUDA."""
+    if not isinstance(value, Tensor):
+        return value
+    on_host = not isinstance(value, FakeTensor)
+    number = value.tolist() if on_host and value.ndim == 0 else 0  # not all operations count
+    return id(value), value._version if on_host else 0, number
 
 
 def _buffers(module: Any) -> dict[str, Any]:
