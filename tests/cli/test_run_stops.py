@@ -6,9 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
@@ -16,8 +17,14 @@ import pytest
 from hieraseg.cli import main
 from hieraseg.errors import DataError, DivergedError, UnwrittenScoresError
 from hieraseg.recipe import Recipe
+from hieraseg.runs.checkpoint import read_metadata, read_state
 from hieraseg_plugins.datasets.mannequins import Mannequins
 from tests.support.runs import QUICKSTART, SMALL, read_json
+
+if TYPE_CHECKING:
+    from hieraseg.training.graph import TakeStep
+    from hieraseg.training.setup import Parts
+    from hieraseg.training.state import State
 
 Captured = pytest.CaptureFixture[str]
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
@@ -142,18 +149,27 @@ def default_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def send_at_step(monkeypatch: pytest.MonkeyPatch, number: int, step: int) -> None:
-    """Let a signal arrive in a step of training."""
+def send_at_step(
+    monkeypatch: pytest.MonkeyPatch, number: int, step: int, sent: threading.Event | None = None
+) -> None:
+    """Let a signal arrive in a step of training, and set an event."""
     from hieraseg import train
 
-    train_step = train.train_step
+    open_step = train.open_step
 
-    def interrupted_step(parts: Any, state: Any, *inputs: Any) -> None:
-        train_step(parts, state, *inputs)
-        if state.step == step:
-            os.kill(os.getpid(), number)
+    def open_interrupted_step(parts: "Parts", state: "State") -> "TakeStep":
+        take_step = open_step(parts, state)
 
-    monkeypatch.setattr(train, "train_step", interrupted_step)
+        def take_interrupted_step(batch: Any) -> None:
+            take_step(batch)
+            if state.step == step:
+                if sent is not None:
+                    sent.set()
+                os.kill(os.getpid(), number)
+
+        return take_interrupted_step
+
+    monkeypatch.setattr(train, "open_step", open_interrupted_step)
 
 
 @pytest.mark.usefixtures("default_handlers")
@@ -171,6 +187,30 @@ def test_signals_name_the_epoch_and_the_folder(
     )
     assert (folder / "checkpoints/last/model.safetensors").is_file()
     assert not (folder / "result.json").exists()
+
+
+@pytest.mark.usefixtures("default_handlers")
+def test_interrupt_while_a_checkpoint_is_written(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is finished first, although the next epoch has begun."""
+    from hieraseg.runs import checkpoint
+
+    save_file = checkpoint.save_file
+    interrupted = threading.Event()
+
+    def slow(*arguments: Any) -> None:
+        assert interrupted.wait(60)
+        save_file(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+    send_at_step(monkeypatch, signal.SIGINT, step=4, sent=interrupted)
+    assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
+    (folder,) = tmp_path.glob("*/*")
+    said = f"interrupted in epoch 2 of 3; the checkpoint of epoch 1 is kept in {folder}\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert read_metadata(folder / "checkpoints/best")["epoch"] == 1
+    assert read_state(folder / "checkpoints/last")["progress"]["step"] == 3
 
 
 @pytest.mark.usefixtures("default_handlers")
