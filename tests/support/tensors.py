@@ -22,10 +22,10 @@ class Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.operations += 1
         outputs = result if isinstance(result, tuple | list) else [result]
-        given = {one.untyped_storage()._cdata for one in args if isinstance(one, Tensor)}
+        given = {one.untyped_storage().data_ptr() for one in args if isinstance(one, Tensor)}
         for tensor in outputs:
             # A view is not created.
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in given:
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in given:
                 # An expanded view repeats elements that are stored once.
                 stored = tensor.untyped_storage().nbytes() // tensor.element_size()
                 self.largest = max(self.largest, min(tensor.numel(), stored))
