@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,6 +16,7 @@ from hieraseg.settings import Precision
 # Fabric imports torchmetrics, which imports scipy and matplotlib, only to ask for its version.
 with hidden("torchmetrics"):
     from lightning_fabric import Fabric as Fabric
+    from lightning_fabric.plugins import MixedPrecision
     from lightning_fabric.plugins.environments import (
         ClusterEnvironment,
         LightningEnvironment,
@@ -72,6 +73,8 @@ def start_fabric(
     warnings.filterwarnings("ignore", module="lightning_fabric")
     for name in _OF_FABRIC:
         os.environ.pop(name, None)
+    if device == "cuda":
+        _set_tf32(precision != "32-true")
     processes = devices * num_nodes
     needs_others = processes > 1 and not launch.is_started()
     launcher = _launcher() if needs_others else None
@@ -82,9 +85,9 @@ def start_fabric(
         accelerator=device,
         devices=devices,
         num_nodes=num_nodes,
-        precision=precision,
+        precision="32-true" if precision == "32-true" else None,
         strategy="ddp" if processes > 1 else "auto",
-        plugins=[environment],
+        plugins=[environment, *_mixed_precision(precision, device)],
     )
     if processes > 1:
         launch.watch_starter()
@@ -94,6 +97,20 @@ def start_fabric(
         log(f"waiting for all {processes} processes of {launcher.name}")
     fabric.launch()
     return fabric
+
+
+class _MixedPrecision(MixedPrecision):
+    """Mixed precision of operations; inputs stay as they are, since they are not images alone.
+
+    Random numbers and the places of crops would be rounded to a few bits.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def _mixed_precision(precision: Precision, device: str) -> list[MixedPrecision]:
+    return [] if precision == "32-true" else [_MixedPrecision(precision, device)]
 
 
 def start_predicting(device: str, precision: Precision) -> Fabric:
@@ -143,6 +160,12 @@ def _check_precision(device: str, precision: Precision) -> None:
         raise RecipeError(
             "training.precision: this GPU does not support bf16-mixed; choose 16-mixed or 32-true"
         )
+
+
+def _set_tf32(allowed: bool) -> None:
+    """Whether CUDA may round the factors of float32 products to the 10 bits of TF32."""
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _launcher() -> _Launcher | None:

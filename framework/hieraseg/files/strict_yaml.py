@@ -28,7 +28,8 @@ _FLOAT = re.compile(
 )
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
 _TEMPLATE = re.compile(r"\{\w+\}|\*[*./:]")
-_REPLACED = {_TAG + kind for kind in ("int", "float", "timestamp", "value")}
+_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
+_REPLACED = {_TAG + kind for kind in ("bool", "int", "float", "timestamp", "value")}
 
 
 LARGEST = 4 * 2**20
@@ -49,7 +50,10 @@ class InvalidYAMLError(ValueError):
 
 
 class Loader(yaml.SafeLoader):
-    """Safe loader with YAML 1.2 numbers. It refuses aliases, so that every value has one place."""
+    """Safe loader with the numbers and booleans of YAML 1.2, of which `off` is none.
+
+    It refuses aliases, so that every value has one place.
+    """
 
     max_depth = 20
     depth = 0
@@ -90,6 +94,7 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
+Loader.add_implicit_resolver(_TAG + "bool", _BOOL, list("tTfF"))
 Loader.add_implicit_resolver(_TAG + "int", _INT, list("-+0123456789"))
 Loader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+0123456789."))
 StringLoader.add_implicit_resolver(NULL, re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])

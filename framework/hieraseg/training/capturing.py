@@ -5,7 +5,10 @@ from hieraseg.recipe import Recipe
 
 
 def capture_problems(recipe: Recipe) -> list[str]:
-    """Components that say of themselves that they cannot be captured (see `contracts`).
+    """What keeps a step from being captured, or compiled whole.
+
+    These are components that say of themselves that they cannot be captured (see `contracts`), and
+    `16-mixed`, whose gradient scaler skips steps on the host.
 
     Args:
         recipe: the resolved recipe; components inside others count too.
@@ -18,4 +21,6 @@ def capture_problems(recipe: Recipe) -> list[str]:
         for spec in recipe.specs()
         if (reason := why_not_capturable(spec.factory)) is not None
     }
+    if recipe.training.precision == "16-mixed":
+        phrases.add("training.precision 16-mixed is not capturable (it skips steps on the host)")
     return sorted(phrases)

@@ -49,7 +49,14 @@ def dry_run(recipe: Recipe) -> DryRun:
         DataError: the data cannot be used.
     """
     training = replace(
-        recipe.training, device="cpu", devices=1, num_nodes=1, precision="32-true", max_steps=1
+        recipe.training,
+        device="cpu",
+        devices=1,
+        num_nodes=1,
+        precision="32-true",
+        compile="off",
+        sync_batch_norm=False,
+        max_steps=1,
     )
     recipe = replace(recipe, training=training)
     try:

@@ -33,10 +33,12 @@ def notices(
 
 def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
     processes = training.devices * training.num_nodes
-    if processes > 1 and any(isinstance(module, _BATCH_NORM) for module in model.modules()):
+    has_batch_norm = any(isinstance(module, _BATCH_NORM) for module in model.modules())
+    if processes > 1 and has_batch_norm and not training.sync_batch_norm:
         yield (
             f"batch normalization uses the {training.batch_size // processes} images of each "
-            f"process, not all {training.batch_size} of the batch"
+            f"process, not all {training.batch_size} of the batch; on CUDA, set "
+            "training.sync_batch_norm to true to use all"
         )
     others = os.environ.get("WORLD_SIZE", "1")
     if processes == 1 and others != "1":

@@ -22,12 +22,15 @@ from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.build import build_backbone, build_model
 from hieraseg.model.segmentation import SegmentationModel
+from hieraseg.model.synced import with_synced_batch_norm
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
+from hieraseg.training.capturing import capture_problems
 from hieraseg.training.checks import not_finite
+from hieraseg.training.compiling import Compiled, what_to_compile
 from hieraseg.training.forward import TrainingForward
 from hieraseg.training.notices import notices
 from hieraseg.training.state import State
@@ -51,6 +54,8 @@ class Parts:
         num_classes: number of classes of each level that has logits, coarsest first.
         total_steps: optimizer steps of the whole run.
         not_finite: names of buffers that are not finite on purpose, such as masks.
+        capture_problems: what keeps the step from being captured or compiled, one sentence each.
+        compiled: what of a step is compiled.
     """
 
     recipe: Recipe
@@ -65,6 +70,8 @@ class Parts:
     num_classes: list[int]
     total_steps: int
     not_finite: set[str]
+    capture_problems: list[str]
+    compiled: Compiled
 
 
 def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
@@ -94,6 +101,8 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
+    if settings.sync_batch_norm:
+        model = with_synced_batch_norm(model, fabric.device)
     for sentence in notices(recipe, hierarchy, model):
         warn(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
@@ -109,8 +118,13 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         fabric.device,
         cast(Backbone, backbone).mean,
     )
-    forward = TrainingForward(model, view, loss, segmenter)
+    problems = capture_problems(recipe)
+    compiled = what_to_compile(settings, problems)
+    called = torch.compile(model) if compiled == "model" else model
+    forward = TrainingForward(cast(nn.Module, called), view, loss, segmenter, fabric.device)
     wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, total_steps)
+    if compiled == "step":
+        forward.compile(fullgraph=True)
     parts = Parts(
         recipe=recipe,
         fabric=fabric,
@@ -124,6 +138,8 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         num_classes=num_classes,
         total_steps=total_steps,
         not_finite=_infinite_buffers(model),
+        capture_problems=problems,
+        compiled=compiled,
     )
     return parts, state
 
@@ -195,6 +211,10 @@ def _build_state(
         "head": list(model.decoder.parameters()),
     }
     optimizer = build(recipe["optimizer"], parameters=parameters)
+    if fabric.device.type == "cuda" and recipe.training.capture != "off":
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hieraseg.data.batches.batch import Batch, CropBatch
+from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.errors import RecipeError
+from hieraseg.training.compiling import compile_errors
 from hieraseg.training.forward import Forward
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
@@ -26,12 +27,12 @@ class StepInputs(NamedTuple):
         rates: learning rate of each parameter group, float32.
     """
 
-    batch: Batch | CropBatch
+    batch: AnyBatch
     progress: Float[Tensor, ""]
     rates: Float[Tensor, " groups"]
 
 
-def step_inputs(parts: Parts, state: State, batch: Batch | CropBatch) -> StepInputs:
+def step_inputs(parts: Parts, state: State, batch: AnyBatch) -> StepInputs:
     """The inputs of the next step.
 
     Args:
@@ -52,10 +53,14 @@ def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Fl
 
     Returns:
         The terms of the loss.
+
+    Raises:
+        RecipeError: see `_forward`; or the step cannot be compiled.
     """
-    terms, counts = _forward(parts, inputs)
-    state.optimizer.zero_grad()
-    parts.fabric.backward(reduce(torch.add, terms.values()))
+    with compile_errors(parts.compiled):
+        terms, counts = _forward(parts, inputs)
+        state.optimizer.zero_grad()
+        parts.fabric.backward(reduce(torch.add, terms.values()))
     with _tensor_rates(state.optimizer, inputs.rates.unbind()):
         state.optimizer.step()
     state.totals.add(terms, counts)
@@ -69,9 +74,7 @@ def finish_step(state: State) -> None:
     state.totals.steps += 1
 
 
-def train_step(
-    parts: Parts, state: State, batch: Batch | CropBatch
-) -> dict[str, Float[Tensor, ""]]:
+def train_step(parts: Parts, state: State, batch: AnyBatch) -> dict[str, Float[Tensor, ""]]:
     """Take one optimizer step, launching each operation from Python.
 
     Args:

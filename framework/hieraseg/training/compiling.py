@@ -1,0 +1,47 @@
+"""What of a training step is compiled, and what is said where that fails."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from hieraseg.console import log
+from hieraseg.errors import RecipeError
+from hieraseg.settings import Training
+
+Compiled = Literal["off", "model", "step"]
+
+
+def what_to_compile(settings: Training, problems: Sequence[str]) -> Compiled:
+    """What `training.compile` asks for; the model alone where the rest of a step has problems.
+
+    Args:
+        settings: the settings of training.
+        problems: what keeps the step from being compiled (see `setup.Parts`).
+    """
+    if settings.compile == "step" and problems:
+        log(f"training.compile: only the model is compiled: {problems[0]}")
+        return "model"
+    return settings.compile
+
+
+@contextmanager
+def compile_errors(compiled: Compiled) -> Iterator[None]:
+    """Raise a sentence for what `torch.compile` raises, in the first steps.
+
+    Raises:
+        RecipeError: a step cannot be compiled.
+    """
+    if compiled == "off":
+        yield
+        return
+    # Not at the top, since it takes seconds to import.
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = next(filter(None, str(error).splitlines()), type(error).__name__)
+        raise RecipeError(
+            f"training.compile: {compiled}: torch.compile fails ({reason.strip()}); set it to off, "
+            "or install what is missing (on a CPU it needs a C++ compiler)"
+        ) from error
