@@ -22,15 +22,16 @@ STEPS = 25
 class Totals:
     """Loss terms of which the k-th step has the value k; their mean is that of the steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         self.steps = 0
         self.diverges_at = math.inf
+        self.one = torch.ones(1, device=device)
 
     def terms_mean(self) -> tuple[list[str], Tensor]:
         values = [float(step) for step in range(1, self.steps + 1)]
         if self.steps >= self.diverges_at:
             values[-1] = math.nan
-        return ["ce"], torch.tensor([sum(values) / self.steps])
+        return ["ce"], self.one * (sum(values) / self.steps)
 
 
 @pytest.fixture
@@ -41,11 +42,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def meter(device: str) -> EpochMeter:
+def meter(device: str, totals: str = "cpu") -> EpochMeter:
+    """The meter of an epoch on a device, with totals there or elsewhere."""
     recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8))
     fabric = SimpleNamespace(device=torch.device(device))
     parts = Mock(spec=Parts, recipe=recipe, fabric=fabric)
-    return EpochMeter(parts, Mock(spec=State, epoch=2, step=40, totals=Totals()), STEPS)
+    state = Mock(spec=State, epoch=2, step=40, totals=Totals(totals))
+    return EpochMeter(parts, state, STEPS)
 
 
 def take_steps(meter: EpochMeter, clock: SimpleNamespace, number: int) -> None:
@@ -158,3 +161,15 @@ def test_the_record_of_several_processes_leaves_the_totals_as_they_are(
     assert record["train"]["levels"][0]["miou"] == 1
     assert all(totals.counts[key] is before[key] for key in before)
     assert totals.counts["pixels"].tolist() == [4]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_is_not_waited_for(clock: SimpleNamespace) -> None:
+    one = meter("cuda", totals="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        take_steps(one, clock, STEPS)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert one.loss == 13.0

@@ -68,3 +68,21 @@ def test_tensors_of_cuda_are_copied_without_waiting(monkeypatch: pytest.MonkeyPa
     events().synchronize.assert_called_once_with()
     assert copied["weight"].device.type == "cpu"
     assert copied["weight"].stride() == weight.stride()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_computes_on_while_it_copies() -> None:
+    weight, other = torch.zeros(1000, 1000, device="cuda"), torch.rand(4000, 4000, device="cuda")
+    Snapshot(weight).get()  # the first pinned memory is allocated here, which may wait
+    for _ in range(50):
+        other = (other @ other).clamp(0, 1)
+    weight.add_(1)
+    snapshot = Snapshot(weight)
+    weight.add_(1)
+    is_done = torch.cuda.current_stream().query()
+    copied = snapshot.get()
+    assert not is_done, "the snapshot has waited for the device"
+    assert copied.is_pinned()
+    assert torch.equal(copied, torch.ones(1000, 1000))
+    assert torch.equal(weight.cpu(), torch.full((1000, 1000), 2.0))
