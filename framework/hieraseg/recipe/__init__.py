@@ -45,13 +45,14 @@ def load(
     typed = [PluginReference(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
     # A run folder has copies of the plugin files, which take precedence over all others.
     in_run_folder = (path.parent / "provenance.json").is_file()
-    files, found = open_plugins([*named, *typed], in_run_folder)
-    problems += found
-    with importing(), plugin_files(files, in_run_folder):
-        # Imports components and with them torch, which importing this package does not.
-        from hieraseg.recipe.checking import check
+    with importing():
+        files, found = open_plugins([*named, *typed], in_run_folder)
+        problems += found
+        with plugin_files(files, in_run_folder):
+            # Imports components and with them torch, which importing this package does not.
+            from hieraseg.recipe.checking import check
 
-        recipe, found = check(path, sections, files, require_paths)
+            recipe, found = check(path, sections, files, require_paths)
     problems += found
     if recipe is None or problems:
         is_data = all(problem.of_data for problem in problems)
