@@ -6,14 +6,15 @@
 # DATA  folder of Pascal-Part (long side 320), or its .tar.gz
 # OUT   folder for results.jsonl, one line per part, and log.txt (default: $OUT, or cuda_results)
 #
-# Run it in the root of the repository, with the packages of setup.cfg installed for `python3` (or
-# $PYTHON); wheels in .whl/ are installed first. hieraseg itself need not be installed. With
-# --dry-run all parts run on the CPU, as small as possible, which shows whether the script works.
+# Run it in the root of the repository, with the packages of setup.cfg (and its extra `dev`, for the
+# tests) installed for `python3` or $PYTHON; wheels in .whl/ are installed first. hieraseg itself
+# need not be installed. With --dry-run, all parts run on the CPU, as small as possible and without
+# compiling, which shows whether the script works.
 set -uo pipefail
 
 DRY=""
 [ "${!#}" = --dry-run ] && { DRY=1; set -- "${@:1:$#-1}"; }
-[ $# -ge 1 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 DATA=$1
 OUT=$(realpath -m "${2:-${OUT:-cuda_results}}")
 PYTHON=${PYTHON:-python3}
@@ -110,7 +111,8 @@ part machine 20 "$PYTHON" -c '
 import json, os, torch
 name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 print(json.dumps({"gpu": name, "torch": torch.__version__, "cores": os.cpu_count()}))'
-part cuda_tests 100 "$PYTHON" -m pytest -m cuda -n 0 -p no:cacheprovider --tb=short -rf "${TESTS[@]}"
+part cuda_tests 100 "$PYTHON" -m pytest -m cuda -p no:cacheprovider --tb=short -rf \
+    --continue-on-collection-errors "${TESTS[@]}"
 bench eager 45 --training.capture off
 bench captured 45
 run "$SHORT"

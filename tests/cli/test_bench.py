@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_operations_are_those_of_the_convolutions(report: BenchReport) -> None:
     backward = first + 2 * grouped + 2 * classifier  # the image has no gradient
     augmentation = 2 * 2 * 2 * 27  # two products of 3 x 3 matrices per image
     assert report.cost.flops == forward + backward + augmentation
+
+
+@pytest.mark.cuda
+def test_on_cuda(recipe: Recipe, report: BenchReport) -> None:
+    on_cuda = bench(replace(recipe, training=replace(recipe.training, device="cuda")), 20)
+    assert on_cuda.not_captured is None
+    assert on_cuda.cost.host_waits == 0
+    assert on_cuda.cost.flops == report.cost.flops
+    assert on_cuda.idle is not None
+    assert 0 <= on_cuda.idle < 1
+    assert sum(on_cuda.cost.shares.values()) == pytest.approx(1)
+    assert on_cuda.cost.peak_flops > 1e12
 
 
 def test_figures_agree(report: BenchReport) -> None:

@@ -35,6 +35,12 @@ def test_data(recipe: Recipe) -> None:
     assert "input.store: decoded" not in advice(decoded, SLOW_DATA, MODEL, True, 0.9, None)
 
 
+def test_fast_data_are_not_to_blame_on_a_busy_machine(recipe: Recipe) -> None:
+    busy = Throughput(data=10_000.0, step=1000.0, both=700.0)
+    assert busy.waiting == pytest.approx(0.3)
+    assert advice(recipe, busy, MODEL, False, None, None).startswith("Computing limits")
+
+
 def test_launches(recipe: Recipe) -> None:
     text = advice(recipe, FAST, MODEL, True, 0.6, None)
     assert "the GPU waits 60% of a step" in text

@@ -78,7 +78,7 @@ def _facts(report: "BenchReport") -> list[list[str]]:
         ["time lost to data", f"{report.throughput.waiting:.1%}"],
         *([] if report.idle is None else [["GPU idle", f"{report.idle:.1%}"]]),
         *([] if memory is None else [["peak memory", f"{memory / 2**30:.1f} GiB"]]),
-        ["computed", f"{report.cost.flops / 1e9:,.1f} GFLOPs per step, {peak}"],
+        ["computed", f"{report.cost.flops / 1e9:,.4g} GFLOPs per step, {peak}"],
         ["host waits", f"{report.cost.host_waits} per step"],
         ["captured", "yes" if report.not_captured is None else f"no: {report.not_captured}"],
         ["compiled", "no" if report.compiled == "off" else f"the {report.compiled}"],

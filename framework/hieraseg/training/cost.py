@@ -24,7 +24,11 @@ def count_flops(work: Work) -> int:
     A multiplication and an addition are two operations. Compiled code is not counted.
     """
     corrected = {torch.ops.aten.convolution_backward: _convolution_backward}
-    with FlopCounterMode(display=False, custom_mapping=corrected) as counter:
+    with (
+        warnings.catch_warnings(),
+        FlopCounterMode(display=False, custom_mapping=corrected) as counter,
+    ):
+        warnings.simplefilter("ignore")  # that its hooks are called twice in compiled modules
         work()
     return counter.get_total_flops()
 

@@ -34,7 +34,9 @@ def advice(
         idle: share of a step in which a GPU waits for operations to be launched; None if unknown.
         not_captured: why the step is no CUDA graph; None if it is one, or on a CPU.
     """
-    if throughput.waiting > _MUCH_WAITING:
+    # At worst, data and step take turns; what is lost beyond that is due to something else.
+    at_most = throughput.step / (throughput.step + throughput.data)
+    if min(throughput.waiting, at_most) > _MUCH_WAITING:
         return _data(recipe, throughput)
     if idle is not None and idle > _MUCH_IDLE:
         return _launches(recipe, idle, not_captured)
