@@ -58,7 +58,6 @@ class LogicRules(Loss):
     def __init__(self, hierarchy: Hierarchy, ramp: Ramp = (1 / 4, 2 / 3)) -> None:
         super().__init__()
         self.ramp = ramp
-        self.hierarchy = hierarchy
         self.groups = SiblingGroups(hierarchy)
         shapes = chain(*self.groups.shapes)
         self.with_siblings = sum(groups * size for groups, size in shapes if size > 1)
@@ -84,9 +83,8 @@ class LogicRules(Loss):
 
     def _composition(self, logits: Logits, valid: Valid) -> Float[Tensor, ""]:
         violations = []
-        tables = self.hierarchy.on(valid.device)
         for level in range(1, len(logits)):
-            parents = logits[level - 1].index_select(1, tables.parents[level])
+            parents = self.groups.spread(logits[level - 1], level)
             log_violation = F.logsigmoid(logits[level]) + F.logsigmoid(-parents)
             violations.append(_p_mean(log_violation, valid))
         return torch.cat(violations).mean()

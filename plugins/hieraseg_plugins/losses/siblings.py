@@ -29,8 +29,11 @@ class SiblingGroups(nn.Module):
             self.register_buffer(f"parents_{level}", group, persistent=False)
             sizes = group.bincount()
             rank = sizes.argsort(stable=True).argsort()  # of each group, ordered by size
-            self._keep(f"classes_{level}", rank[group].argsort(stable=True))
+            classes = rank[group].argsort(stable=True)
+            self._keep(f"classes_{level}", classes)
+            self._keep(f"places_{level}", classes.argsort())
             self._keep(f"ranks_{level}", rank)
+            self._keep(f"by_size_{level}", rank.argsort())
             different, numbers = sizes.unique(return_counts=True)
             self.shapes.append(list(zip(numbers.tolist(), different.tolist(), strict=True)))
 
@@ -61,6 +64,27 @@ class SiblingGroups(nn.Module):
     ) -> Shaped[Tensor, "B parents H W"]:
         """One channel per parent, from those of the groups of each size (see `split`)."""
         return self._ordered(torch.cat(parts, 1), f"ranks_{level}")
+
+    def spread(
+        self, values: Float[Tensor, "B parents H W"], level: int
+    ) -> Float[Tensor, "B C H W"]:
+        """Value of the parent of each class on a level.
+
+        Unlike with `index_select`, gradients are summed in a fixed order on CUDA too.
+        """
+        shapes = self.shapes[level]
+        parts = self._ordered(values, f"by_size_{level}").split([n for n, _ in shapes], 1)
+        wide = [
+            part[:, :, None].expand(-1, -1, size, -1, -1).flatten(1, 2)
+            for part, (_, size) in zip(parts, shapes, strict=True)
+        ]
+        return self._ordered(torch.cat(wide, 1), f"places_{level}")
+
+    def sum_over_children(
+        self, scores: Float[Tensor, "B C H W"], level: int
+    ) -> Float[Tensor, "B parents H W"]:
+        """Sum of each sibling group on a level, in a fixed order on CUDA too."""
+        return self.join([groups.sum(2) for groups in self.split(scores, level)], level)
 
     def max_over_children(
         self, scores: Float[Tensor, "B C H W"], level: int

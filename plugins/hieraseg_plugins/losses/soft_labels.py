@@ -10,6 +10,7 @@ from torch import Tensor
 from hieraseg import Hierarchy, Loss, Prediction
 from hieraseg.functional import mean_over_valid
 from hieraseg.types import PositiveFloat, check_arguments
+from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
 @check_arguments
@@ -37,7 +38,7 @@ class SoftLabels(Loss):
 
     def __init__(self, hierarchy: Hierarchy, beta: PositiveFloat = 10.0) -> None:
         super().__init__()
-        self.hierarchy = hierarchy
+        self.groups = SiblingGroups(hierarchy)
         # Paths that part never meet again: two leaves have the height of the levels they differ on.
         highest = sum(classes > 1 for classes in hierarchy.num_classes)
         similar = [math.exp(-beta * height / max(highest, 1)) for height in range(highest + 1)]
@@ -65,14 +66,12 @@ class SoftLabels(Loss):
         self, costs: Float[Tensor, "B leaves H W"], leaf: Int[Tensor, "B H W"]
     ) -> Float[Tensor, "B H W"]:
         """Sum of the costs of all leaves, weighted by their similarity to a leaf."""
-        parents = self.hierarchy.on(costs.device).parents
         total = self.weights[-1] * costs.sum(1)
         sums, node = costs, leaf
         for height, weight in enumerate(self.weights[:-1], 1):
             total = total + weight * sums.gather(1, node[:, None])[:, 0]
-            level = len(parents) - height
+            level = len(self.groups.shapes) - height
             if level:
-                shape = (costs.shape[0], self.hierarchy.num_classes[level - 1], *costs.shape[2:])
-                sums = costs.new_zeros(shape).index_add(1, parents[level], sums)
-                node = parents[level][node]
+                sums = self.groups.sum_over_children(sums, level)
+                node = self.groups.parents(level)[node]
         return total
