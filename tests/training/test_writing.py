@@ -195,50 +195,52 @@ def test_what_failed_meanwhile_is_said_beside_another_error(
 
 
 def test_an_interrupt_waits_for_the_checkpoint(
-    run: tuple[State, Recorder],
-    slow_disk: threading.Event,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Captured,
+    run: tuple[State, Recorder], slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says what it waits for if that takes long."""
-    monkeypatch.setattr("hieraseg.training.recorder._PATIENCE", 0.01)
     state, recorder = run
+
+    def log(message: str) -> None:
+        if "press Ctrl-C again" in message:
+            slow_disk.set()
 
     def train() -> None:
         with recorder:
             recorder.save_epoch(state, record(1), improved=True)
             state.epoch = 2
             step(state)
-            threading.Timer(0.1, slow_disk.set).start()
             raise KeyboardInterrupt
 
+    monkeypatch.setattr("hieraseg.training.recorder._PATIENCE", 0.01)
+    monkeypatch.setattr("hieraseg.training.recorder.log", log)
     with pytest.raises(KeyboardInterrupt):
         train()
     assert read_metadata(recorder.folder.checkpoint("last"))["epoch"] == 1
     assert "checkpoint of epoch 1 is kept" in recorder.interrupted(state)
-    assert "press Ctrl-C again" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_another_interrupt_does_not_wait(
-    run: tuple[State, Recorder],
-    slow_disk: threading.Event,
-    monkeypatch: pytest.MonkeyPatch,
+    run: tuple[State, Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, recorder = run
-    at_exit = list[Any]()
-    monkeypatch.setattr("atexit.register", at_exit.append)
+    at_exit, is_busy = list[Any](), Background.is_busy
+
+    def interrupted(self: Background, seconds: float = 0.0) -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        return is_busy(self, seconds)
 
     def train() -> None:
         with recorder:
             recorder.save_epoch(state, record(1), improved=True)
-            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            monkeypatch.setattr(Background, "is_busy", interrupted)
             raise KeyboardInterrupt
 
+    monkeypatch.setattr("atexit.register", at_exit.append)
     with pytest.raises(KeyboardInterrupt):
         train()
     assert recorder.interrupted(state).endswith("has no checkpoint")
     assert len(at_exit) == 1, "Python does not wait for the thread"
-    slow_disk.set()
 
 
 def test_without_checkpoints_the_best_weights_are_in_memory(
