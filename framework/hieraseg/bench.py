@@ -10,17 +10,24 @@ from hieraseg.data.batches.batch import map_tensors
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.recipe import Recipe
-from hieraseg.training.cost import count_flops, count_host_waits, on_device, peak_flops, peak_memory
+from hieraseg.training.cost import (
+    count_flops,
+    count_host_waits,
+    like_on_gpu,
+    peak_flops,
+    peak_memory,
+)
 from hieraseg.training.graph import CapturedStep, TakeStep, open_step
 from hieraseg.training.limits import advice
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step
 from hieraseg.training.throughput import Throughput, ThroughputMeter, median
-from hieraseg.training.timing import part_seconds
+from hieraseg.training.timing import device_seconds, part_seconds
 
 _ROUNDS = 3
 _STEPS = {"cpu": 5, "cuda": 100}  # of a measurement
+_SPLIT = 20  # steps at most whose parts are timed
 _WARM_UP = {"cpu": 1, "cuda": 15}  # steps, until the step is captured
 
 
@@ -58,8 +65,7 @@ class BenchReport:
         throughput: images per second.
         cost: what a step costs.
         used: share of the device's floating point operations per second that a step uses.
-        idle: share of a step in which a GPU waits for operations to be launched; None if unknown,
-            on a CPU or for compiled code.
+        idle: share of a step in which a GPU waits for operations to be launched; None on a CPU.
         peak_memory: bytes, None if the system does not say.
         compiled: what of the step is compiled: `off`, `model` or `step`.
         not_captured: why the step is no CUDA graph; None if it is one.
@@ -103,8 +109,9 @@ def bench(recipe: Recipe, steps: int | None = None) -> BenchReport:
     cost = _step_cost(parts, state, step, meter)
     duration = meter.batch_size / throughput.step
     idle = None
-    if on_gpu and parts.compiled == "off":
-        idle = max(0.0, 1 - sum(cost.seconds.values()) / duration)
+    if on_gpu:
+        computing = device_seconds(partial(train_step, parts, state, meter.batch), _SPLIT, device)
+        idle = max(0.0, 1 - computing / duration)
     return BenchReport(
         device=torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
         steps=meter.steps,
@@ -116,7 +123,7 @@ def bench(recipe: Recipe, steps: int | None = None) -> BenchReport:
         peak_memory=memory,
         compiled=parts.compiled,
         not_captured=not_captured,
-        advice=advice(recipe, throughput, cost.shares, on_gpu, idle, not_captured),
+        advice=advice(recipe, throughput, cost.shares, idle, not_captured),
     )
 
 
@@ -153,7 +160,7 @@ def _step_cost(parts: Parts, state: State, step: TakeStep, meter: ThroughputMete
     from_python = partial(train_step, parts, state, batch)
 
     def gradients() -> None:  # without the optimizer, which works otherwise on CUDA
-        terms = parts.forward(map_tensors(on_device, batch), torch.zeros(())).terms
+        terms = parts.forward(map_tensors(like_on_gpu, batch), torch.zeros(())).terms
         parts.fabric.backward(reduce(torch.add, terms.values()))
 
     watched = partial(step, batch) if device.type == "cuda" else gradients
@@ -161,7 +168,7 @@ def _step_cost(parts: Parts, state: State, step: TakeStep, meter: ThroughputMete
         return StepCost(
             host_waits=count_host_waits(watched, device),
             flops=count_flops(from_python),
-            seconds=part_seconds(parts, state, from_python, meter.steps),
+            seconds=part_seconds(parts, state, from_python, min(meter.steps, _SPLIT)),
             peak_flops=peak_flops(device, parts.recipe.training.precision),
         )
 

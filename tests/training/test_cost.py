@@ -10,7 +10,7 @@ from hieraseg.draws import where_chosen
 from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
-    on_device,
+    like_on_gpu,
     peak_flops,
     peak_memory,
 )
@@ -88,5 +88,5 @@ def test_tensors_on_the_device_are_not_selected() -> None:
         return where_chosen(moved(chosen), lambda one: one / 2, moved(images))
 
     assert count_host_waits(lambda: change(lambda one: one), CPU) == 1
-    assert count_host_waits(lambda: change(on_device), CPU) == 0
-    assert torch.equal(change(on_device), change(lambda one: one))
+    assert count_host_waits(lambda: change(like_on_gpu), CPU) == 0
+    assert torch.equal(change(like_on_gpu), change(lambda one: one))

@@ -17,7 +17,7 @@ def as_json(report: "BenchReport", recipe: "Recipe") -> dict[str, Any]:
       time that is lost to the data, which is 1 - both / step
     * `parts`: share of a step of `augmentation`, `forward`, `loss`, `counts`, `backward` and
       `optimizer`; `gpu_idle`: share of a step in which the GPU waits for operations to be
-      launched, null on a CPU and for compiled code
+      launched, null on a CPU
     * `peak_memory_bytes`: of the GPU, else of the process; null if the system does not say
     * `flops_per_step`; `peak_flops`: those per second that the device reaches; `share_of_peak`
     * `host_waits`: how often the host waits for a result in a step

@@ -1,4 +1,4 @@
-"""What a training step costs: floating point operations, reads by the host, memory."""
+"""What a training step costs: floating point operations, waits of the host, memory."""
 
 import math
 import sys
@@ -78,8 +78,8 @@ def count_host_waits(work: Work, device: torch.device) -> int:
 
     On a CPU these are the operations for which it would have to wait on a GPU: those that read a
     value, or whose result has a shape that depends on values. Tensors that are converted to lists
-    or NumPy arrays are not counted there. For tensors `on_device`, code that does something else
-    on a CPU does what it does on a GPU.
+    or NumPy arrays are not counted there. For tensors `like_on_gpu`, code that does something
+    else on a CPU does what it does on a GPU.
     """
     if device.type != "cuda":
         with _HostWaits() as waits:
@@ -96,13 +96,13 @@ def count_host_waits(work: Work, device: torch.device) -> int:
     return sum("synchronizing CUDA operation" in str(one.message) for one in caught)
 
 
-class _OnDevice(Tensor):
+class _LikeOnGpu(Tensor):
     """A tensor of a subclass, as are the tensors without data that components are checked with."""
 
 
-def on_device(tensor: Tensor) -> Tensor:
+def like_on_gpu(tensor: Tensor) -> Tensor:
     """A tensor on the CPU that is not taken for one there (see `draws.where_chosen`)."""
-    return tensor.as_subclass(_OnDevice)
+    return tensor.as_subclass(_LikeOnGpu)
 
 
 class _HostWaits(TorchDispatchMode):

@@ -1,7 +1,6 @@
 """Dry run of a recipe: everything is built, and takes one step on the CPU."""
 
 import math
-import sys
 import time
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.recipe import Recipe
 from hieraseg.tracebacks import describe, frames, source_file
+from hieraseg.training.cost import peak_memory
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
 
@@ -86,7 +86,7 @@ def _dry_run(recipe: Recipe) -> DryRun:
     if not math.isfinite(loss):
         raise RecipeError(f"loss: {recipe['loss'].name} is {loss} on the first batch")
     parameters = sum(one.numel() for one in state.model.parameters())
-    return DryRun(loss, parameters, len(rows), seconds, _peak_memory())
+    return DryRun(loss, parameters, len(rows), seconds, peak_memory(torch.device("cpu")))
 
 
 def _check_logits(parts: Parts) -> None:
@@ -119,12 +119,3 @@ def _blame(recipe: Recipe, error: BaseException) -> str:
             what = describe(error, _LONGEST)
             return f"{owner.section}: {owner.name} fails in its first step ({place}): {what}"
     return f"the first training step fails: {describe(error, _LONGEST)}"
-
-
-def _peak_memory() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

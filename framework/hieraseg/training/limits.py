@@ -20,7 +20,6 @@ def advice(
     recipe: Recipe,
     throughput: Throughput,
     shares: Mapping[str, float],
-    on_gpu: bool,
     idle: float | None,
     not_captured: str | None,
 ) -> str:
@@ -30,8 +29,7 @@ def advice(
         recipe: the recipe.
         throughput: what was measured.
         shares: share of each part in a step.
-        on_gpu: whether it trains on CUDA.
-        idle: share of a step in which a GPU waits for operations to be launched; None if unknown.
+        idle: share of a step in which a GPU waits for operations to be launched; None on a CPU.
         not_captured: why the step is no CUDA graph; None if it is one, or on a CPU.
     """
     # At worst, data and step take turns; what is lost beyond that is due to something else.
@@ -40,7 +38,7 @@ def advice(
         return _data(recipe, throughput)
     if idle is not None and idle > _MUCH_IDLE:
         return _launches(recipe, idle, not_captured)
-    return _compute(recipe, shares, on_gpu)
+    return _compute(recipe, shares, on_gpu=idle is not None)
 
 
 def _data(recipe: Recipe, throughput: Throughput) -> str:

@@ -34,10 +34,7 @@ def synchronize(device: torch.device) -> None:
 def part_seconds(
     parts: Parts, state: State, step: Callable[[], object], steps: int
 ) -> dict[str, float]:
-    """Median seconds of each part of a step whose operations are launched one by one.
-
-    On a CUDA device this is the time that the device computes: it is kept busy while the
-    operations of a step are launched, so that it does not wait for them between two marks.
+    """Median seconds of each part of a step; on CUDA, those that the device computes.
 
     Args:
         parts: the parts of the run.
@@ -45,19 +42,32 @@ def part_seconds(
         step: takes a step, not captured and not compiled.
         steps: number of steps.
     """
-    device = parts.fabric.device
-    step()
-    keep_busy = _KeepBusy(device, seconds(step, device))
-    marks = _Marks(device)
-    durations: dict[str, list[float]] = {part: [] for part in PARTS}
+    marks = _Marks(parts.fabric.device)
     with _marking(parts, state, marks.mark):
-        for _ in range(steps):
-            keep_busy()
-            marks.start()
-            step()
-            marks.mark("counts")  # they are added to the totals of the epoch
-            for part, duration in marks.stop().items():
-                durations[part].append(duration)
+        return _median_seconds(step, steps, marks)
+
+
+def device_seconds(step: Callable[[], object], steps: int, device: torch.device) -> float:
+    """Median seconds of a whole step, which may be compiled; see `part_seconds`."""
+    return sum(_median_seconds(step, steps, _Marks(device)).values())
+
+
+def _median_seconds(step: Callable[[], object], steps: int, marks: "_Marks") -> dict[str, float]:
+    """Median seconds between the marks.
+
+    A CUDA device is kept busy while the operations of a step are launched, so that it does not
+    wait for them between two marks.
+    """
+    step()
+    keep_busy = _KeepBusy(marks.device, seconds(step, marks.device))
+    durations: dict[str, list[float]] = {part: [] for part in PARTS}
+    for _ in range(steps):
+        keep_busy()
+        marks.start()
+        step()
+        marks.mark("counts")  # they are added to the totals of the epoch
+        for part, duration in marks.stop().items():
+            durations[part].append(duration)
     return {part: statistics.median(values) for part, values in durations.items()}
 
 
@@ -111,7 +121,9 @@ class _Marks:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.is_cuda = device.type == "cuda"
+        self.start()
 
     def start(self) -> None:
         """Begin with the first part."""
