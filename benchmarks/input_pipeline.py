@@ -39,8 +39,8 @@ def from_view(view: View) -> Batches:
             Step(rows, Draws(generator(0, epoch, step), len(rows)))
             for step, rows in enumerate(order, 1)
         ]
-        for batch, step in zip(view.load(steps), steps, strict=True):
-            view.augment(batch, step.draws)
+        for batch in view.load(steps):
+            view.augment(batch)
 
     return run
 

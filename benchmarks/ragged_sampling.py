@@ -63,8 +63,8 @@ def from_view(view: View, rows: Sequence[Tensor]) -> Callable[[], object]:
         steps = [
             Step(own, Draws(generator(0, epoch, step), len(own))) for step, own in enumerate(rows)
         ]
-        for batch, step in zip(view.load(steps), steps, strict=True):
-            view.augment(batch, step.draws)
+        for batch in view.load(steps):
+            view.augment(batch)
 
     return run
 
@@ -105,13 +105,13 @@ def samplers(store: Store, rows: Tensor, side: int) -> dict[str, Callable[[], ob
     cropping = Cropping(store, Augmentation(scale=SCALE), (side, side), hierarchy)
     crops = cropping(rows, Draws(generator(0, 0), len(rows)))
     frame = Frame((side, side), FILL, hierarchy.void_value)
-    resident = ResidentStore(store, frame, 2, CPU)
-    compiled = torch.compile(resident.gather)
-    arguments = rows, crops.matrices, crops.levels
+    resident = ResidentStore(store, 2, CPU)
+    compiled = torch.compile(resident.crops)
+    arguments = rows, crops.matrices, crops.levels, frame
     one_by_one = StoreSampler(store, frame)
     return {
         "grid_sample, image by image": lambda: one_by_one(rows, crops),
-        "gathered, eager": lambda: resident.gather(*arguments),
+        "gathered, eager": lambda: resident.crops(*arguments),
         "gathered, compiled": lambda: compiled(*arguments),
     }
 
