@@ -37,7 +37,7 @@ class Stretching:
         height, width = images.shape[-2:]
         crop, flip = self._crop(draws), _flip(draws, settings.flip)
         # Each matrix maps output to input coordinates in -1..1, so the last transform comes first.
-        theta = crop @ flip @ self._affine(draws, height / width)
+        theta = _product(_product(crop, flip), self._affine(draws, height / width))
         if not (settings.crop or settings.flip or settings.affine):
             return pixels, masks
         theta = theta[:, None, None, :2]
@@ -99,6 +99,11 @@ def swap_sides(masks: Integer[Tensor, "B H W"], hierarchy: Hierarchy) -> Integer
     known = mirrored_labels[:count]
     values[: len(known)] = known
     return values.to(masks.dtype)[masks.long()]
+
+
+def _product(first: Float[Tensor, "B 3 3"], second: Float[Tensor, "B 3 3"]) -> Tensor:
+    """The product of matrices, for which CUDA may not use TF32, as it may for `@`."""
+    return (first[..., None] * second[:, None]).sum(2)
 
 
 def _flip(draws: Draws, probability: float) -> Float[Tensor, "B 3 3"]:
