@@ -34,7 +34,7 @@ from hieraseg.settings import Evaluation
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 
 RECIPE = Path(__file__).parents[1] / "recipes/pascal_part/lite0_cpu.yaml"
-KINDS = {"quick": PixelCounts, "all": SplitCounts}
+KINDS: dict[str, type[PixelCounts] | type[SplitCounts]] = {"quick": PixelCounts, "all": SplitCounts}
 
 
 class Job:

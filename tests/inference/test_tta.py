@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 
 def as_batch(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    return torch.from_numpy(image[None]).permute(0, 3, 1, 2) / 255
 
 
 def assert_close(found: Sequence[Tensor], expected: Sequence[Tensor], atol: float = 1e-6) -> None:

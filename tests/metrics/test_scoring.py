@@ -1,7 +1,8 @@
 """Scoring a split: at the resolution of the protocol, with masks that are decoded once."""
 
 from collections import Counter
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.stores.targets import TargetStore, open_scored, open_targets
 from hieraseg.devices import start_fabric
 from hieraseg.errors import DataError, DivergedError
+from hieraseg.inference import bands
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.metrics import Counts, PixelCounts, SplitCounts
+from hieraseg.metrics import Counts, PixelCounts, SplitCounts, scoring
 from hieraseg.metrics.scoring import score_split
 from hieraseg.settings import Evaluation, Input
+from hieraseg.testing.capturing import on_fake_tensors
 from tests.support.datasets import HIERARCHY, FakeDataset
 from tests.support.inference import Pointwise
 from tests.support.processes import as_processes
 from tests.support.runs import run_recipe
+from tests.support.tracing import without_shape_checks
 
 
 @pytest.fixture
@@ -126,6 +130,58 @@ def test_windows_count_all_pixels_once(
             np.testing.assert_allclose(counts[key], value, atol=200)
         else:
             np.testing.assert_array_equal(counts[key], value)
+
+
+@pytest.mark.parametrize("settings", [{}, {"flip": True, "scales": (0.7, 1)}])
+@pytest.mark.parametrize("kind", [PixelCounts, SplitCounts])
+def test_counts_do_not_depend_on_which_images_are_stacked(
+    dataset: FakeDataset,
+    fabric: Fabric,
+    settings: dict[str, Any],
+    kind: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exactly: images one by one, and all of one size and shape at once."""
+    found = []
+    for limit, batch_size in ((1, 1), (2**20, 16), (1, 16)):
+        monkeypatch.setitem(bands._SCORES, "cpu", limit)
+        segmenter = segmenter_of(batch_size=batch_size, **settings)
+        store, targets = stores_of(dataset, segmenter)
+        found.append(score_split(fabric, segmenter, targets, store, kind))
+    for counts in found[1:]:
+        for key, value in found[0].items():
+            np.testing.assert_array_equal(counts[key], value)
+
+
+@pytest.mark.parametrize("settings", [{}, {"flip": True, "scales": (0.7, 1)}, {"window": (4, 8)}])
+@pytest.mark.parametrize("kind", [PixelCounts, SplitCounts])
+def test_nothing_is_read_from_the_device_before_the_end(
+    dataset: FakeDataset, settings: dict[str, Any], kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tensors without data, of which nothing can be read."""
+    segmenter = segmenter_of(Input(size=(6, 8), resize="shorter"), **settings)
+    store, targets = stores_of(dataset, segmenter)
+    ends: list[str] = []
+    monkeypatch.setattr(scoring, "pinned", lambda stack, _: stack)
+    monkeypatch.setattr(scoring, "_check_finite", lambda failed: ends.append(failed.device.type))
+    monkeypatch.setattr(scoring, "sum_counts", lambda counts: counts)
+    with without_shape_checks(), on_fake_tensors(copies=True):
+        device = torch.device("cuda")
+        segmenter.model.to(device)
+        score_split(OneDevice(device), segmenter, targets, store, kind)  # type: ignore[arg-type]
+    assert ends == ["cuda"]
+
+
+@dataclass
+class OneDevice:
+    """What scoring needs of fabric."""
+
+    device: torch.device
+    world_size: int = 1
+    global_rank: int = 0
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Process(Fabric):

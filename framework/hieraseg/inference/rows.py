@@ -82,8 +82,11 @@ class ResizedRows:
         below = (above + 1).clamp(max=self.height - 1)
         self._read(int(above[0]), int(below[-1]) + 1)
         device, dtype = self.kept[0].device, self.kept[0].dtype
-        upper, lower = (above - self.first).to(device), (below - self.first).to(device)
-        weight = (position - above).to(device, dtype)[:, None]
+        upper, lower, weight = (
+            one.to(device, non_blocking=True)
+            for one in (above - self.first, below - self.first, (position - above).to(dtype))
+        )
+        weight = weight[:, None]
         return [torch.lerp(level[:, :, upper], level[:, :, lower], weight) for level in self.kept]
 
     def _read(self, start: int, stop: int) -> None:

@@ -69,8 +69,8 @@ def slide(
         total = [_moved(level, height) for level in total]
         for column, weights in zip(columns, column_weights, strict=True):
             # No name is given to logits, which would keep them while the next ones are predicted.
-            weight = row_weights[index][:, None] * weights
-            total = _added(total, predict([pixels[..., column]])[0], weight, column, size[1])
+            both = row_weights[index], weights
+            total = _added(total, predict([pixels[..., column]])[0], both, column, size[1])
         done = (rows[index + 1].start if index + 1 < len(rows) else size[0]) - row.start
         yield Prediction(tuple(level[..., :done, :] for level in total))
         total = [level[..., done:, :] for level in total]
@@ -86,15 +86,16 @@ def _moved(rows: Float[Tensor, "1 C _ W"], height: int) -> Float[Tensor, "1 C _ 
 def _added(
     total: list[Tensor],
     prediction: Prediction,
-    weight: Float[Tensor, "h w"],
+    weights: tuple[Float[Tensor, " h"], Float[Tensor, " w"]],
     column: slice,
     width: int,
 ) -> list[Tensor]:
     """Add the weighted logits of a window; the first one of an image makes the tensors."""
+    # Small enough to be copied without waiting for the device.
+    rows, columns = (one.to(prediction.logits[0].device, non_blocking=True) for one in weights)
+    weight = rows[:, None] * columns
     if not total:
-        total = [
-            level.new_zeros(*level.shape[:2], len(weight), width) for level in prediction.logits
-        ]
+        total = [level.new_zeros(*level.shape[:2], len(rows), width) for level in prediction.logits]
     for level, logits in zip(total, prediction.logits, strict=True):
         level[..., column] += logits * weight.to(logits)
     return total
