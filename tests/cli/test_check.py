@@ -213,7 +213,7 @@ def test_value_that_the_component_refuses(capsys: Captured) -> None:
     assert cli.main(["check", "optimizers", "picky", "--optimizer.lr=0.75"]) == 2
     out = capsys.readouterr().out
     assert out.count("optimizer: picky: lr must be a multiple of 0.5, got 0.75") == 1
-    assert "6 failed" in out
+    assert "7 failed" in out
 
 
 def test_pytest_configuration_of_the_user_is_ignored(

@@ -9,7 +9,7 @@ import torch
 from hieraseg.metrics import PixelCounts
 from hieraseg.recipe import load as load_recipe
 from hieraseg.runs.checkpoint import read_state, save_checkpoint
-from hieraseg.train import epoch_step
+from hieraseg.train import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step
@@ -29,7 +29,7 @@ OVERRIDES = [
 def build() -> tuple[Parts, State]:
     """The parts and the state of a small run, before its first step."""
     parts, state = set_up(load_recipe("quickstart", OVERRIDES))
-    parts.model.train()
+    parts.forward.train()
     state.epoch = 1
     return parts, state
 
@@ -39,10 +39,10 @@ def steps(parts: Parts, state: State, number: int) -> list[float]:
     rows = [torch.tensor([0, 1]), torch.tensor([2, 3])]
     losses = []
     for _ in range(number):
-        step = epoch_step(parts, state, rows[state.step % 2], 1)
+        step = run_step(parts, state.epoch, state.step + 1, rows[state.step % 2])
         (batch,) = parts.view.load([step])
-        terms = train_step(parts, state, batch, step.draws)
-        losses.append(float(sum(terms.values())))
+        terms = train_step(parts, state, batch)
+        losses.append(sum(terms.values()).item())
     return losses
 
 
