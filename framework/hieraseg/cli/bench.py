@@ -21,8 +21,10 @@ def add_parser(commands: Any) -> None:
 
             Images per second are medians of three rounds: of reading images and copying them to
             the device (data), of training on one batch again and again (step), and of training
-            (both). Shares are those of a step whose operations are launched one by one, neither
-            compiled nor captured; on CUDA, of the time that the GPU computes. FLOPs are those of
+            (both). Time lost to data is 1 - both / step.
+
+            Shares are those of a step whose operations are launched one by one, neither compiled
+            nor captured; on CUDA, of the time that the GPU computes. FLOPs are those of
             convolutions and matrix products as torch counts them, and compared with a large
             matrix product in the recipe's precision, which is measured, too. Host waits are
             operations for which the host waits for a result of the GPU; on a CPU, those for which
