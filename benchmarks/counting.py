@@ -73,6 +73,7 @@ def job(function: Callable[[], object], device: str) -> Callable[[], object]:
     if device != "cuda":
         return function
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             function()
