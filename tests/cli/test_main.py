@@ -14,7 +14,7 @@ from hieraseg.recipe.shipped import recipe_file
 from tests.support.runs import ROOT
 
 COMMANDS = (
-    *("run", "list", "show", "validate", "new", "check", "schema"),
+    *("run", "list", "show", "validate", "bench", "new", "check", "schema"),
     *("evaluate", "predict", "compare", "clean"),
 )
 Captured = pytest.CaptureFixture[str]
