@@ -22,7 +22,7 @@ from tests.support.stores import memory_store
 
 NUMBERS = torch.rand(2, 5), torch.tensor([7, 8])
 ROWS = torch.tensor([0, 1])
-BATCHES = [
+BATCHES: list[AnyBatch] = [
     Batch(torch.zeros(2, 3, 4, 6), torch.zeros(2, 4, 6).byte(), *NUMBERS),
     RowBatch(ROWS, *NUMBERS),
     CropBatch(ROWS, torch.rand(2, 2, 3).double(), torch.zeros(2), torch.zeros(2).bool(), *NUMBERS),

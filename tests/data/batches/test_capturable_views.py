@@ -34,7 +34,7 @@ def built(name: str) -> Transform:
     return transform
 
 
-def opened(resize: str, transforms: list[Transform], device: torch.device = CPU) -> View:
+def opened(resize: Any, transforms: list[Transform], device: torch.device = CPU) -> View:
     images = [random_image(*SHAPE, seed=row) for row in range(4)]
     masks = [np.full(SHAPE, row, np.uint8) for row in range(4)]
     settings = Input(size=SHAPE, resize=resize)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hieraseg.contracts import Transform
 from hieraseg.data.batches import views
 from hieraseg.data.batches.batch import CropBatch, RowBatch, read_rows
 from hieraseg.data.batches.resident import ResidentStore
@@ -123,7 +124,7 @@ def test_a_store_on_the_device_gives_the_same_crops(
 def stretched(shape: tuple[int, int] = (24, 32)) -> View:
     """A view of images of one shape, with all random changes."""
     augmentation = replace(STRONG, crop=0.5, crop_tries=1)
-    transforms = [Photometric(), Cutout(LEFT_RIGHT)]
+    transforms: list[Transform] = [Photometric(), Cutout(LEFT_RIGHT)]
     images = [random_image(*shape, seed=row) for row in range(5)]
     masks = [np.full(shape, row, np.uint8) for row in range(5)]
     store = memory_store(images, masks)

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from hieraseg.data.batches.batch import AnyBatch, to_device
+from hieraseg.data.batches.batch import Tensors, to_device
 
 _IN_FLIGHT = 2  # batches on a GPU: one that is used, one that is copied
 
 
-def on_device(batches: Iterable[AnyBatch], device: torch.device) -> Iterator[AnyBatch]:
+def on_device(batches: Iterable[Tensors], device: torch.device) -> Iterator[Tensors]:
     """Yield batches on a device.
 
     On CUDA, a stream of its own copies a batch, if its memory is pinned, while the device computes

@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int, Integer, Shaped, UInt8
+from jaxtyping import Float, Float64, Int, Integer, UInt8
 from torch import Tensor
 
 from hieraseg.data.batches.batch import label_dtype, label_tensor
 from hieraseg.data.batches.gathering import gather_images, gather_masks
 from hieraseg.data.batches.warping import Frame
+from hieraseg.data.prefetch import prefetch
 from hieraseg.data.stores.store import Store
 
 _SHARE = 0.5  # of the free memory of a device; the rest is the model's
@@ -30,11 +31,13 @@ class ResidentStore:
         mask_starts, mask_end = _starts(_areas(shapes, 1))
         self.pixels = torch.empty(end, dtype=torch.uint8, device=device)
         self.labels = torch.empty(mask_end, dtype=label_dtype(store), device=device)
-        for row in range(len(store)):
-            for level in range(levels):
-                image = torch.from_numpy(np.array(store.image(row, level)))
-                _copy(image, self.pixels, starts[row, level])
-            _copy(label_tensor(np.array(store.mask(row))), self.labels, mask_starts[row, 0])
+        threads = torch.get_num_threads()
+        read = prefetch(
+            lambda row: _flat(store, row, levels), range(len(store)), 2 * threads, threads
+        )
+        for row, (pixels, labels) in enumerate(read):
+            self.pixels[int(starts[row, 0]) :][: len(pixels)] = pixels
+            self.labels[int(mask_starts[row, 0]) :][: len(labels)] = labels
         self.shape = tuple(store.shapes[0].tolist())
         self.shapes = shapes.to(device)
         self.starts, self.mask_starts = starts.to(device), mask_starts[:, 0].to(device)
@@ -80,6 +83,15 @@ def fits(store: Store, levels: int, device: torch.device) -> bool:
     return int(needed) <= _SHARE * free
 
 
+def _flat(
+    store: Store, row: int, levels: int
+) -> tuple[UInt8[Tensor, " bytes"], Integer[Tensor, " pixels"]]:
+    """Pixels of an image at all levels, one after the other, and of its mask."""
+    images = [store.image(row, level).ravel() for level in range(levels)]
+    mask = np.array(store.mask(row))
+    return torch.from_numpy(np.concatenate(images)), label_tensor(mask).flatten()
+
+
 def _areas(shapes: Int[Tensor, "N 2"], levels: int) -> Int[Tensor, "N levels"]:
     """Number of pixels of each image at each level, whose sides are rounded up."""
     return torch.stack([(-(-shapes >> level)).prod(1) for level in range(levels)], 1)
@@ -89,7 +101,3 @@ def _starts(lengths: Int[Tensor, "N levels"]) -> tuple[Int[Tensor, "N levels"], 
     """Where parts of these lengths start if they lie one after the other, and where they end."""
     ends = lengths.flatten().cumsum(0)
     return ends.view_as(lengths) - lengths, int(ends[-1])
-
-
-def _copy(values: Shaped[Tensor, "..."], buffer: Shaped[Tensor, " P"], start: Tensor) -> None:
-    buffer[int(start) : int(start) + values.numel()] = values.flatten()
