@@ -74,17 +74,17 @@ def _passed_down(
         slopes: gradients of these sums.
         parents: which sum each summand is part of.
     """
-
-    def share(logs: Tensor, parents: Tensor) -> Tensor:
-        below = (logs - above.index_select(1, parents)).exp_()
-        return below.mul_(slopes.index_select(1, parents))
-
     if len(parents) < 64 or torch.compiler.is_compiling():
-        return share(logs, parents)
+        return _shares(logs, above, slopes, parents)
     # A part of the classes at a time, so that temporary tensors are small.
     results = torch.empty_like(logs)
     for own, of, result in zip(
         logs.chunk(8, 1), parents.chunk(8), results.chunk(8, 1), strict=True
     ):
-        result.copy_(share(own, of))
+        result.copy_(_shares(own, above, slopes, of))
     return results
+
+
+def _shares(logs: Tensor, above: Tensor, slopes: Tensor, parents: Tensor) -> Tensor:
+    shares = (logs - above.index_select(1, parents)).exp_()
+    return shares.mul_(slopes.index_select(1, parents))
