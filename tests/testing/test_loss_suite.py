@@ -381,6 +381,15 @@ class SelectsPixels(Correct):
         return F.cross_entropy(logits.movedim(1, -1)[valid], target[valid], reduction="sum")
 
 
+class FillsPixels(Correct):
+    """Writes a tensor where a mask is set, which is no `masked_fill`."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        shift = torch.zeros_like(logits)
+        shift[:, 0][target == IGNORE_INDEX] = logits.new_zeros(())
+        return super().total(logits + shift, target)
+
+
 class MakesTable(Correct):
     """Makes a table of weights in each call."""
 
@@ -407,6 +416,18 @@ class CountsCalls(Correct):
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         self.calls += 1
+        return super().forward(prediction, targets)
+
+
+class KeepsList(Correct):
+    """Keeps a list of its calls."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy)
+        self.levels_seen: list[int] = []
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        self.levels_seen.append(len(prediction.logits))
         return super().forward(prediction, targets)
 
 
@@ -500,9 +521,11 @@ class NeedsTensor(Timed):
         (ReadsValue, "it reads a value back from the device: keep it a tensor"),
         (ReadsGradient, "it reads a value back from the device: keep it a tensor"),
         (SelectsPixels, "a tensor whose shape depends on the data (`x[mask]`): keep all pixels"),
+        (FillsPixels, "a tensor whose shape depends on the data (`x[mask]`): keep all pixels"),
         (MakesTable, "it copies a tensor from cpu to cuda: make tables in `__init__`"),
         (OnTheHost, "on CUDA it uses tensors of two devices: register those"),
         (CountsCalls, "it changes its attribute `calls` from call to call"),
+        (KeepsList, "it changes its attribute `levels_seen` from call to call"),
         (CountsInTensor, "it changes its attribute `calls` from call to call"),
         (ReplacesBuffer, "it changes its attribute `seen` from call to call"),
         (NoReason, "capturable is false, but no reason is given"),

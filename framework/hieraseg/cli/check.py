@@ -28,7 +28,8 @@ def add_parser(commands: Any) -> None:
         summary="check a component against the contract of its kind",
         description="""
             Check one component against the contract of its kind: arguments, shapes, gradients,
-            ignored pixels, precision, reproducibility, saving and loading. The report has one
+            ignored pixels, precision, reproducibility, saving and loading, and whether a training
+            step with it can be captured in a CUDA graph, which needs no GPU. The report has one
             line per property, and explains each failure with the line of the plugin that causes
             it. The same checks are in `hieraseg.testing`, for a plugin's own tests.
 

@@ -183,9 +183,10 @@ def _backward(outputs: Sequence[Tensor]) -> None:
 
 
 def _is_on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether an operation has, and makes, only real tensors."""
-    if any(isinstance(one, FakeTensor) for one in tree_leaves((args, kwargs))):
-        return False
+    """Whether an operation has, and makes, only real tensors of the CPU."""
+    for one in tree_leaves((args, kwargs)):
+        if isinstance(one, FakeTensor) or (isinstance(one, Tensor) and one.device.type != "cpu"):
+            return False
     return torch.device(kwargs.get("device") or "cpu").type == "cpu"
 
 
@@ -196,15 +197,15 @@ def _problem(func: Any, args: tuple[Any, ...]) -> str:
         return _READ
     if name in ("index", "index_put", "index_put_"):
         masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
-        # One value for all pixels of a mask is `masked_fill`.
-        return _SHAPE.format("`x[mask]`") if masks and not _one_value(args) else ""
+        return _SHAPE.format("`x[mask]`") if masks and not _is_filled(args) else ""
     if torch.Tag.dynamic_output_shape in func.tags:
         return _SHAPE.format(f"`{name.strip('_')}`")
     return ""
 
 
-def _one_value(args: tuple[Any, ...]) -> bool:
-    return len(args) > 2 and args[2].numel() == 1
+def _is_filled(args: tuple[Any, ...]) -> bool:
+    """Whether one number is written to all pixels of a mask, which torch does as `masked_fill`."""
+    return len(args) > 2 and args[2].numel() == 1 and args[2].device.type == "cpu"
 
 
 def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -215,15 +216,15 @@ def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     elif name == "copy_":
         source, target = args[1].device, args[0].device
     elif name in ("index", "index_put", "index_put_"):
-        source = next(one.device for one in args[1] if one is not None)
         target = args[0].device
+        source = next((one.device for one in args[1] if one is not None), target)
     else:
         return ""
     return "" if source.type == target.type else _COPY.format(source.type, target.type)
 
 
 def _attributes(component: Any) -> dict[str, Any]:
-    """Numbers and tensors that are attributes of an object, or of the modules in it."""
+    """Tensors, numbers and lengths among the attributes of an object, or of the modules in it."""
     modules = component.named_modules() if isinstance(component, nn.Module) else [("", component)]
     found: dict[str, Any] = {}
     for prefix, module in modules:
@@ -233,6 +234,8 @@ def _attributes(component: Any) -> dict[str, Any]:
                 found[key] = state_of(value)
             elif isinstance(value, int | float | str | None):
                 found[key] = value
+            elif isinstance(value, list | dict | set):
+                found[key] = len(value)
     return found
 
 
