@@ -100,19 +100,19 @@ def _parts(
     valid: Bool[Tensor, "B H W"],
     pixels: int,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The arguments in parts of several images, or of some rows of one; at least a row."""
-    rows = max(1, min(target.shape[1], pixels // max(1, target.shape[2])))
-    images = max(1, pixels // max(1, target[:1].numel()))
-    target = target.int()  # few classes, and half the time
-    for parts in zip(*(tensor.split(images) for tensor in (scores, target, valid)), strict=True):
-        yield from zip(*(part.split(rows, dim=-2) for part in parts), strict=True)
+    """The arguments in parts of several images, or of some pixels of one: `[B, C, P]`, `[B, P]`."""
+    images = max(1, pixels // max(1, target.shape[1] * target.shape[2]))
+    # Targets as int32, since they are compared with each class.
+    flat = scores.flatten(2), target.int().flatten(1), valid.flatten(1)
+    for parts in zip(*(tensor.split(images) for tensor in flat), strict=True):
+        yield from zip(*(part.split(pixels, dim=-1) for part in parts), strict=True)
 
 
 def _count(
-    scores: Float[Tensor, "B C H W"],
-    target: Int[Tensor, "B H W"],
-    factor: Float[Tensor, "B 1 H W"],
-    ones: Int[Tensor, "B 1 H W"],
+    scores: Float[Tensor, "B C P"],
+    target: Int[Tensor, "B P"],
+    factor: Float[Tensor, "B 1 P"],
+    ones: Int[Tensor, "B 1 P"],
 ) -> Int[Tensor, "3 C bins"]:
     """`count_per_bin` of at most `_PIXELS` pixels.
 
@@ -125,7 +125,7 @@ def _count(
     # Invalid pixels and NaN become 0. Conversion to int64 is slow on a CPU.
     units = (scores.float() * factor).round_().nan_to_num_(0).clamp_(0, UNIT)
     bins = (units * (BINS / UNIT)).int().clamp_(max=BINS - 1)
-    classes = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)[:, None, None]
+    classes = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)[:, None]
     first = 2 * BINS * classes
     index = torch.where(target[:, None] == classes, first + BINS, first).add_(bins).long()
     both = units.int().long().add_(ones)
