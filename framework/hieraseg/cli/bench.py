@@ -32,8 +32,8 @@ def add_parser(commands: Any) -> None:
         """,
         examples="""
             hieraseg bench quickstart
-            hieraseg bench my_recipe.yaml --training.batch_size 32 --training.compile model
-            hieraseg bench my_recipe.yaml --steps 20 --json
+            hieraseg bench recipes/quickstart.yaml --training.batch_size 32 --training.compile model
+            hieraseg bench recipes/quickstart.yaml --steps 20 --json
         """,
         takes_overrides=True,
     )
