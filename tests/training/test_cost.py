@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hieraseg.draws import where_chosen
@@ -90,3 +91,10 @@ def test_tensors_on_the_device_are_not_selected() -> None:
     assert count_host_waits(lambda: change(lambda one: one), CPU) == 1
     assert count_host_waits(lambda: change(like_on_gpu), CPU) == 0
     assert torch.equal(change(like_on_gpu), change(lambda one: one))
+
+
+@pytest.mark.parametrize(("number", "waits"), [(3, 0), (-1, 1)])
+def test_classes_are_not_checked_on_a_gpu(number: int, waits: int) -> None:
+    classes = torch.tensor([[0, 2], [1, 1]])
+    assert torch.equal(F.one_hot(like_on_gpu(classes), number), F.one_hot(classes, number))
+    assert count_host_waits(lambda: F.one_hot(like_on_gpu(classes), number), CPU) == waits

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -98,6 +99,21 @@ def count_host_waits(work: Work, device: torch.device) -> int:
 
 class _LikeOnGpu(Tensor):
     """A tensor of a subclass, as are the tensors without data that components are checked with."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.one_hot:
+            return _one_hot(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def _one_hot(classes: Tensor, num_classes: int = -1) -> Tensor:
+    """`F.one_hot`, which reads on a CPU whether the classes are in range, but not on a GPU."""
+    if num_classes < 0:
+        num_classes = int(classes.max()) + 1
+    return (classes[..., None] == torch.arange(num_classes)).long()
 
 
 def like_on_gpu(tensor: Tensor) -> Tensor:
