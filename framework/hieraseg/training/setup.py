@@ -90,6 +90,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     fabric = start_fabric(settings.device, settings.precision, settings.devices, settings.num_nodes)
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
+    hierarchy.on(fabric.device)  # its tables are there before the step is compiled
     dataset = _build_dataset(recipe, hierarchy, images)
     transforms = build_transforms(recipe, hierarchy)
     rule = build(recipe["inference"], hierarchy=hierarchy)
