@@ -87,8 +87,12 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
         Expected("r.yaml:2", "data.train_images", "expected a positive int, got 8.0"),
     ),
     "bool for number": (
-        with_section("optimizer", "optimizer: {name: adamw, lr: on}"),
+        with_section("optimizer", "optimizer: {name: adamw, lr: true}"),
         Expected("r.yaml:1", "optimizer.lr", "expected a positive float, got true"),
+    ),
+    "string for bool": (
+        with_section("evaluation", "evaluation: {flip: no}"),
+        Expected("r.yaml:1", "evaluation.flip", "expected a bool, got 'no': write true or false"),
     ),
     "too short a list": (
         with_section("data", "data: {name: mannequins, image_size: [64]}"),
@@ -126,7 +130,7 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
         Expected("r.yaml:3", "training.batch_size", "must be positive, got 0"),
     ),
     "range of a float": (
-        with_section("evaluation", "evaluation: {flip: no,\n  window_overlap: 1}"),
+        with_section("evaluation", "evaluation: {flip: false,\n  window_overlap: 1}"),
         Expected("r.yaml:2", "evaluation.window_overlap", "must be in [0, 1), got 1"),
     ),
     "range of a list": (

@@ -25,6 +25,7 @@ from hieraseg.registry.kinds import all_kinds
 from hieraseg.types import constraints_of, plain_type, violation
 
 _LONGEST = 60
+_OLD_BOOLEANS = ("yes", "no", "on", "off")  # of YAML 1.1; strings in YAML 1.2
 
 
 def is_readable(hint: Any) -> bool:
@@ -231,6 +232,8 @@ def _expectation(value: Any, hint: Any) -> str:
     expected = f"expected {article}{name}, got {_shown(value)}"
     if not isinstance(value, str):
         return expected
+    if value.lower() in _OLD_BOOLEANS and fits(True, hint):
+        return f"{expected}: write true or false"
     close = get_close_matches(value, _choices(hint), n=1)
     if close:
         return f"{expected}, did you mean {close[0]!r}?"
