@@ -11,6 +11,7 @@ from hieraseg.cli import main
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import load as load_recipe
 from hieraseg.training.compiling import compile_errors, what_to_compile
+from hieraseg.training.graph import keeps_state_on_host
 from hieraseg.training.setup import set_up
 from tests.support.processes import write_recipe
 from tests.support.runs import QUICKSTART, read_metrics
@@ -59,6 +60,18 @@ def test_a_failure_of_the_compiler_is_one_sentence() -> None:
     said = r"^training\.compile: step: .*; set it to off"
     with pytest.raises(RecipeError, match=said), compile_errors("step"):
         torch.compile(lambda x: x + 1, backend=no_backend)(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "on_host"), [(torch.optim.Adagrad, True), (torch.optim.SGD, False)]
+)
+def test_optimizers_that_count_steps_on_the_host(kind: type, on_host: bool) -> None:
+    """A captured step would not change what they keep there."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = kind([weight], lr=0.1)
+    weight.sum().backward()
+    optimizer.step()
+    assert keeps_state_on_host(optimizer) == on_host
 
 
 def test_sync_batch_norm_is_refused_on_a_cpu() -> None:

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from hieraseg.console import log, warn
 from hieraseg.data.batches.batch import AnyBatch, map_tensors
@@ -76,6 +77,12 @@ class CapturedStep:
 
     def _capture(self, inputs: StepInputs) -> None:
         """Record the operations of a step, without executing them."""
+        if keeps_state_on_host(self.state.optimizer):
+            log(
+                "the training step is not captured in a CUDA graph: the optimizer counts steps on "
+                "the host"
+            )
+            return
         static, graph = _map(torch.clone, inputs), torch.cuda.CUDAGraph()
         try:
             # Other threads go on to use CUDA: they copy the next batches.
@@ -95,6 +102,15 @@ class CapturedStep:
         for static, new in zip(_tensors(self.inputs), _tensors(inputs), strict=True):
             static.copy_(new, non_blocking=True)
         graph.replay()
+
+
+def keeps_state_on_host(optimizer: Optimizer) -> bool:
+    """Whether an optimizer has state that the replay of a graph would not change."""
+    values = [value for one in optimizer.state.values() for value in one.values()]
+    return any(
+        value.device.type == "cpu" if isinstance(value, Tensor) else isinstance(value, int | float)
+        for value in values
+    )
 
 
 def _map(function: Callable[[Tensor], Tensor], inputs: StepInputs) -> StepInputs:
