@@ -12,6 +12,7 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -479,3 +480,22 @@ def test_warmup_out_of_range(schedule: str, warmup: float) -> None:
 def test_power_out_of_range(power: float) -> None:
     with pytest.raises(ValueError, match="power must be positive, got"):
         rates_of("poly", 10, power=power)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 48), (50, 51)])
+def test_efficientnet_lite_has_the_features_and_gradients_of_timm(size: tuple[int, int]) -> None:
+    """Ours pads weights where timm pads images."""
+    torch.manual_seed(0)
+    timms = timm.create_model(
+        "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4)
+    ).eval()
+    ours = registry.backbones.get("efficientnet_lite")(weights=None).eval()
+    ours.network.load_state_dict(timms.state_dict())
+    image = torch.rand(1, 3, *size)
+    found, expected = ours(image), timms(image)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for features in (found, expected):
+        features[-1].square().mean().backward()
+    pairs = zip(ours.parameters(), timms.parameters(), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-5)
