@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from hieraseg.bench import BenchReport, bench
 from hieraseg.cli import main
@@ -52,6 +53,7 @@ def test_operations_are_those_of_the_convolutions(report: BenchReport) -> None:
 
 
 @pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda(recipe: Recipe, report: BenchReport) -> None:
     on_cuda = bench(replace(recipe, training=replace(recipe.training, device="cuda")), 20)
     assert on_cuda.not_captured is None
