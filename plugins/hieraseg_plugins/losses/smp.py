@@ -1,4 +1,4 @@
-"""Losses of segmentation-models-pytorch (smp), applied to each level."""
+"""Dice, Tversky and focal loss, applied to each level."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,10 +14,11 @@ from hieraseg.types import (
     Probability,
     check_arguments,
 )
+from hieraseg_plugins.losses.overlap import SoftTversky
 
 
 class PerLevel(Loss):
-    """Base of losses that apply a criterion of smp to each level independently.
+    """Base of losses that apply a criterion to each level independently.
 
     Args:
         hierarchy: the class tree.
@@ -53,14 +54,14 @@ class PerLevel(Loss):
 
 @check_arguments
 class Dice(PerLevel):
-    """Dice loss of smp on each level: 1 minus the Dice score of the softmax, averaged over classes.
+    """Dice loss on each level: 1 minus the Dice score of the softmax, averaged over classes.
 
     With s twice `smooth`, the Dice score of a class is `(2 sum(p y) + s) / (sum(p + y) + s)` over
     all valid pixels of the batch. A class that does not occur costs nothing, but is included in
     the mean. Several processes each take the score of their own part of the batch.
 
-    Source: Milletari et al. 2016, "V-Net", arXiv:1606.04797. Unlike the paper, smp does not
-    square p and y in the denominator.
+    Source: Milletari et al. 2016, "V-Net", arXiv:1606.04797. Unlike in the paper, p and y are not
+    squared in the denominator, as in segmentation-models-pytorch.
 
     Args:
         hierarchy: the class tree.
@@ -78,13 +79,13 @@ class Dice(PerLevel):
         smooth: NonNegativeFloat = 0.0,
         level_weights: list[NonNegativeFloat] | None = None,
     ) -> None:
-        criterion = smp.DiceLoss("multiclass", smooth=smooth, ignore_index=IGNORE_INDEX)
+        criterion = SoftTversky(alpha=0.5, beta=0.5, smooth=smooth)
         super().__init__(hierarchy, "dice", criterion, level_weights)
 
 
 @check_arguments
 class Tversky(PerLevel):
-    """Tversky loss of smp on each level: Dice with separate weights for both kinds of errors.
+    """Tversky loss on each level: Dice with separate weights for both kinds of errors.
 
     Per class, with softmax scores over all valid pixels of the batch: 1 minus
     `(TP + smooth) / (TP + alpha FP + beta FN + smooth)`; averaged over classes. A class that does
@@ -114,12 +115,7 @@ class Tversky(PerLevel):
         smooth: NonNegativeFloat = 0.0,
         level_weights: list[NonNegativeFloat] | None = None,
     ) -> None:
-        # Why beta is positive: smp computes TP as half of sum(p) + sum(y) - sum|p - y|, with the
-        # rounding error of the largest of them. Only a denominator of that size keeps the ratio
-        # accurate.
-        criterion = smp.TverskyLoss(
-            "multiclass", alpha=alpha, beta=beta, smooth=smooth, ignore_index=IGNORE_INDEX
-        )
+        criterion = SoftTversky(alpha, beta, smooth)
         super().__init__(hierarchy, "tversky", criterion, level_weights)
 
 
