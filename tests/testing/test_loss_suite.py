@@ -238,6 +238,13 @@ class LogOfScore(Correct):
         )
 
 
+class HidesNaN(Correct):
+    """Replaces NaN."""
+
+    def total(self, logits: Tensor, target: Tensor) -> Tensor:
+        return super().total(logits.nan_to_num(), target)
+
+
 class MatrixProduct(Correct):
     """Multiplies matrices, which autocast does in half precision."""
 
@@ -347,6 +354,7 @@ class EqualSizes(WithEmbedding):
         (WritesInPlace, {"inputs_are_not_modified"}, "it modifies the logits"),
         (HalfPrecision, {"extreme_logits_are_finite"}, "start with `logits.float"),
         (LogOfScore, {"extreme_logits_are_finite"}, "log_softmax"),
+        (HidesNaN, {"nan_is_not_hidden"}, "do not replace NaN"),
         (MatrixProduct, {"autocast_does_not_change_the_loss"}, "matrix products lose precision"),
         (Random, {"is_deterministic"}, "seeded by an argument and the progress"),
         (TwoLevels, {"trees_of_every_shape"}, "IndexError"),

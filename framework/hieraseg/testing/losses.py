@@ -164,6 +164,15 @@ class LossContract(LossLabelsContract, CapturableContract):
                 "and divisions, even in the branch that torch.where does not select"
             )
 
+    def test_nan_is_not_hidden(self, arguments: Arguments) -> None:
+        """Logits or an embedding of NaN give a loss that is not finite, so that a run stops."""
+        loss, inputs, targets, _ = self.draw(arguments, 19)
+        terms = terms_of(loss, [torch.full_like(one, torch.nan) for one in inputs], targets)
+        assert not finite(list(terms.values())), (
+            "all terms are finite for a prediction of NaN, so that a run would not notice that it "
+            "diverges: do not replace NaN"
+        )
+
     def test_autocast_does_not_change_the_loss(self, arguments: Arguments) -> None:
         """Under autocast it still computes in float32."""
         loss, inputs, targets, generator = self.draw(arguments, 8)

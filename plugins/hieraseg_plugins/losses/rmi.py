@@ -169,6 +169,8 @@ def _points(
 
 
 def _cholesky(points: Tensor, ridge: float) -> Tensor:
-    """Cholesky factor of the covariance of points, with a ridge."""
+    """Cholesky factor of the covariance of points, with a ridge; NaN where there is none."""
     eye = torch.eye(points.shape[2], dtype=points.dtype, device=points.device)
-    return torch.linalg.cholesky_ex(points @ points.mT + ridge * eye).L
+    factor, info = torch.linalg.cholesky_ex(points @ points.mT + ridge * eye)
+    # Where scores are NaN, torch leaves the finite block of the target as it was.
+    return factor.masked_fill(info[..., None, None] > 0, torch.nan)

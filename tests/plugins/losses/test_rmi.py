@@ -97,6 +97,15 @@ def test_perfect_prediction_is_the_minimum() -> None:
     assert value(perfect) < value(perfect / 10 + noise) < value(noise)
 
 
+def test_nan_of_a_single_pixel_is_not_hidden() -> None:
+    hierarchy = Hierarchy.from_tree(["a", "b"])
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 2, 18, 18, generator=generator)
+    logits[0, 0, 9, 9] = math.nan
+    targets = torch.randint(2, (1, 1, 18, 18), generator=generator)
+    assert make_loss("rmi", hierarchy)(Prediction((logits,)), targets)["rmi_level1"].isnan()
+
+
 def test_images_without_a_label_or_a_region_are_left_out() -> None:
     hierarchy = Hierarchy.from_tree(TREE)
     generator = torch.Generator().manual_seed(1)
