@@ -51,11 +51,6 @@ class EpochTotals:
         total = mean_over_ranks(torch.stack(list(self.terms.values())))
         return list(self.terms), total / self.steps
 
-    def mean_terms(self) -> dict[str, float]:
-        """Mean of each term over steps and processes; waits for the device."""
-        names, means = self.terms_mean()
-        return dict(zip(names, means.tolist(), strict=True))
-
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
         return {"steps": self.steps, "terms": dict(self.terms), "counts": dict(self.counts.counts)}
