@@ -169,7 +169,7 @@ def where_chosen(
     Args:
         chosen: which images are chosen.
         change: called with some of the images, and with the others in the same order; it changes
-            each image by itself, and draws no random numbers.
+            each image by itself, draws no random numbers, and does not write to what it gets.
         images: what is changed.
         others: numbers, seeds or masks of the images.
     """

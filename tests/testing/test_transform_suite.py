@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hieraseg import Draws, Hierarchy
+from hieraseg.functional import where_chosen
 from hieraseg.testing import TransformContract
 from hieraseg.types import Probability, check_arguments
 from tests.support.broken import check, failed, reasons
@@ -18,6 +19,7 @@ PROCESSES = "number_of_processes_does_not_matter"
 INDEPENDENT = "images_are_independent"
 NUMBERS = "each_step_draws_equally_many_numbers"
 CAPTURED = "can_be_captured"
+EVERYWHERE = "changing_all_images_gives_the_same"
 VALID = {"results_are_valid", "sizes", "trees_of_every_shape", "wide_labels"}
 
 
@@ -164,6 +166,20 @@ class Constants(Transform):
         return images * draws.to_device(torch.tensor([0.5, 1, 1]))[:, None, None], masks
 
 
+class ChosenInPlace(Transform):
+    """Writes into the images that are chosen, which are copies on a CPU only."""
+
+    def __call__(self, images: Tensor, masks: Tensor, draws: Draws) -> Any:
+        return where_chosen(draws.chosen(0.5), lambda one: one.mul_(0.5), images), masks
+
+
+class ChosenTogether(Transform):
+    """Changes each chosen image by the number of those that are chosen."""
+
+    def __call__(self, images: Tensor, masks: Tensor, draws: Draws) -> Any:
+        return where_chosen(draws.chosen(0.5), lambda one: one / len(one), images), masks
+
+
 class Averages(Transform):
     """Mixes the images of a batch, and does not say so."""
 
@@ -221,6 +237,8 @@ def test_what_is_skipped() -> None:
         (DrawsOfTheChosen, {NUMBERS, CAPTURED}, "whether or not an image is chosen"),
         (Reads, {CAPTURED}, "it reads a value back from the device"),
         (Constants, {CAPTURED}, "it copies a tensor from cpu to cuda"),
+        (ChosenInPlace, {EVERYWHERE}, "must change each image by itself, and not in place"),
+        (ChosenTogether, {EVERYWHERE}, "must change each image by itself, and not in place"),
         (Averages, {INDEPENDENT}, "say so with the class attribute `mixes = True`"),
         (Ignores, {"probability_0_changes_nothing"}, "with probability 0, it changes the images"),
     ],

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from hieraseg.contracts import Transform
+from hieraseg.data.batches.batch import map_tensors
 from hieraseg.draws import Draws, Numbers
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of
 from hieraseg.testing.capturing import assert_capturable
 from hieraseg.testing.cases import Size
 from hieraseg.testing.component import DEFAULTS, Arguments, CapturableContract, TreeContract
+from hieraseg.training.cost import like_on_gpu
 
 SIZE = (4, 17, 23)
 SIZES: tuple[Size, ...] = ((1, 1, 1), (1, 5, 9), (2, 33, 2), (3, 16, 16), (1, 1, 40))
@@ -176,6 +178,21 @@ class TransformContract(TreeContract, CapturableContract):
                     "the result of an image depends on the other images of the batch: if the "
                     "transform mixes images, say so with the class attribute `mixes = True`"
                 )
+
+    def test_changing_all_images_gives_the_same(self, arguments: Arguments) -> None:
+        """With `where_chosen`, a GPU, which changes all images, gives the same as a CPU."""
+        transform = self.make(arguments)
+        for seed, images, masks in batches(self.hierarchy):
+            random = draws(images, seed)
+            expected = transform(images, masks, random)
+            numbers = map_tensors(like_on_gpu, draws(images, seed).numbers(random.taken))
+            found = transform(images.clone(), masks.clone(), Draws.given(numbers))
+            same_images = torch.allclose(expected[0], found[0], rtol=0, atol=ROUNDING)
+            same = same_images and torch.equal(expected[1], found[1])
+            assert same, (
+                "where all images are changed, as on a GPU, the result differs: a function for "
+                "`where_chosen` must change each image by itself, and not in place"
+            )
 
     def test_probability_0_changes_nothing(self, arguments: Arguments) -> None:
         """With the argument `probability` at 0, images and masks stay as they are."""
