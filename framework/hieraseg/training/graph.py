@@ -1,7 +1,9 @@
 """How a run takes its steps: from Python, or captured in a CUDA graph that is replayed."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +28,7 @@ TakeStep = Callable[[AnyBatch], object]
 # several processes they group the gradients (https://docs.pytorch.org/docs/stable/notes/cuda.html).
 _WARM_UP = 3
 _WARM_UP_OF_SEVERAL = 11
+_CHANGES = "the optimizer or the schedule changes more than the learning rates"
 
 
 def open_step(parts: Parts, state: State) -> TakeStep:
@@ -56,15 +59,20 @@ class CapturedStep:
         self.waiting = _WARM_UP if parts.fabric.world_size == 1 else _WARM_UP_OF_SEVERAL
         self.graph: torch.cuda.CUDAGraph | None = None
         self.inputs: StepInputs | None = None
+        _make_capturable(state.optimizer)
+        self.settings = _settings(state.optimizer)
 
     def __call__(self, batch: AnyBatch) -> None:
         inputs = step_inputs(self.parts, self.state, batch)
-        if self.graph is None and self.waiting == 0:
+        if self.graph is not None and _settings(self.state.optimizer) != self.settings:
+            log(f"the training step is no longer replayed as a CUDA graph: {_CHANGES}")
+            self.graph = None
+        elif self.graph is None and self.waiting == 0:
             self._capture(inputs)
         if self.graph is None:
             self._from_python(inputs)
         else:
-            self._replay(self.graph, inputs)
+            self._replay(inputs)
         finish_step(self.state)
 
     def _from_python(self, inputs: StepInputs) -> None:
@@ -77,19 +85,28 @@ class CapturedStep:
 
     def _capture(self, inputs: StepInputs) -> None:
         """Record the operations of a step, without executing them."""
+        problem = None
         if keeps_state_on_host(self.state.optimizer):
-            log(
-                "the training step is not captured in a CUDA graph: the optimizer counts steps on "
-                "the host"
-            )
+            problem = "the optimizer counts steps on the host"
+        elif _settings(self.state.optimizer) != self.settings:
+            problem = _CHANGES
+        if problem is not None:
+            log(f"the training step is not captured in a CUDA graph: {problem}")
             return
         static, graph = _map(torch.clone, inputs), torch.cuda.CUDAGraph()
         try:
-            # Other threads go on to use CUDA: they copy the next batches.
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            # Other threads go on to use CUDA: they copy the next batches. The outer context is for
+            # captures that fail, after which torch would leave the stream as it is.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
+            ):
                 compute_step(self.parts, self.state, static)
         except RuntimeError as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            _reset_generator(self.parts.fabric.device)
+            # The end of a capture fails, too, and only says that something has failed before.
+            first = error.__context__ or error
+            reason = next(iter(str(first).splitlines()), type(first).__name__)
             warn(
                 f"the training step cannot be captured in a CUDA graph ({reason}); it is launched "
                 "from Python, which is slower (training.capture: off hides this warning)"
@@ -97,11 +114,12 @@ class CapturedStep:
             return
         self.inputs, self.graph = static, graph
 
-    def _replay(self, graph: torch.cuda.CUDAGraph, inputs: StepInputs) -> None:
+    def _replay(self, inputs: StepInputs) -> None:
+        assert self.graph is not None
         assert self.inputs is not None
         for static, new in zip(_tensors(self.inputs), _tensors(inputs), strict=True):
             static.copy_(new, non_blocking=True)
-        graph.replay()
+        self.graph.replay()
 
 
 def keeps_state_on_host(optimizer: Optimizer) -> bool:
@@ -111,6 +129,33 @@ def keeps_state_on_host(optimizer: Optimizer) -> bool:
         value.device.type == "cpu" if isinstance(value, Tensor) else isinstance(value, int | float)
         for value in values
     )
+
+
+def _make_capturable(optimizer: Optimizer) -> None:
+    """Let optimizers of torch count their steps on the device."""
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = True
+    # Of the steps before the capture.
+    warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Numbers of an optimizer that would be constants in a graph, unlike its learning rates."""
+    return [
+        {
+            key: value
+            for key, value in group.items()
+            if key not in ("params", "lr") and not isinstance(value, Tensor)
+        }
+        for group in optimizer.param_groups
+    ]
+
+
+def _reset_generator(device: torch.device) -> None:
+    """Let random numbers be drawn after a failed capture, which the generator takes to go on."""
+    generator = torch.cuda.default_generators[device.index]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 def _map(function: Callable[[Tensor], Tensor], inputs: StepInputs) -> StepInputs:

@@ -212,10 +212,6 @@ def _build_state(
         "head": list(model.decoder.parameters()),
     }
     optimizer = build(recipe["optimizer"], parameters=parameters)
-    if fabric.device.type == "cuda" and recipe.training.capture != "off":
-        for group in optimizer.param_groups:
-            if "capturable" in group:
-                group["capturable"] = True
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)

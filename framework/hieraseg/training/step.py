@@ -120,7 +120,9 @@ def _tensor_rates(optimizer: Optimizer, rates: Sequence[Float[Tensor, ""]]) -> I
     """Inside this context, learning rates are tensors; the schedule goes on with its numbers."""
     numbers = [group["lr"] for group in optimizer.param_groups]
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+        # Adam refuses tensors with `foreach`, unless it shall be captured.
+        if group.get("capturable", True) or not group.get("foreach"):
+            group["lr"] = rate
     try:
         yield
     finally:
