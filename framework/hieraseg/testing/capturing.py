@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hieraseg.tracebacks import describe
+from hieraseg.training.waiting import reads_value, shaped_by_values
 
 CUDA = torch.device("cuda")
 OTHERWISE = "or set `capturable = False` and say why in `capturable_reason`"
@@ -192,20 +193,10 @@ def _is_on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _problem(func: Any, args: tuple[Any, ...]) -> str:
     """What an operation does that no capture can have; empty if nothing."""
-    name = func.overloadpacket.__name__
-    if torch.Tag.data_dependent_output in func.tags or name == "_linalg_check_errors":
+    if reads_value(func):
         return _READ
-    if name in ("index", "index_put", "index_put_"):
-        masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
-        return _SHAPE.format("`x[mask]`") if masks and not _is_filled(args) else ""
-    if torch.Tag.dynamic_output_shape in func.tags:
-        return _SHAPE.format(f"`{name.strip('_')}`")
-    return ""
-
-
-def _is_filled(args: tuple[Any, ...]) -> bool:
-    """Whether one number is written to all pixels of a mask, which torch does as `masked_fill`."""
-    return len(args) > 2 and args[2].numel() == 1 and args[2].device.type == "cpu"
+    cause = shaped_by_values(func, args)
+    return _SHAPE.format(f"`{cause}`") if cause else ""
 
 
 def _copy(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hieraseg.settings import Precision
 from hieraseg.training.timing import seconds
+from hieraseg.training.waiting import reads_value, shaped_by_values
 
 Work = Callable[[], object]
 _DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "32-true": torch.float32}
@@ -131,18 +132,8 @@ class _HostWaits(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.count += _waits(func, args)
+        self.count += reads_value(func) or bool(shaped_by_values(func, args))
         return func(*args, **(kwargs or {}))
-
-
-def _waits(func: Any, args: Any) -> bool:
-    name = func.overloadpacket.__name__
-    if name in ("index", "index_put", "index_put_"):
-        masks = any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
-        # One value for all places of a mask is `masked_fill`.
-        return masks and not (len(args) > 2 and args[2].numel() == 1)
-    tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-    return not tags.isdisjoint(func.tags) or name == "_linalg_check_errors"
 
 
 def peak_memory(device: torch.device) -> int | None:
