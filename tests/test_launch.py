@@ -128,6 +128,27 @@ def test_an_interrupt_is_passed_on_once(
     assert not any(is_running(process) for process in processes)
 
 
+def test_another_interrupt_ends_processes_that_finish_something(tmp_path: Path) -> None:
+    work = """
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            print("works", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            try:
+                print("finishes", flush=True)
+                time.sleep(60)
+            except KeyboardInterrupt:
+                fail(130)
+    """
+    command = start(tmp_path, work)
+    assert command.stdout is not None
+    for said in ("works\n", "finishes\n"):
+        assert [command.stdout.readline() for _ in range(2)] == [said, said]
+        command.send_signal(signal.SIGINT)
+    assert outcome(command) == (130, "", "says it\n")
+
+
 def test_the_processes_end_with_the_command(tmp_path: Path) -> None:
     command = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
     assert command.stdout is not None

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -147,7 +148,8 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
         except KeyboardInterrupt:
             for process in processes.values():
                 process.send_signal(signal.SIGINT)
-            _have_ended(processes.values())
+            with suppress(KeyboardInterrupt):  # another one ends them below
+                _have_ended(processes.values())
             raise Finished(INTERRUPTED) from None
         finally:
             _end(processes.values())
