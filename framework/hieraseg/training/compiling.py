@@ -1,5 +1,6 @@
 """What of a training step is compiled, and what is said where that fails."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -18,6 +19,8 @@ def what_to_compile(settings: Training, problems: Sequence[str]) -> Compiled:
         settings: the settings of training.
         problems: what keeps the step from being compiled (see `setup.Parts`).
     """
+    # It warns where a compiler for CUDA is installed, but no GPU, which is no problem here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     if settings.compile == "step" and problems:
         log(f"training.compile: only the model is compiled: {problems[0]}")
         return "model"
