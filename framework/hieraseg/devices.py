@@ -71,6 +71,10 @@ def start_fabric(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # Fabric's warnings are about settings of its own Trainer, which is not used.
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    # Those of several processes: fabric wraps the model on a stream of its own, as a capture needs,
+    # and the gradient of a 1x1 convolution has strides that mean the same as others.
+    warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     for name in _OF_FABRIC:
         os.environ.pop(name, None)
     if device == "cuda":

@@ -1,11 +1,16 @@
 """Batches as tuples of tensors."""
 
+import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from hieraseg.data.batches import device as device_module
 from hieraseg.data.batches.batch import (
     AnyBatch,
     Batch,
@@ -88,6 +93,37 @@ def test_a_batch_is_read_when_it_is_needed() -> None:
 
     for number, _ in enumerate(on_device(batches(), torch.device("cpu"))):
         assert taken == list(range(number + 1))
+
+
+def test_a_batch_on_cuda_is_kept_until_its_step_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory is then free for the next batch but one. Stand-ins take the place of CUDA."""
+    copies: list[weakref.ref[Tensor]] = []
+    events: list[object] = []
+
+    class Event:
+        def __init__(self, blocking: bool) -> None:
+            events.append(self)
+
+        def record(self, stream: object) -> None: ...
+
+        def synchronize(self) -> None:
+            assert copies[events.index(self)]() is not None
+
+    def copied(batch: AnyBatch, device: torch.device) -> AnyBatch:
+        assert [one() is not None for one in copies[-2:]] in ([], [True], [False, True])
+        copy = map_tensors(torch.clone, batch)
+        copies.append(weakref.ref(copy.seeds))
+        return copy
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(device_module, "to_device", copied)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    for batch in on_device(BATCHES[:1] * 5, torch.device("cuda")):
+        del batch
+    assert len(copies) == 5
 
 
 @pytest.mark.cuda

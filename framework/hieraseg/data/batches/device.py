@@ -26,17 +26,20 @@ def on_device(batches: Iterable[Tensors], device: torch.device) -> Iterator[Tens
         yield from (to_device(batch, device) for batch in batches)
         return
     stream = torch.cuda.Stream(device)
-    steps: deque[torch.cuda.Event] = deque()
+    stream.wait_stream(torch.cuda.current_stream(device))  # steps of another call
+    # A batch is kept until its step is done: then its memory is free for the next copy. The
+    # allocator could see to that, but no longer after a capture of a CUDA graph has failed.
+    steps: deque[tuple[torch.cuda.Event, Tensors]] = deque()
     for batch in batches:
         if len(steps) == _IN_FLIGHT:
-            steps.popleft().synchronize()
+            steps[0][0].synchronize()
+            steps.popleft()
         with torch.cuda.stream(stream):
             copied = to_device(batch, device)
         current = torch.cuda.current_stream(device)
         current.wait_stream(stream)
-        for tensor in copied:
-            tensor.record_stream(current)  # else its memory is free for the next copy
         yield copied
         # Blocking, since a thread that waits otherwise takes a core from those that read.
-        steps.append(torch.cuda.Event(blocking=True))
-        steps[-1].record(current)
+        event = torch.cuda.Event(blocking=True)
+        event.record(current)
+        steps.append((event, copied))
