@@ -5,11 +5,12 @@ from functools import partial, reduce
 
 import torch
 
-from hieraseg.console import log, progress
+from hieraseg.console import log, progress, warn
 from hieraseg.data.batches.batch import map_tensors
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.recipe import Recipe
+from hieraseg.training.checks import not_finite
 from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
@@ -106,6 +107,11 @@ def bench(recipe: Recipe, steps: int | None = None) -> BenchReport:
     meter = ThroughputMeter(parts, step, steps or _STEPS[device.type])
     throughput = _throughput(meter, _WARM_UP[device.type])
     memory, not_captured = peak_memory(device), _not_captured(parts, step)
+    if not_finite(state.model) - parts.not_finite:
+        warn(
+            f"training diverged by step {state.step}, where a run would stop; lower optimizer.lr, "
+            "or train in precision 32-true"
+        )
     cost = _step_cost(parts, state, step, meter)
     duration = meter.batch_size / throughput.step
     idle = None

@@ -76,6 +76,12 @@ def test_figures_agree(report: BenchReport) -> None:
     assert report.not_captured == "the device is a CPU"
 
 
+def test_training_that_diverges_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--steps", "1", "--optimizer.lr", "1e38"]
+    assert main(["bench", write_recipe(tmp_path), *words]) == 0
+    assert "warning: training diverged by step" in capsys.readouterr().err
+
+
 def test_json(report: BenchReport, recipe: Recipe) -> None:
     result = as_json(report, recipe)
     assert json.loads(json.dumps(result)) == result
