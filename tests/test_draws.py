@@ -59,6 +59,11 @@ def test_first_numbers_do_not_depend_on_later_ones() -> None:
     assert not torch.equal(noise, noisy.noise([2]))
 
 
+def test_numbers_can_be_copied_asynchronously() -> None:
+    """A part of a row is not contiguous, and would be copied into other memory first."""
+    assert draws().numbers(7).uniform.is_contiguous()
+
+
 def test_steps_have_other_numbers() -> None:
     assert not torch.equal(draws().uniform(0, 1), draws(step=1).uniform(0, 1))
     assert not torch.equal(draws().noise([2]), draws(step=1).noise([2]))

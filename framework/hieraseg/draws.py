@@ -118,7 +118,9 @@ class Draws:
             count: how many numbers of each image.
         """
         self._draw(self.taken + count)
-        return Numbers(self._uniform[:, self.taken : self.taken + count], self._seeds)
+        uniform = self._uniform[:, self.taken : self.taken + count]
+        # Copies to a device are asynchronous from contiguous memory only.
+        return Numbers(uniform.contiguous(), self._seeds)
 
     def _next(self) -> Float[Tensor, " B"]:
         self.taken += 1
