@@ -54,6 +54,7 @@ def test_a_step_that_cannot_be_compiled_whole_has_its_model_compiled(
 ) -> None:
     settings = load_recipe("quickstart", [("training.compile", "step")]).training
     assert what_to_compile(settings, []) == "step"
+    assert "compiles the whole step, which can take minutes" in capsys.readouterr().err
     assert what_to_compile(settings, ["the loss mine is not capturable"]) == "model"
     assert "the loss mine is not capturable" in capsys.readouterr().err
 

@@ -19,12 +19,16 @@ def what_to_compile(settings: Training, problems: Sequence[str]) -> Compiled:
         settings: the settings of training.
         problems: what keeps the step from being compiled (see `setup.Parts`).
     """
-    # It warns where a compiler for CUDA is installed, but no GPU, which is no problem here.
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    if settings.compile == "step" and problems:
+    compiled: Compiled = settings.compile
+    if compiled == "step" and problems:
         log(f"training.compile: only the model is compiled: {problems[0]}")
-        return "model"
-    return settings.compile
+        compiled = "model"
+    if compiled != "off":
+        what = "whole step" if compiled == "step" else "model"
+        log(f"the first step compiles the {what}, which can take minutes")
+        # It warns where a compiler for CUDA is installed, but no GPU, which is no problem here.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    return compiled
 
 
 @contextmanager
