@@ -40,6 +40,8 @@ def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
             f"process, not all {training.batch_size} of the batch; on CUDA, set "
             "training.sync_batch_norm to true to use all"
         )
+    if processes == 1 and training.sync_batch_norm:
+        yield "training.sync_batch_norm has no effect with one process"
     others = os.environ.get("WORLD_SIZE", "1")
     if processes == 1 and others != "1":
         yield (

@@ -92,6 +92,7 @@ def _pad_weights(network: nn.Module) -> None:
                     cast(tuple[int, int], layer.stride),
                     groups=layer.groups,
                     bias=layer.bias is not None,
+                    device="meta",  # draws no random weights, which would change the decoder's
                 )
                 same.weight, same.bias = layer.weight, layer.bias
                 setattr(parent, name, same)
