@@ -40,7 +40,8 @@ def start(tmp_path: Path, work: str, **variables: str) -> "subprocess.Popen[str]
     script.write_text(COMMAND + textwrap.dedent(work))
     return subprocess.Popen(
         [sys.executable, script],
-        env={**os.environ, "PYTHONPATH": str(FRAMEWORK), **variables},
+        # Buffered: unbuffered lines of both processes are written in parts, which mix.
+        env={**os.environ, "PYTHONPATH": str(FRAMEWORK), "PYTHONUNBUFFERED": "", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
