@@ -4,12 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGING := setup.cfg pyproject.toml
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-all lint format clean
 
 demo: $(VENV)/demo.stamp  ## train the quickstart recipe on generated pictures
 	$(BIN)/hieraseg run recipes/quickstart.yaml
 
 test: $(VENV)/test.stamp  ## run the tests
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 8 --dist worksteal
+
+test-all: $(VENV)/test.stamp  ## run the slow tests, too
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/test.stamp  ## check format, lint and types

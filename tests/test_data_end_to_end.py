@@ -13,7 +13,7 @@ from PIL import Image
 
 from hieraseg import Hierarchy
 from hieraseg.cli import main
-from hieraseg.data.batches.batch import load
+from hieraseg.data.batches.batch import read_rows
 from hieraseg.data.sampling import generator
 from hieraseg.data.stores.store import open_store
 from hieraseg.settings import Input
@@ -67,8 +67,7 @@ def test_labels_above_255_are_augmented_and_counted_right() -> None:
     store = open_store(dataset, "train", WIDE, Input(size=(4, 6)))
     counts = count_class_pixels(store, WIDE)
     assert [count.tolist() for count in counts] == [[40, 40, 20], [20, 20, 20, 20, 20]]
-    (batch,) = load(store, [torch.arange(5)], pin_memory=False)
-    _, flipped = stretched(batch.images, batch.masks, generator(0, 1), WIDE, flip=1)
+    _, flipped = stretched(*read_rows(store, torch.arange(5)), generator(0, 1), WIDE, flip=1)
     swapped = {254: 255, 255: 254, 256: 40_000, 40_000: 256}
     expected = [[swapped.get(v, v) for v in row] for row in masks["train1"][:, ::-1].tolist()]
     assert flipped[1].tolist() == expected

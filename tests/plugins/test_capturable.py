@@ -15,6 +15,8 @@ from hieraseg.testing.loss_cases import random_inputs
 from tests.plugins.test_models import shipped
 from tests.support.tracing import without_shape_checks
 
+# The contract suites check each component with its defaults; these go on to other arguments.
+pytestmark = pytest.mark.slow
 TREES = {
     "uneven": MAIN_TREE,
     "pascal_part": registry.hierarchies.get("pascal_part")(),

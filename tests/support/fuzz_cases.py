@@ -80,7 +80,7 @@ GOOD = {
     "training.epochs": ["3", '"${FUZZ_NUMBER}"', "'${FUZZ_NUMBER}'", "1_000"],
     "training.max_steps": ["null", "5", "~"],
     "training.precision": ["32-true", '"bf16-mixed"'],
-    "evaluation.flip": ["yes", "off", "true", "'${FUZZ_MISSING:-on}'"],
+    "evaluation.flip": ["True", "FALSE", "true", "'${FUZZ_MISSING:-true}'"],
     "evaluation.scales": ["[1]", "[.5, 1., 1e0]"],
     "evaluation.window": ["[32, 48]", "null"],
     "logging.images": ["0", "2"],
@@ -101,7 +101,7 @@ GOOD = {
     "loss": ["bce", "{name: tree_min, gamma: 1}", "{name: sum, losses: [bce, {name: focal}]}"],
     "inference": ["top_down", "{name: bottom_up}"],
     "schedule": ["cosine", "poly"],
-    "optimizer": ["{name: sgd, nesterov: on}", "adamw"],
+    "optimizer": ["{name: sgd, nesterov: true}", "adamw"],
     "hierarchy": ["lip", "{name: file, path: tree.yaml}"],
 }
 ODD = [

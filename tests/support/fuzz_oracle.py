@@ -28,8 +28,8 @@ CORE = {
 FORMS = (str, str.title, str.upper)
 WORDS = {
     **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
-    **{form(word): True for word in ("yes", "true", "on") for form in FORMS},
-    **{form(word): False for word in ("no", "false", "off") for form in FORMS},
+    **{form(word): True for word in ("true",) for form in FORMS},
+    **{form(word): False for word in ("false",) for form in FORMS},
     **{sign + form("inf"): float(sign.strip(".") + "inf")
        for sign in (".", "+.", "-.") for form in FORMS},
     **dict.fromkeys([".nan", ".NaN", ".NAN"], float("nan")),

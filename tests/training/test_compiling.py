@@ -18,7 +18,7 @@ from tests.support.processes import write_recipe
 from tests.support.runs import QUICKSTART, read_metrics
 
 
-@pytest.mark.parametrize("compiled", ["model", "step"])
+@pytest.mark.parametrize("compiled", ["model", pytest.param("step", marks=pytest.mark.slow)])
 def test_a_compiled_run_has_the_losses_and_scores_of_a_plain_one(
     tmp_path: Path, compiled: str
 ) -> None:

@@ -47,6 +47,7 @@ def first_batch(view: View) -> Any:
     return next(view.load([Step(torch.arange(4), Draws(generator(1, 1, 1), 4))]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("resize", ["stretch", "none"])
 def test_views_can_be_captured_and_compiled(
