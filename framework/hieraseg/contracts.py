@@ -4,9 +4,9 @@ A component is a class or function in a registry. The runner passes some argumen
 signature has them (see `hieraseg.registry.kinds`); the recipe sets all others.
 
 A training step is a function of tensors on the device: on CUDA it is captured in a graph, and the
-graph is replayed. Losses, backbones, decoders, transforms, inference rules and optimizers are part
-of it. A component that reads values back from the device, has shapes that depend on the data, or
-keeps state in Python that changes, says so by two attributes of the class or function:
+graph is replayed. Losses, backbones, decoders, models, transforms, inference rules and optimizers
+are part of it. A component that reads values back from the device, has shapes that depend on the
+data, or keeps state in Python that changes, says so by two attributes of the class or function:
 
     capturable = False
     capturable_reason = "sorts on the host"
@@ -44,10 +44,12 @@ class Prediction(NamedTuple):
         logits: float `[B, C_l, H, W]` per level, coarsest first; only of the finest level for a
             loss whose `levels` are "leaves".
         embedding: float `[B, D, h, w]`, or None if no loss trains one.
+        auxiliary: logits of an auxiliary head like `logits`, which only training has, or None.
     """
 
     logits: tuple[Float[Tensor, "B _ H W"], ...]
     embedding: Float[Tensor, "B D h w"] | None = None
+    auxiliary: tuple[Float[Tensor, "B _ H W"], ...] | None = None
 
 
 class Loss(nn.Module):
@@ -132,6 +134,34 @@ class Decoder(Protocol):
     """
 
     def __call__(self, pyramid: Sequence[Float[Tensor, "B _ _ _"]]) -> Prediction: ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Image -> logits per level, at any stride, without a decoder. A `torch.nn.Module`.
+
+    A recipe names it in the section `model`, instead of `backbone` and `decoder`. An argument that
+    is annotated with `Backbone` can be set to any backbone. It may have `capturable` and
+    `capturable_reason` (see the top of the module), and an argument `weights` as backbones have.
+
+    The runner passes to `__init__`, if its signature has them, `num_classes` (of each level that
+    needs logits, coarsest first), `hierarchy`, and `embedding_channels` (D of the embedding to
+    provide, 0 for none). A model without the last provides no embedding.
+
+    If it has an attribute `backbone`, an `nn.Module`, those parameters are the optimizer's group
+    `backbone`; all others are in the group `head`.
+
+    Attributes:
+        stride: in evaluation, images are padded to a multiple of it.
+        mean, std: statistics of images (RGB in [0, 1]), by which the images that it gets are
+            normalised.
+    """
+
+    stride: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Float[Tensor, "B 3 H W"]) -> Prediction: ...
 
 
 @runtime_checkable

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from hieraseg.contracts import Backbone, Dataset
+from hieraseg.contracts import Dataset
 from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.batches.views import View, open_view
@@ -21,7 +20,7 @@ from hieraseg.data.subset import ChosenImages
 from hieraseg.draws import Draws
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.model.build import build_backbone
+from hieraseg.model.build import build_backbone, build_model
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
@@ -96,7 +95,8 @@ def _members(dataset: Dataset) -> Sequence[tuple[int, float]]:
 def _open_view(recipe: Recipe, hierarchy: Hierarchy, dataset: Dataset, ids: Sequence[str]) -> View:
     """The training view of some images of a data set."""
     transforms = build_transforms(recipe, hierarchy)
-    backbone = cast(Backbone, build_backbone(recipe, pretrained=False))
+    backbone = build_backbone(recipe, pretrained=False)
+    model = build_model(recipe, backbone, hierarchy, hierarchy.num_classes, pretrained=False)
     store = open_store(
         ChosenImages(dataset, ids),
         "train",
@@ -112,5 +112,5 @@ def _open_view(recipe: Recipe, hierarchy: Hierarchy, dataset: Dataset, ids: Sequ
         transforms,
         hierarchy,
         torch.device("cpu"),
-        backbone.mean,
+        tuple(model.mean.flatten().tolist()),
     )

@@ -11,16 +11,17 @@ _COMPILE = """
 import torch
 from torch import nn
 from hieraseg import Prediction
-from hieraseg.model.segmentation import SegmentationModel
+from hieraseg.model.segmentation import EncoderDecoder
 
 class Backbone(nn.Conv2d):
     mean = std = (0.5, 0.5, 0.5)
+    strides = [2]
 
 class Decoder(nn.Module):
     def forward(self, pyramid):
         return Prediction((pyramid[:, :2], pyramid[:, 2:]), embedding=pyramid)
 
-model = SegmentationModel(Backbone(3, 5, 3, stride=2, padding=1), Decoder())
+model = EncoderDecoder(Backbone(3, 5, 3, stride=2, padding=1), Decoder())
 image = torch.rand(2, 3, 8, 12)
 compiled = torch.compile(model, backend="eager", fullgraph=True)(image)
 expected = model(image)

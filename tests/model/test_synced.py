@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hieraseg import registry
-from hieraseg.model.segmentation import SegmentationModel
+from hieraseg.model.segmentation import EncoderDecoder
 from hieraseg.model.synced import with_synced_batch_norm
 
 
@@ -14,7 +14,7 @@ def test_predictions_and_names_of_weights_stay(name: str) -> None:
     torch.manual_seed(0)
     backbone = registry.backbones.get(name)(weights=None)
     decoder = registry.decoders.get("linear")(channels=backbone.channels, num_classes=[2, 3])
-    model = SegmentationModel(backbone, decoder).eval()
+    model = EncoderDecoder(backbone, decoder).eval()
     image, names = torch.rand(1, 3, 32, 32), list(model.state_dict())
     with torch.inference_mode():
         expected = model(image).logits

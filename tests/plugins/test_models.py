@@ -21,7 +21,7 @@ from torchvision.models import resnet50
 from hieraseg import registry
 from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
-from hieraseg.model.segmentation import SegmentationModel
+from hieraseg.model.segmentation import EncoderDecoder
 from hieraseg.registry import Registry
 
 CLASSES = [2, 3, 7]
@@ -36,14 +36,14 @@ every_decoder = pytest.mark.parametrize("decoder", shipped(registry.decoders))
 
 
 @cache
-def build(backbone: str, decoder: str) -> SegmentationModel:
+def build(backbone: str, decoder: str) -> EncoderDecoder:
     """A model with random weights, built only once because that is slow."""
     torch.manual_seed(0)
     body = registry.backbones.get(backbone)()
     supplied = {"channels": body.channels, "strides": body.strides, "num_classes": CLASSES}
     factory = registry.decoders.get(decoder)
     asked = {key: value for key, value in supplied.items() if has_argument(factory, key)}
-    return SegmentationModel(body, factory(**asked))
+    return EncoderDecoder(body, factory(**asked))
 
 
 # Backbones and decoders together.

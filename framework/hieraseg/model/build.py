@@ -1,4 +1,4 @@
-"""Assembly of a model from the backbone and the decoder of a recipe."""
+"""Assembly of a model from the components of a recipe."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,55 +8,72 @@ from torch import nn
 from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.model.segmentation import SegmentationModel
+from hieraseg.model.segmentation import EncoderDecoder, SegmentationModel, WholeModel
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
+from hieraseg.recipe.spec import ComponentSpec
 
 
-def build_backbone(recipe: Recipe, pretrained: bool = True) -> nn.Module:
-    """Build the backbone of a recipe.
+def build_backbone(recipe: Recipe, pretrained: bool = True) -> nn.Module | None:
+    """Build the backbone of a recipe; None if it has a model instead of backbone and decoder.
 
     Args:
         recipe: the resolved recipe.
         pretrained: whether to load its pretrained weights. False if a checkpoint follows: the
             argument `weights`, if it has one, is then None (see `contracts.Backbone`).
     """
+    if "model" in recipe.components:
+        return None
     spec = recipe["backbone"]
-    if not pretrained and "weights" in spec.arguments:
-        spec = replace(spec, arguments={**spec.arguments, "weights": None})
-    return build(spec)
+    return build(spec if pretrained else _without_weights(spec))
 
 
 def build_model(
     recipe: Recipe,
-    backbone: Any,
+    backbone: nn.Module | None,
     hierarchy: Hierarchy,
     num_classes: list[int],
     embedding_channels: int = 0,
+    pretrained: bool = True,
 ) -> SegmentationModel:
-    """Build the decoder of a recipe on top of a backbone.
+    """Build the decoder of a recipe on top of a backbone, or its model.
 
     Args:
         recipe: the resolved recipe.
-        backbone: the backbone.
+        backbone: the backbone, as `build_backbone` returns it.
         hierarchy: the class tree.
         num_classes: number of classes of each level that gets logits, coarsest first.
         embedding_channels: D of the embedding that the loss trains, 0 for none.
+        pretrained: whether a model loads its pretrained weights.
 
     Raises:
-        RecipeError: the loss needs an embedding, but the decoder has none.
+        RecipeError: the loss needs an embedding, but the decoder or model has none.
     """
-    if embedding_channels and not has_argument(recipe["decoder"].factory, "embedding_channels"):
+    spec = recipe["decoder" if backbone else "model"]
+    if embedding_channels and not has_argument(spec.factory, "embedding_channels"):
         raise RecipeError(
-            f"decoder: {recipe['decoder'].name} has no embedding, which the loss "
-            f"{recipe['loss'].name} trains; choose a decoder with an argument `embedding_channels`"
+            f"{spec.section}: {spec.name} has no embedding, which the loss {recipe['loss'].name} "
+            f"trains; choose a {spec.section} with an argument `embedding_channels`"
         )
-    decoder = build(
-        recipe["decoder"],
-        channels=list(backbone.channels),
-        strides=list(backbone.strides),
-        num_classes=num_classes,
-        hierarchy=hierarchy,
-        embedding_channels=embedding_channels,
-    )
-    return SegmentationModel(backbone, decoder)
+    supplied: dict[str, Any] = {
+        "num_classes": num_classes,
+        "hierarchy": hierarchy,
+        "embedding_channels": embedding_channels,
+    }
+    if backbone is None:
+        return WholeModel(build(spec if pretrained else _without_weights(spec), **supplied))
+    pyramid: Any = backbone
+    supplied |= {"channels": list(pyramid.channels), "strides": list(pyramid.strides)}
+    return EncoderDecoder(backbone, build(spec, **supplied))
+
+
+def _without_weights(value: Any) -> Any:
+    """A spec without pretrained weights, nor the backbones and models in its arguments."""
+    if isinstance(value, list):
+        return [_without_weights(item) for item in value]
+    if not isinstance(value, ComponentSpec):
+        return value
+    arguments = {name: _without_weights(one) for name, one in value.arguments.items()}
+    if value.section in ("backbone", "model") and "weights" in arguments:
+        arguments["weights"] = None
+    return replace(value, arguments=arguments)

@@ -1,4 +1,4 @@
-"""Backbone and decoder as one model: image -> logits per level at the image's size."""
+"""Models of a recipe: image -> logits per level at the image's size."""
 
 from typing import Any, cast
 
@@ -11,33 +11,27 @@ from hieraseg.contracts import Prediction
 
 
 class SegmentationModel(nn.Module):
-    """A backbone and a decoder.
+    """Base class: normalises the image, and resizes the logits of `predict` to its size.
 
     Args:
-        backbone: image -> feature pyramid (see `contracts.Backbone`).
-        decoder: feature pyramid -> logits per level, at any stride.
+        statistics: has `mean` and `std` of the images that it was trained on, RGB in 0..1.
+        stride: evaluation pads images to a multiple of it.
 
     Attributes:
-        mean: mean color of the images that the backbone was trained on, `[1, 3, 1, 1]`.
-        std: their standard deviation.
+        mean: the mean, `[1, 3, 1, 1]`.
+        std: the standard deviation.
+        stride: as above.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, statistics: Any, stride: int) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.decoder = decoder
-        # Not saved: they belong to the backbone's class.
-        statistics = cast(Any, backbone)
+        # Not saved: they belong to a component's class.
         self.register_buffer("mean", _per_channel(statistics.mean), persistent=False)
         self.register_buffer("std", _per_channel(statistics.std), persistent=False)
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the image per pixel of the coarsest feature map."""
-        return int(max(cast(Any, self.backbone).strides))
+        self.stride = stride
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits at the image's size.
@@ -45,23 +39,92 @@ class SegmentationModel(nn.Module):
         Args:
             image: RGB in 0..1.
         """
-        prediction: Prediction = self.decoder(self.backbone((image - self.mean) / self.std))
-        # In float32: the gradient of upsampling adds up many pixels.
-        logits = tuple(level.float() for level in prediction.logits)
-        embedding = None if prediction.embedding is None else prediction.embedding.float()
+        prediction = self.predict((image - self.mean) / self.std)
         size = (image.shape[-2], image.shape[-1])
-        return resize_logits(Prediction(logits, embedding), size)
+        return resize_logits(_in_float32(prediction), size)
+
+    def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """Logits of a normalised image, at any stride."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Its parameters as optimizers get them: those of the `backbone`, and of the `head`."""
+        backbone = getattr(self._network(), "backbone", None)
+        own = list(backbone.parameters()) if isinstance(backbone, nn.Module) else []
+        known = set(map(id, own))
+        return {"backbone": own, "head": [one for one in self.parameters() if id(one) not in known]}
+
+    def _network(self) -> nn.Module:
+        """The module that may have an attribute `backbone`."""
+        return self
+
+
+class EncoderDecoder(SegmentationModel):
+    """A backbone and a decoder.
+
+    Args:
+        backbone: image -> feature pyramid (see `contracts.Backbone`).
+        decoder: feature pyramid -> logits per level, at any stride.
+    """
+
+    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+        super().__init__(backbone, int(max(cast(Any, backbone).strides)))
+        self.backbone = backbone
+        self.decoder = decoder
+
+    def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """Logits of a normalised image, at any stride."""
+        return cast(Prediction, self.decoder(self.backbone(image)))
+
+
+class WholeModel(SegmentationModel):
+    """A component that is a model by itself.
+
+    Args:
+        network: the component (see `contracts.Model`).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network, int(cast(Any, network).stride))
+        self.network = network
+
+    def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
+        """Logits of a normalised image, at any stride."""
+        return cast(Prediction, self.network(image))
+
+    def _network(self) -> nn.Module:
+        return self.network
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:
     """The prediction with its logits resized bilinearly to (height, width)."""
-    logits = tuple(
+    auxiliary = prediction.auxiliary
+    return Prediction(
+        _resized(prediction.logits, size),
+        prediction.embedding,
+        None if auxiliary is None else _resized(auxiliary, size),
+    )
+
+
+def _resized(
+    logits: tuple[Float[Tensor, "B _ _ _"], ...], size: tuple[int, ...]
+) -> tuple[Float[Tensor, "B _ H W"], ...]:
+    return tuple(
         level
         if level.shape[-2:] == size
         else F.interpolate(level, size, mode="bilinear", align_corners=False)
-        for level in prediction.logits
+        for level in logits
     )
-    return Prediction(logits, prediction.embedding)
+
+
+def _in_float32(prediction: Prediction) -> Prediction:
+    """The gradient of upsampling adds up many pixels."""
+    embedding, auxiliary = prediction.embedding, prediction.auxiliary
+    return Prediction(
+        tuple(level.float() for level in prediction.logits),
+        None if embedding is None else embedding.float(),
+        None if auxiliary is None else tuple(level.float() for level in auxiliary),
+    )
 
 
 def _per_channel(values: tuple[float, float, float]) -> Float[Tensor, "1 3 1 1"]:

@@ -55,9 +55,12 @@ def check(
         if section not in sections():
             hint = did_you_mean(section, sections())
             checker.note(layer[section].place, section, f"unknown section, {hint}")
+    registries = by_section()
+    replaced = checker.replaced(layer)
     components = {
         section: checker.section(registry, layer.get(section))
-        for section, registry in by_section().items()
+        for section, registry in registries.items()
+        if section not in replaced
     }
     core = {
         section: checker.core(section, settings, layer.get(section))
@@ -103,6 +106,19 @@ class Checker:
     def note(self, place: Place, key: str, text: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(place, key, " ".join(text.split())))
+
+    def replaced(self, layer: Layer) -> set[str]:
+        """Sections that others replace, as `model` does; a problem for each that is given."""
+        replaced = set()
+        for registry in by_section().values():
+            if registry.section not in layer:
+                continue
+            for section in registry.kind.replaces:
+                replaced.add(section)
+                if section in layer:
+                    place, text = layer[section].place, f"the recipe has {registry.section}"
+                    self.note(place, section, f"{text}, which replaces it; remove one of them")
+        return replaced
 
     def section(
         self, registry: Registry, entry: Entry | None

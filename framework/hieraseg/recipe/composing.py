@@ -17,7 +17,7 @@ from hieraseg.recipe.reading import (
     read_override,
 )
 from hieraseg.recipe.shipped import shipped_recipes
-from hieraseg.registry import by_section
+from hieraseg.registry import all_kinds, by_section
 
 
 class PluginReference(NamedTuple):
@@ -61,11 +61,29 @@ def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
 
 
 def merge(below: Layer, above: Layer) -> Layer:
-    """Merge two layers. Values of the one above take precedence."""
-    merged = dict(below)
+    """Merge two layers. Values of the one above take precedence.
+
+    A section that names a component also removes the sections below that it replaces, as `model`
+    does `backbone` and `decoder`, and the other way round.
+    """
+    removed = {one for section, entry in above.items() for one in _replaced_by(section, entry)}
+    merged = {section: entry for section, entry in below.items() if section not in removed}
     for section, entry in above.items():
         merged[section] = _merge_section(merged[section], entry) if section in merged else entry
     return merged
+
+
+def _replaced_by(section: str, entry: Entry) -> set[str]:
+    """The sections that a section takes the place of."""
+    if not isinstance(entry.value, dict) or "name" not in entry.value:
+        return set()
+    instead: set[str] = set()
+    for kind in all_kinds():
+        if kind.section == section:
+            instead |= set(kind.replaces)
+        elif section in kind.replaces:
+            instead.add(kind.section)
+    return instead
 
 
 def _merge_section(below: Entry, above: Entry) -> Entry:

@@ -70,12 +70,27 @@ def recipe_schema() -> tuple[Schema, list[str]]:
         "if": {"required": ["base"]},
         "then": {"properties": {section: _ref(f"{section}.merged") for section in registries}},
         "else": {
-            "required": [name for name, one in registries.items() if one.kind.required],
+            "allOf": _required(registries),
             "properties": {section: _ref(f"{section}.complete") for section in registries},
         },
         "definitions": definitions,
     }
     return schema, broken
+
+
+def _required(registries: dict[str, Registry]) -> list[Schema]:
+    """One condition for each section that a complete recipe needs, or another that replaces it."""
+    instead: dict[str, list[str]] = {}
+    for name, registry in registries.items():
+        for section in registry.kind.replaces:
+            instead.setdefault(section, []).append(name)
+    return [
+        {"anyOf": [{"required": [one]} for one in (name, *instead[name])]}
+        if name in instead
+        else {"required": [name]}
+        for name, registry in registries.items()
+        if registry.kind.required
+    ]
 
 
 def as_text(schema: Schema) -> str:

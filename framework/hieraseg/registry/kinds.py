@@ -31,6 +31,7 @@ class Kind:
         required: whether a recipe must have the section.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
+        replaces: sections that a recipe leaves out if it has the section of this kind.
         within: for a kind without a section of its own, the section whose key `name` lists its
             components, as in `augmentation`. `section` is then only what one of them is called.
     """
@@ -44,6 +45,7 @@ class Kind:
     many: bool = False
     required: bool = True
     nestable: bool = False
+    replaces: tuple[str, ...] = ()
     within: str = ""
 
     @property
@@ -130,6 +132,7 @@ for _kind in (
         contract="hieraseg.contracts:Backbone",
         suite="hieraseg.testing:BackboneContract",
         template=TEMPLATES / "backbone.template",
+        nestable=True,
     ),
     Kind(
         name="decoders",
@@ -140,6 +143,16 @@ for _kind in (
         supplied=frozenset(
             {"channels", "strides", "num_classes", "hierarchy", "embedding_channels"}
         ),
+    ),
+    Kind(
+        name="models",
+        section="model",
+        contract="hieraseg.contracts:Model",
+        suite="hieraseg.testing:ModelContract",
+        template=TEMPLATES / "model.template",
+        supplied=frozenset({"num_classes", "hierarchy", "embedding_channels"}),
+        required=False,
+        replaces=("backbone", "decoder"),
     ),
     Kind(
         name="losses",

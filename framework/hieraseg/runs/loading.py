@@ -83,6 +83,7 @@ def load_run(
         hierarchy,
         metadata["num_classes"],
         metadata.get("embedding_channels", 0),
+        pretrained=False,
     )
     load_checkpoint(path, model)
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hieraseg.console import warn
-from hieraseg.contracts import Backbone, Dataset, Loss, has_argument
+from hieraseg.contracts import Dataset, Loss, has_argument
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import missing_splits
@@ -117,7 +117,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         transforms,
         hierarchy,
         fabric.device,
-        cast(Backbone, backbone).mean,
+        tuple(model.mean.flatten().tolist()),
     )
     problems = capture_problems(recipe)
     compiled = what_to_compile(settings, problems)
@@ -207,11 +207,7 @@ def _build_state(
     total_steps: int,
 ) -> tuple[nn.Module, State]:
     """The forward pass as fabric wraps it, and the state with its optimizer and schedule."""
-    parameters = {
-        "backbone": list(model.backbone.parameters()),
-        "head": list(model.decoder.parameters()),
-    }
-    optimizer = build(recipe["optimizer"], parameters=parameters)
+    optimizer = build(recipe["optimizer"], parameters=model.parts())
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)
