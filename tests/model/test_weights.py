@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hieraseg.errors import RecipeError
-from hieraseg.model.weights import load_weights, read_weights
+from hieraseg.model.weights import load_weights, read_weights, without_prefix
 
 
 def _model(width: int = 4) -> nn.Sequential:
@@ -28,6 +29,56 @@ def test_read_weights_of_either_format(tmp_path: Path, suffix: str) -> None:
     read = read_weights(path)
     assert read.keys() == weights.keys()
     assert all(torch.equal(read[key], weights[key]) for key in weights)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("state_dict",), ("model_state_dict",), ("model",), ("teacher",), ("model", "state_dict")],
+)
+def test_the_state_dict_of_a_training_checkpoint_is_found(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    weights, path = _model().state_dict(), tmp_path / "weights.pth"
+    content: Any = weights
+    for key in reversed(keys):
+        content = {"epoch": 3, "student": {"0.weight": torch.zeros(1)}, key: content}
+    torch.save({**content, "args": Namespace(lr=0.1)}, path)
+    read = read_weights(path)
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[key], weights[key]) for key in weights)
+
+
+def test_a_tensor_with_the_name_of_a_wrapper_is_a_weight(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"model": torch.ones(2), "other": torch.zeros(1)}, path)
+    assert set(read_weights(path)) == {"model", "other"}
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone.", "a.b.c.", ""])
+def test_the_prefix_of_names_is_removed(prefix: str) -> None:
+    own = _model().state_dict()
+    weights = {f"{prefix}{key}": one for key, one in own.items()}
+    weights |= {f"{prefix}head.weight": torch.zeros(1), "loss.center": torch.zeros(2)}
+    found = without_prefix(weights, own)
+    assert set(found) == {*own, "head.weight", "loss.center"}
+    assert all(found[key] is own[key] for key in own)
+
+
+def test_the_prefix_is_that_of_most_names() -> None:
+    """A head may have a layer of the model's name, and a layer the name of a prefix."""
+    own = ["body.weight", "body.bias", "head.weight"]
+    weights = {key: torch.zeros(1) for key in ["x.body.weight", "x.body.bias", "y.head.weight"]}
+    assert set(without_prefix(weights, own)) == {"body.weight", "body.bias", "y.head.weight"}
+    nested = {key: torch.zeros(1) for key in ["weight", "bias", "inner.weight"]}
+    assert set(without_prefix(nested, ["weight", "bias"])) == set(nested)
+    assert set(without_prefix(nested, ["other"])) == set(nested)
+    assert without_prefix({}, ["other"]) == {}
+
+
+def test_of_equal_names_that_with_the_prefix_counts() -> None:
+    weights = {"net.a": torch.ones(1), "net.b": torch.ones(1), "a": torch.zeros(1)}
+    found = without_prefix(weights, ["a", "b"])
+    assert {key: one.item() for key, one in found.items()} == {"a": 1, "b": 1}
 
 
 def test_weights_of_another_model_are_counted_and_none_loaded(tmp_path: Path) -> None:

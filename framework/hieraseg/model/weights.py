@@ -1,7 +1,10 @@
 """Weight files: read without pickle, and checked against the model."""
 
-from collections.abc import Mapping
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -11,10 +14,16 @@ from hieraseg.errors import RecipeError
 
 Weights = dict[str, Tensor]
 _BATCH_COUNTER = "num_batches_tracked"
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher", "student")
+"""Keys under which training code saves a state dict, beside what else it saves."""
 
 
 def read_weights(path: str | Path) -> Weights:
     """Read the tensors of a `.safetensors` file, or of a state dict saved by `torch.save`.
+
+    The state dict may be saved as it is, or under one of the keys `state_dict` (mmsegmentation,
+    Lightning, timm), `model_state_dict`, `model` (MAE, DeiT, ConvNeXt), `teacher` and `student`
+    (DINO), of which the first counts.
 
     Raises:
         RecipeError: there is no such file, it is damaged, or it holds more than tensors.
@@ -25,17 +34,44 @@ def read_weights(path: str | Path) -> Weights:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        # Released training checkpoints hold their command line, which is harmless.
+        with torch.serialization.safe_globals([Namespace]):
+            weights = _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load raises almost anything for a damaged file
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise RecipeError(
             f"{path}: cannot be read as weights ({reason}); "
             "save a plain state dict, or use safetensors"
         ) from error
-    weights = weights.get("state_dict", weights) if isinstance(weights, dict) else weights
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise RecipeError(f"{path}: holds a {type(weights).__name__} instead of a state dict")
     return weights
+
+
+def without_prefix(weights: Mapping[str, Tensor], own: Collection[str]) -> Weights:
+    """The weights without the prefix of their names, if they have one, as in `module.backbone.`.
+
+    It is the prefix without which most of them have a name of the model; names that do not start
+    with it stay as they are.
+
+    Args:
+        weights: a state dict.
+        own: names of the model's own state dict.
+    """
+    known, matches = set(own), Counter[str]()
+    for name in weights:
+        parts = name.split(".")
+        for depth in range(len(parts)):
+            if ".".join(parts[depth:]) in known:
+                matches[".".join(parts[:depth])] += 1
+    prefix, most = max(matches.items(), key=lambda one: one[1], default=("", 0))
+    if not prefix or most == matches[""]:
+        return dict(weights)
+    start = f"{prefix}."
+    others = {name: one for name, one in weights.items() if not name.startswith(start)}
+    return others | {
+        name.removeprefix(start): one for name, one in weights.items() if name.startswith(start)
+    }
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
@@ -71,6 +107,17 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
             "use the recipe that made it"
         )
     module.load_state_dict({**_batch_counters(own), **weights})
+
+
+def _unwrapped(content: Any) -> Any:
+    """The state dict in what a file holds, or else all of it."""
+    while isinstance(content, dict):
+        inner = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
+        found = next(inner, None)
+        if found is None:
+            break
+        content = found
+    return content
 
 
 def _batch_counters(own: Mapping[str, Tensor]) -> Weights:
