@@ -18,6 +18,7 @@ from hieraseg.testing import (
     HierarchyContract,
     InferenceContract,
     LossContract,
+    ModelContract,
     OptimizerContract,
     ScheduleContract,
     TransformContract,
@@ -150,7 +151,7 @@ class TestWeightedCE(ShippedLoss):
     settings = ({}, {"class_weights": "median_frequency", "level_weights": [0.1, 0.4, 1.0]})
 
 
-# Models.
+# Backbones, decoders and models.
 
 
 class TestEfficientNetLite(BackboneContract):
@@ -173,6 +174,11 @@ class TestLinear(DecoderContract):
 class TestSkip(DecoderContract):
     component = registry.decoders.get("skip")
     settings = ({"width": 8},)
+
+
+class TestCoarseToFine(ModelContract):
+    component = registry.models.get("coarse_to_fine")
+    settings = ({"backbone": "efficientnet_lite", "width": 8},)
 
 
 # Hierarchies and data sets.

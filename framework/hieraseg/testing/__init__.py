@@ -24,6 +24,7 @@ from hieraseg.testing.decoders import DecoderContract
 from hieraseg.testing.hierarchies import HierarchyContract
 from hieraseg.testing.inference import InferenceContract
 from hieraseg.testing.losses import LossContract
+from hieraseg.testing.models import ModelContract
 from hieraseg.testing.optimizers import OptimizerContract
 from hieraseg.testing.schedules import ScheduleContract
 from hieraseg.testing.transforms import TransformContract
@@ -36,6 +37,7 @@ __all__ = [
     "HierarchyContract",
     "InferenceContract",
     "LossContract",
+    "ModelContract",
     "OptimizerContract",
     "ScheduleContract",
     "TransformContract",

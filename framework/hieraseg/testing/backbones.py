@@ -7,24 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hieraseg.recipe.arguments import arguments_of
 from hieraseg.testing.component import DEFAULTS, Arguments
-from hieraseg.testing.modules import ModuleContract
-
-SIZE = (32, 64)
-SIZES = (SIZE, (65, 33), (97, 128))
-"""Height and width of images."""
+from hieraseg.testing.images import SIZES, ImageContract
 
 
-class BackboneContract(ModuleContract):
+class BackboneContract(ImageContract):
     """The contract of backbones (see `contracts.Backbone`)."""
 
     def module(self, arguments: Arguments = DEFAULTS) -> nn.Module:
         return cast(nn.Module, self.build(arguments))
-
-    def inputs(self, batch: int = 2) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(2)
-        return [torch.randn(batch, 3, *SIZE, generator=generator)]
 
     def outputs(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
         return list(module(*inputs))
@@ -45,12 +36,7 @@ class BackboneContract(ModuleContract):
             "feature map"
         )
         assert strides == sorted(strides), f"strides must be ascending, got {strides}"
-        for name, numbers in (("mean", module.mean), ("std", module.std)):
-            assert len(numbers) == 3, f"{name} must be three numbers (R, G, B), got {numbers}"
-            assert all(0 <= one <= 1 for one in numbers), (
-                f"{name} must be that of images in 0..1, not 0..255, got {numbers}"
-            )
-        assert all(one > 0 for one in module.std), f"std must be positive, got {module.std}"
+        self.check_statistics(module)
 
     @pytest.mark.parametrize("size", SIZES, ids=str)
     def test_features_match_channels_and_strides(
@@ -75,17 +61,3 @@ class BackboneContract(ModuleContract):
                 for side, got in zip(size, sides, strict=True)
             ), f"an image of {size} gives a feature map of {tuple(sides)} at stride {stride}"
             assert features.isfinite().all(), f"the feature map at stride {stride} is not finite"
-
-    def test_weights_may_be_none(self) -> None:
-        """An argument `weights`, if there is one, accepts null for random weights."""
-        weights = arguments_of(self.component, self.kind().supplied).get("weights")
-        if weights is None:
-            pytest.skip("there is no argument `weights`")
-        try:
-            weights.read(None)
-        except ValueError as error:
-            raise AssertionError(
-                f"weights does not accept null ({error}): annotate it as `... | None`, with None "
-                "for random weights; a run passes null when it loads a checkpoint"
-            ) from None
-        self.build({**self.settings[0], "weights": None})

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hieraseg.contracts import Prediction, has_argument
+from hieraseg.contracts import Prediction
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.testing.component import DEFAULTS, Arguments, TreeContract
-from hieraseg.testing.modules import ModuleContract
+from hieraseg.testing.component import DEFAULTS, Arguments
+from hieraseg.testing.predictions import EMBEDDING, PredictionContract, as_prediction
 
-EMBEDDING = 6
 ODD_SIZE = (65, 97)
 
 
@@ -49,7 +48,7 @@ PYRAMIDS: Mapping[str, Pyramid] = {
 }
 
 
-class DecoderContract(ModuleContract, TreeContract):
+class DecoderContract(PredictionContract):
     """The contract of decoders (see `contracts.Decoder`).
 
     A decoder may refuse a pyramid, but not all of them, by a ValueError when it is built.
@@ -137,73 +136,35 @@ class DecoderContract(ModuleContract, TreeContract):
             "that it fits, as in `--backbone resnet50`"
         )
 
-    @property
-    def embedding_channels(self) -> int:
-        """Channels of the embedding to request; 0 if the decoder cannot return one."""
-        return EMBEDDING if has_argument(self.component, "embedding_channels") else 0
-
     def module(self, arguments: Arguments = DEFAULTS) -> nn.Module:
         return self.make(arguments, embedding_channels=self.embedding_channels)
 
     def inputs(self, batch: int = 2) -> list[Tensor]:
         return self.accepted_pyramid().aligned().features(batch)
 
-    def outputs(self, module: nn.Module, inputs: list[Tensor]) -> list[Tensor]:
-        prediction = module(inputs)
-        assert isinstance(prediction, Prediction), (
-            f"forward must return a `hieraseg.Prediction`, got {type(prediction).__name__}"
-        )
-        embedding = [] if prediction.embedding is None else [prediction.embedding]
-        return [*prediction.logits, *embedding]
+    def predict(self, module: nn.Module, inputs: list[Tensor]) -> Prediction:
+        return as_prediction(module(inputs))
 
     def test_logits_match_num_classes(self, arguments: Arguments, pyramid: Pyramid) -> None:
         """There is one logit map per level with its classes, even for odd image sizes."""
         decoder = self.make(arguments, pyramid)
-        self.check_logits(decoder, pyramid, self.hierarchy.num_classes)
+        self.check_logits(decoder, pyramid.features(2), self.hierarchy.num_classes)
 
     def test_logits_match_every_tree(self, tree: Hierarchy) -> None:
         """Logits match trees of every shape, from one class to six levels."""
         pyramid = self.accepted_pyramid().aligned()
         decoder = self.make(self.settings[0], pyramid, hierarchy=tree)
-        self.check_logits(decoder, pyramid, tree.num_classes)
+        self.check_logits(decoder, pyramid.features(2), tree.num_classes)
 
     def test_logits_of_leaves_only(self, arguments: Arguments, pyramid: Pyramid) -> None:
         """If `num_classes` has only the leaves, there are logits only for the leaves."""
         decoder = self.make(arguments, pyramid, leaves_only=True)
-        self.check_logits(decoder, pyramid.aligned(), self.hierarchy.num_classes[-1:])
-
-    def check_logits(self, decoder: nn.Module, pyramid: Pyramid, classes: list[int]) -> None:
-        """Assert that there are logits of the right number of classes, and no embedding."""
-        with torch.no_grad():
-            prediction = decoder.eval()(pyramid.features(2))
-        found = [tuple(logits.shape[:2]) for logits in prediction.logits]
-        expected = [(2, count) for count in classes]
-        assert found == expected, (
-            f"logits per level are [B, C] = {found}, but must be {expected} to match "
-            "num_classes, coarsest level first"
-        )
-        assert all(logits.ndim == 4 and min(logits.shape) > 0 for logits in prediction.logits), (
-            "logits must be [B, C, H, W], got shapes "
-            f"{[list(logits.shape) for logits in prediction.logits]}"
-        )
-        assert all(logits.isfinite().all() for logits in prediction.logits), "logits are not finite"
-        assert prediction.embedding is None, (
-            "it returns an embedding although embedding_channels is 0"
-        )
+        features = pyramid.aligned().features(2)
+        self.check_logits(decoder, features, self.hierarchy.num_classes[-1:])
 
     def test_embedding_has_the_requested_channels(self, pyramid: Pyramid) -> None:
         """A decoder with an argument `embedding_channels` returns an embedding of that size."""
         if not self.embedding_channels:
             pytest.skip("there is no argument `embedding_channels`, so it returns no embedding")
         decoder = self.make(self.settings[0], pyramid, embedding_channels=EMBEDDING)
-        with torch.no_grad():
-            embedding = decoder.eval()(pyramid.aligned().features(2)).embedding
-        assert embedding is not None, (
-            f"it returns no embedding although embedding_channels is {EMBEDDING}"
-        )
-        assert embedding.ndim == 4, (
-            f"the embedding must be [B, D, h, w], got shape {list(embedding.shape)}"
-        )
-        assert embedding.shape[:2] == (2, EMBEDDING), (
-            f"the embedding is {list(embedding.shape)}, but embedding_channels is {EMBEDDING}"
-        )
+        self.check_embedding(decoder, pyramid.aligned().features(2))

@@ -1,4 +1,4 @@
-"""The contract of all modules that are trained and saved: backbones and decoders."""
+"""The contract of all modules that are trained and saved: backbones, decoders and models."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -21,7 +21,7 @@ _STEPS = 4
 
 
 class ModuleContract(CapturableContract):
-    """Base class of the suites of backbones and decoders. They define how to build and call one."""
+    """Base class of their suites, which define how to build and call one."""
 
     _built: ClassVar[dict[str, nn.Module]]
 

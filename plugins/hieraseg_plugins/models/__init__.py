@@ -1,0 +1,1 @@
+"""Shipped models: networks that are not split into backbone and decoder."""
