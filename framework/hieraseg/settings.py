@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from hieraseg.contracts import Transform
@@ -99,6 +100,30 @@ def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
 
 @check_arguments
 @dataclass(frozen=True)
+class Init:
+    """The weights that training starts from.
+
+    A run's recipe, and so `evaluate` and `predict`, need them no more: its checkpoints have all
+    weights. Heads of a run with another class tree are kept by class name: the weights of a class
+    are those of the class with its name in the same head.
+
+    Args:
+        from_: a run folder, whose best checkpoint is read; one of its checkpoint folders; or a
+            weights file, safetensors or a state dict. Null for the weights that the components
+            start with.
+        strict: whether all tensors have to fit. If false, those that fit by name and shape are
+            loaded, and a log line says which ones do not.
+        drop: parts of the model that are not loaded: `backbone`, `head` (all the rest), or modules
+            such as `decoder.branches.0`.
+    """
+
+    from_: Path | None = None
+    strict: bool = True
+    drop: Sequence[str] = ()
+
+
+@check_arguments
+@dataclass(frozen=True)
 class Training:
     """How long, how fast and where to train.
 
@@ -115,6 +140,8 @@ class Training:
         compile: `model` compiles the model by `torch.compile`, `step` the augmentation, the loss
             and the scores of the training images with it. The first step then takes minutes.
         sync_batch_norm: batch normalization over the images of all processes, on CUDA.
+        freeze: parts of the model that stay as they are, statistics of batch normalization
+            included: `backbone`, `head` (all the rest), or modules such as `backbone.stages.0`.
         seed: seed of initial weights, order and augmentation.
         max_steps: stop after this number of steps, even within an epoch.
     """
@@ -128,6 +155,7 @@ class Training:
     capture: Literal["auto", "off"] = "auto"
     compile: Literal["off", "model", "step"] = "off"
     sync_batch_norm: bool = False
+    freeze: Sequence[str] = ()
     seed: Annotated[int, Range(ge=0, lt=2**32)] = 0
     max_steps: PositiveInt | None = None
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from hieraseg import registry
-from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
+from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training
 from tests.support.fuzz_recipes import PATHS, PLUGIN_DEFAULTS, RECIPES, WITH_COMPONENTS
 
 # Reading.
@@ -21,6 +21,7 @@ COMPONENTS = registry.by_singular()
 CORE = {
     "input": Input,
     "augmentation": Augmentation,
+    "init": Init,
     "training": Training,
     "evaluation": Evaluation,
     "logging": Logging,
@@ -237,7 +238,7 @@ def defaults_of(section: str, name: str) -> dict[str, Any]:
     if getattr(factory, "__init__", None) is object.__init__:
         return {}
     return {
-        one.name: as_json(one.default)
+        one.name.removesuffix("_"): as_json(one.default)
         for one in inspect.signature(factory).parameters.values()
         if one.default is not one.empty and one.name not in supplied
     }

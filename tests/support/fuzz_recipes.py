@@ -47,7 +47,7 @@ WITH_COMPONENTS = {
     ("", "transforms"): "transform",
 }
 """What the arguments that name components name: by component, or "" for the core's sections."""
-PATHS = {"root", "path", "weights", "file"}
+PATHS = {"root", "path", "weights", "file", "from"}
 
 FILES = {
     "fuzz_plugin.py": PLUGIN,

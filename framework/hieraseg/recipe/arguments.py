@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from hieraseg.errors import RecipeError
+from hieraseg.recipe.keywords import key_of
 from hieraseg.recipe.values import convert, fits, is_readable, parser_for, plain, type_name
 from hieraseg.types import is_restricted, violation
 
@@ -23,7 +24,7 @@ class Argument:
     """An argument that a recipe can set.
 
     Attributes:
-        name: key in the recipe.
+        name: key in the recipe (see `recipe.keywords`).
         type: annotation.
         default: default as YAML would have it.
         required: whether there is no default.
@@ -77,7 +78,7 @@ def arguments_of(
         ) from error
     meanings = _meanings(factory)
     return {
-        parameter.name: _argument(parameter, hints, meanings.get(parameter.name, ""))
+        key_of(parameter.name): _argument(parameter, hints, meanings.get(parameter.name, ""))
         for parameter in parameters
     }
 
@@ -117,7 +118,7 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
         )
     if "${" in repr(default):
         raise RecipeError(f"its argument {name!r} has the default {default!r}: remove the ${{")
-    return Argument(name, hint, default, required, meaning, parser_for(hint))
+    return Argument(key_of(name), hint, default, required, meaning, parser_for(hint))
 
 
 def _violation(name: str, default: Any, hint: Any) -> str:

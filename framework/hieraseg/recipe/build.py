@@ -6,6 +6,7 @@ from hieraseg.contracts import Transform, has_argument
 from hieraseg.errors import DataError, RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.recipe.keywords import by_parameter, key_of
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
@@ -53,13 +54,14 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     except ValueError as error:
         place, problem = value.places.get("name"), f"{key}: {value.name}: {error}"
         # The argument may be that of something which the component calls.
-        if isinstance(error, ArgumentError) and error.argument in value.arguments:
-            place = value.places.get(error.argument, place)
-            problem = f"{key}.{error.argument}: {value.name}: {error.problem}"
+        if isinstance(error, ArgumentError) and key_of(error.argument) in value.arguments:
+            argument = key_of(error.argument)
+            place = value.places.get(argument, place)
+            problem = f"{key}.{argument}: {value.name}: {error.problem}"
         raise RecipeError(f"{place}: {problem}" if place else problem) from error
 
 
 def _arguments(spec: ComponentSpec, key: str, supplied: dict[str, Any]) -> dict[str, Any]:
     accepted = {name: one for name, one in supplied.items() if has_argument(spec.factory, name)}
     given = {name: _build(one, f"{key}.{name}", supplied) for name, one in spec.arguments.items()}
-    return {**accepted, **given}
+    return {**accepted, **by_parameter(given)}

@@ -10,6 +10,7 @@ from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.hierarchy.files import EXTENSIONS
 from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.keywords import by_parameter, key_of
 from hieraseg.recipe.moved import moved, rewritten
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
@@ -18,12 +19,13 @@ from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets, hierarchies
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training, conflicts
+from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training, conflicts
 from hieraseg.types import ArgumentError
 
 CORE_SECTIONS: dict[str, type] = {
     "input": Input,
     "augmentation": Augmentation,
+    "init": Init,
     "training": Training,
     "evaluation": Evaluation,
     "logging": Logging,
@@ -70,16 +72,16 @@ def check(
         checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
     if checker.problems:
         return None, checker.problems
+    built = {
+        section: settings(**by_parameter(core[section]))
+        for section, settings in CORE_SECTIONS.items()
+    }
     recipe = Recipe(
         path=path,
         plugins=(),
         components={section: one for section, one in components.items() if one is not None},
-        input=Input(**core["input"]),
-        augmentation=Augmentation(**core["augmentation"]),
-        training=Training(**core["training"]),
-        evaluation=Evaluation(**core["evaluation"]),
-        logging=Logging(**core["logging"]),
         origin=checker.origin,
+        **built,
     )
     used = [one.file for one in recipe.specs() if one.file]
     return replace(recipe, plugins=tuple(dict.fromkeys([*plugins, *used]))), []
@@ -186,10 +188,10 @@ class Checker:
             return {}
         arguments = self.arguments(section, section, entry, arguments_of(settings), frozenset())
         try:
-            settings(**arguments)
+            settings(**by_parameter(arguments))
         except ArgumentError as error:  # of arguments that do not go together
-            place = entry.value.get(error.argument, entry).place
-            self.note(place, f"{section}.{error.argument}", error.problem)
+            key = key_of(error.argument)
+            self.note(entry.value.get(key, entry).place, f"{section}.{key}", error.problem)
         return arguments
 
     def together(self, layer: Layer, settings: Input, augmentation: Augmentation) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import inline
+from hieraseg.recipe.keywords import key_of
 from hieraseg.recipe.reading import COMMAND_LINE
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import plain
@@ -14,7 +15,7 @@ from hieraseg.registry.files import PluginFile
 from hieraseg.types import ArgumentError
 
 if TYPE_CHECKING:  # the settings import torch, which commands that only list do not wait for
-    from hieraseg.settings import Augmentation, Evaluation, Input, Logging, Training
+    from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Recipe:
         components: by section, a component, or a list of them for kinds of which there are many.
         input: what the model sees of an image.
         augmentation: random changes of training images; its transforms are specs.
+        init: the weights that training starts from.
         training: how long, how fast and where to train.
         evaluation: protocol of the scores.
         logging: what a run writes.
@@ -38,6 +40,7 @@ class Recipe:
     components: dict[str, Any]
     input: "Input"
     augmentation: "Augmentation"
+    init: "Init"
     training: "Training"
     evaluation: "Evaluation"
     logging: "Logging"
@@ -82,9 +85,11 @@ class Recipe:
             plugins = [str(file.path) for file in self.plugins]
         sections: dict[str, Any] = {"plugins": list(plugins)} if plugins else {}
         sections |= self.components
-        for section in ("input", "augmentation", "training", "evaluation", "logging"):
+        for section in ("input", "augmentation", "init", "training", "evaluation", "logging"):
             settings = getattr(self, section)
-            sections[section] = {one.name: getattr(settings, one.name) for one in fields(settings)}
+            sections[section] = {
+                key_of(one.name): getattr(settings, one.name) for one in fields(settings)
+            }
         return {section: plain(settings) for section, settings in sections.items()}
 
     def to_yaml(self, origins: bool = False, plugins: Sequence[str] | None = None) -> str:

@@ -11,6 +11,7 @@ from hieraseg.contracts import why_not_capturable
 from hieraseg.files.strict_yaml import inline
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.arguments import arguments_of, docstring_of
+from hieraseg.recipe.keywords import by_parameter
 from hieraseg.recipe.values import plain
 from hieraseg.registry.kinds import Kind, all_kinds
 from hieraseg.testing.building import build_component, keyword_arguments
@@ -110,7 +111,7 @@ class ComponentContract:
         self._build = keyword_arguments  # of this test's own instance
         valid = self.build(self.settings[0], **supplied)
         for name, value in excluded.items():
-            error = self._error({**valid, name: value})
+            error = self._error({**valid, **by_parameter({name: value})})
             is_clear = isinstance(error, ValueError) and name in str(error)
             assert is_clear, (
                 f"called with {name}={value!r}, it raises {_described_error(error)}: decorate it "
