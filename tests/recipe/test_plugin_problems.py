@@ -48,7 +48,7 @@ def test_a_plugin_whose_signature_breaks_the_rules(arguments: str, capsys: Captu
 def test_a_plugin_file_with_a_shipped_name(capsys: Captured) -> None:
     put("p.py", LOSS.replace("NAME", "focal"))
     put("r.yaml", RECIPE.replace("- {name: focal, gamma: 2}\n", "- bce\n") + "plugins: [p.py]\n")
-    shipped = "hieraseg (hieraseg_plugins.losses.smp:Focal)"
+    shipped = "hieraseg (hieraseg_plugins.losses.focal:Focal)"
     words = ["duplicate loss 'focal': registered by", shipped, "p.py:4", "rename or remove"]
     check(refused(capsys), Expected("r.yaml:14", "plugins[0]", words))
 
@@ -68,7 +68,7 @@ def test_two_plugin_files_with_one_name(capsys: Captured) -> None:
 def test_a_plugin_folder_with_a_shipped_name_hurts_who_names_it(capsys: Captured) -> None:
     put("plugins/p.py", LOSS.replace("NAME", "focal"))
     put("r.yaml", RECIPE)
-    shipped = "hieraseg (hieraseg_plugins.losses.smp:Focal)"
+    shipped = "hieraseg (hieraseg_plugins.losses.focal:Focal)"
     words = ["duplicate loss 'focal': registered by", shipped, "plugins/p.py:4"]
     check(refused(capsys), Expected("r.yaml:9", "loss.losses[1]", words))
     put("r.yaml", RECIPE.replace("- {name: focal, gamma: 2}\n", "- bce\n"))
