@@ -182,7 +182,7 @@ def _step_cost(parts: Parts, state: State, step: TakeStep, meter: ThroughputMete
 def _not_captured(parts: Parts, step: TakeStep) -> str | None:
     """Why the step is no CUDA graph; None if it is one."""
     if isinstance(step, CapturedStep):
-        return None if step.graph is not None else "capturing it failed, as a warning says"
+        return step.problem
     if parts.fabric.device.type != "cuda":
         return "the device is a CPU"
     return next(iter(parts.capture_problems), "training.capture is off")

@@ -5,6 +5,7 @@ same tensors: what a step computes in Python, and each number that it takes from
 was when the step was captured.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +25,10 @@ from hieraseg.recipe import load
 from hieraseg.train import run_step
 from hieraseg.training import graph as graph_module
 from hieraseg.training.graph import CapturedStep
-from hieraseg.training.setup import set_up
+from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
-from hieraseg.training.step import train_step
+from hieraseg.training.step import StepInputs, compute_step, train_step
+from tests.support.processes import as_processes
 from tests.support.runs import QUICKSTART
 
 STEPS = 7  # of which 3 come before the capture
@@ -205,6 +207,7 @@ def test_replayed_steps_train_as_those_from_python(
     assert_same_training(plain, captured)
     assert isinstance(captured[2], CapturedStep)
     assert captured[2].graph is not None
+    assert captured[2].problem is None
     assert "captured" not in capsys.readouterr().err
 
 
@@ -229,6 +232,48 @@ def test_a_step_that_cannot_be_captured_is_taken_from_python(
     said = capsys.readouterr().err
     assert said.count("warning: the training step cannot be captured") == 1
     assert "(it reads a value back)" in said
+    assert captured[2].problem == "capturing it failed (it reads a value back)"
+
+
+def test_a_capture_that_fails_in_one_process_is_given_up_in_all(
+    plugin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their gradients are averaged: a process that replays would wait for one that does not."""
+    runs = [set_up(load(QUICKSTART, TINY, [plugin])) for _ in range(2)]
+    capturing = threading.local()
+
+    def compute(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Tensor]:
+        if not capturing.now:
+            return compute_step(parts, state, inputs)  # in which the processes wait for each other
+        if state is runs[1][1]:
+            raise RuntimeError("out of memory")
+        return {}
+
+    @contextmanager
+    def graph(*graphs: _Graph, **options: object) -> Iterator[None]:
+        capturing.now = True
+        try:
+            yield
+        finally:
+            capturing.now = False
+
+    def train(rank: int) -> CapturedStep:
+        capturing.now = False
+        parts, state = runs[rank]
+        take = CapturedStep(parts, state)
+        take.waiting = 1
+        for batch in parts.view.load([run_step(parts, 1, k, torch.arange(4)) for k in (1, 2, 3)]):
+            take(batch)
+        return take
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(graph_module, "compute_step", compute)
+    for rank, take in enumerate(as_processes(monkeypatch, 2, train)):
+        assert not isinstance(take, Exception), take
+        assert take.graph is None, rank
+        assert take.problem == "capturing it failed (out of memory)"
+        assert take.state.step == 3
+    assert "cannot be captured in a CUDA graph (out of memory)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

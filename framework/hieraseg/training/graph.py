@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 
 from hieraseg.console import log, warn
 from hieraseg.data.batches.batch import AnyBatch, map_tensors
+from hieraseg.errors import HierasegError
+from hieraseg.processes import on_all_ranks
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 from hieraseg.training.step import (
@@ -51,6 +53,10 @@ class CapturedStep:
     Args:
         parts: the parts of the run, on CUDA.
         state: its state.
+
+    Attributes:
+        graph: the captured step; None before the capture, or if there is none.
+        problem: why steps are taken from Python; None before the capture, or if they are not.
     """
 
     def __init__(self, parts: Parts, state: State) -> None:
@@ -58,6 +64,7 @@ class CapturedStep:
         self.stream = torch.cuda.Stream(parts.fabric.device)
         self.waiting = _WARM_UP if parts.fabric.world_size == 1 else _WARM_UP_OF_SEVERAL
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.problem: str | None = None
         self.inputs: StepInputs | None = None
         _make_capturable(state.optimizer)
         self.settings = _settings(state.optimizer)
@@ -66,7 +73,7 @@ class CapturedStep:
         inputs = step_inputs(self.parts, self.state, batch)
         if self.graph is not None and _settings(self.state.optimizer) != self.settings:
             log(f"the training step is no longer replayed as a CUDA graph: {_CHANGES}")
-            self.graph = None
+            self.graph, self.problem = None, _CHANGES
         elif self.graph is None and self.waiting == 0:
             self._capture(inputs)
         if self.graph is None:
@@ -84,15 +91,29 @@ class CapturedStep:
         self.waiting -= 1  # below zero, no capture is tried again
 
     def _capture(self, inputs: StepInputs) -> None:
-        """Record the operations of a step, without executing them."""
-        problem = None
+        """Let all processes replay a graph, or none, since one alone would wait for the others."""
         if keeps_state_on_host(self.state.optimizer):
-            problem = "the optimizer counts steps on the host"
+            self.problem = "the optimizer counts steps on the host"
         elif _settings(self.state.optimizer) != self.settings:
-            problem = _CHANGES
-        if problem is not None:
-            log(f"the training step is not captured in a CUDA graph: {problem}")
+            self.problem = _CHANGES
+        if self.problem is not None:
+            log(f"the training step is not captured in a CUDA graph: {self.problem}")
             return
+        try:
+            on_all_ranks(partial(self._record, inputs))
+        except HierasegError as error:
+            self.graph, self.problem = None, f"capturing it failed ({error})"
+            warn(
+                f"the training step cannot be captured in a CUDA graph ({error}); it is launched "
+                "from Python, which is slower (training.capture: off hides this warning)"
+            )
+
+    def _record(self, inputs: StepInputs) -> None:
+        """Record the operations of a step, without executing them.
+
+        Raises:
+            HierasegError: it cannot be captured.
+        """
         static, graph = _map(torch.clone, inputs), torch.cuda.CUDAGraph()
         try:
             # Other threads go on to use CUDA: they copy the next batches. The outer context is for
@@ -102,16 +123,12 @@ class CapturedStep:
                 torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"),
             ):
                 compute_step(self.parts, self.state, static)
-        except RuntimeError as error:
+        except (RuntimeError, HierasegError) as error:
             _reset_generator(self.parts.fabric.device)
             # The end of a capture fails, too, and only says that something has failed before.
             first = error.__context__ or error
             reason = next(iter(str(first).splitlines()), type(first).__name__)
-            warn(
-                f"the training step cannot be captured in a CUDA graph ({reason}); it is launched "
-                "from Python, which is slower (training.capture: off hides this warning)"
-            )
-            return
+            raise HierasegError(reason) from error
         self.inputs, self.graph = static, graph
 
     def _replay(self, inputs: StepInputs) -> None:
