@@ -12,9 +12,13 @@ data, or keeps state in Python that changes, says so by two attributes of the cl
     capturable_reason = "sorts on the host"
 
 Then the run takes its steps from Python, which is slower, and logs the reason.
+
+A component that wraps a library of many models has a function `choices(filter)`, a static method of
+a class, which returns a `Choice` for each that contains the text `filter`. `hieraseg list KIND NAME
+--filter TEXT` lists them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -35,6 +39,19 @@ Activation = Literal["softmax", "sigmoid", "leaf_softmax", "sibling_softmax", "d
 * `sibling_softmax`: over siblings, multiplied by the score of the parent.
 * `descendant_max`: the highest sigmoid of a class and its descendants.
 """
+
+
+class Choice(NamedTuple):
+    """One of the models, or whatever else, that a component can be told to be.
+
+    Attributes:
+        value: its name, as an argument of the component has it.
+        details: computes what else `hieraseg list` shows, as in `{"parameters": 28589128}`, JSON
+            values by name. It is called for those that are shown only.
+    """
+
+    value: str
+    details: Callable[[], dict[str, Any]]
 
 
 class Prediction(NamedTuple):
@@ -105,6 +122,10 @@ class Backbone(Protocol):
     A backbone with pretrained weights has an argument `weights`, which accepts None for random
     ones. The runner passes None when it loads a checkpoint afterwards, so that evaluation neither
     downloads nor reads the pretrained weights.
+
+    For learning rates that decay from layer to layer, it has an attribute `num_layers` and a method
+    `layer_of(parameter_name: str) -> int`: the layer of each of its `named_parameters()`, from 0
+    for the stem to `num_layers - 1`.
 
     Attributes:
         channels: number of channels of each feature map.
