@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from hieraseg.data.images import read_color_mask, read_image, read_mask
     from hieraseg.draws import Draws
     from hieraseg.hierarchy import IGNORE_INDEX, VOID, Hierarchy
+    from hieraseg.metrics.scores import Scores
+    from hieraseg.runs.predictor import Predictor, load
+    from hieraseg.runs.segmentation import Segmentation
+    from hieraseg.training.components import Components, build
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +36,7 @@ __all__ = [
     "VOID",
     "Activation",
     "Backbone",
+    "Components",
     "Dataset",
     "Decoder",
     "Draws",
@@ -40,10 +45,15 @@ __all__ = [
     "Loss",
     "OptimizerFactory",
     "Prediction",
+    "Predictor",
     "ScheduleFactory",
+    "Scores",
+    "Segmentation",
     "Transform",
     "__version__",
+    "build",
     "data_folder",
+    "load",
     "read_color_mask",
     "read_image",
     "read_mask",
@@ -52,7 +62,13 @@ _MODULES = {
     "Hierarchy": "hieraseg.hierarchy",
     "IGNORE_INDEX": "hieraseg.hierarchy",
     "VOID": "hieraseg.hierarchy",
+    "Components": "hieraseg.training.components",
     "Draws": "hieraseg.draws",
+    "Predictor": "hieraseg.runs.predictor",
+    "Scores": "hieraseg.metrics.scores",
+    "Segmentation": "hieraseg.runs.segmentation",
+    "build": "hieraseg.training.components",
+    "load": "hieraseg.runs.predictor",
     "read_color_mask": "hieraseg.data.images",
     "read_image": "hieraseg.data.images",
     "read_mask": "hieraseg.data.images",

@@ -1,31 +1,26 @@
 """Job: predict images of the user with a run's model."""
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from hieraseg.console import progress
-from hieraseg.data.finding import ImageFile, find_images
-from hieraseg.data.images import read_image, resize
-from hieraseg.data.shapes import resized_shape
-from hieraseg.errors import (
-    DataError,
-    DivergedError,
-    RecipeError,
-    WriteError,
-    exhausted_memory,
-    first_few,
-)
-from hieraseg.hierarchy import Hierarchy
-from hieraseg.inference.bands import predict_classes
-from hieraseg.runs.figures import output_path, save_png, write_class_names
-from hieraseg.runs.loading import LoadedRun, load_run
-from hieraseg.visualize import draw, palette
+from hieraseg.data.finding import find_images
+from hieraseg.data.prefetch import prefetch
+from hieraseg.errors import DataError, WriteError, exhausted_memory, first_few
+from hieraseg.files.writing import write_json
+from hieraseg.runs.figures import write_class_names
+from hieraseg.runs.outputs import ImageOutputs, Outputs, plan_outputs, write_outputs
+from hieraseg.runs.predictor import Predictor, Prepared, load
+from hieraseg.runs.segmentation import Segmentation
+
+Result = TypeVar("Result")
+_THREADS = min(os.cpu_count() or 1, 4)
 
 
 def predict(
@@ -36,13 +31,14 @@ def predict(
     device: str = "auto",
     tta: Mapping[str, Any] | None = None,
     run_plugins: bool = True,
-    on_written: Callable[[Path], Any] = lambda figure: None,
-) -> list[Path]:
+    outputs: Outputs | None = None,
+    on_written: Callable[[ImageOutputs], Any] = lambda written: None,
+) -> list[ImageOutputs]:
     """Predict images at their own size.
 
-    For each image: `<stem>_level<l>.png`, the class indices of level l as a palette PNG, and
-    `<stem>.png`, a figure with a legend. Sub-folders of a folder are kept: `<folder>/a/b.jpg`
-    becomes `<out>/a/b.png`. `classes.json` lists the classes of each level.
+    Images are read by threads before they are needed, and outputs are written by threads while
+    the next images are predicted; a few images are in memory at a time. `classes.json` lists the
+    classes of each level, and `predictions.json` the files of each image.
 
     Args:
         run: the run folder.
@@ -52,10 +48,11 @@ def predict(
         device: `auto`, `cpu` or `cuda`.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
         run_plugins: whether plugin files of the run folder may be run.
-        on_written: called with each figure when it is written.
+        outputs: what is written of each image; by default class maps and a figure.
+        on_written: called with the files of each image when they are written.
 
     Returns:
-        The figures.
+        The files of each image.
 
     Raises:
         RecipeError: there is no such run or checkpoint, or an output would replace an image or
@@ -64,23 +61,23 @@ def predict(
             predicted before it is raised.
         WriteError: an output cannot be written.
     """
-    out = Path(out)
+    out, outputs = Path(out), outputs or Outputs()
     files, problems = find_images(images, excluded=out)
-    loaded = load_run(run, checkpoint, device, tta, run_plugins)
-    hierarchy = loaded.segmenter.hierarchy
-    _check_outputs(files, out, hierarchy.num_levels)
-    write_class_names(out, hierarchy)
-    written: list[Path] = []
-    for file in progress(files, "predicting", len(files)):
-        try:
-            image = read_image(file.path)
-            classes = _classes(loaded, image)
-            figure = _write(out, file, image, classes, hierarchy)
-        except Exception as error:  # `_problem` raises what is no fault of the image
-            problems.append(_problem(error, file.path))
-            continue
-        written.append(figure)
-        on_written(figure)
+    predictor = load(run, checkpoint, device, tta, run_plugins)
+    planned = plan_outputs(files, out, predictor.hierarchy.num_levels, outputs)
+    write_class_names(out, predictor.hierarchy)
+    written: list[ImageOutputs] = []
+    try:
+        predicted = _predict_all(predictor, planned, outputs.scores)
+        done = prefetch(_write, predicted, _THREADS + 1, _THREADS)
+        for one, outcome in zip(planned, progress(done, "predicting", len(planned)), strict=True):
+            if isinstance(outcome, _Problem):
+                problems.append(outcome.message)
+                continue
+            written.append(one)
+            on_written(one)
+    finally:
+        write_json(out / "predictions.json", [one.to_json(out) for one in written])
     if problems:
         total = len(written) + len(problems)
         what = f"of {total} images cannot be predicted"
@@ -88,83 +85,58 @@ def predict(
     return written
 
 
-def _problem(error: Exception, file: Path) -> str:
-    """What keeps an image from being predicted; any other error is raised again."""
-    if isinstance(error, DataError):
-        return str(error)
-    if isinstance(error, WriteError) and _errno(error) == errno.ENAMETOOLONG:
-        return f"{error}; shorten the name of {file}"
-    memory = exhausted_memory(error)
-    if memory is None:
-        raise error
-    with Image.open(file) as image:  # reads the size, not the pixels
-        size = f"{image.width} x {image.height}"
-    other = ", or predict it with --device cpu" if memory == "GPU" else ""
-    return f"{file}: {size} pixels need more {memory} memory than there is; reduce it{other}"
+class _Problem(NamedTuple):
+    """Why there are no outputs of an image."""
+
+    message: str
 
 
-def _errno(error: WriteError) -> int | None:
-    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+def _predict_all(
+    predictor: Predictor, planned: Sequence[ImageOutputs], scores: bool
+) -> Iterator[tuple[ImageOutputs, Segmentation | _Problem]]:
+    """Predict images in order."""
 
+    def prepare(one: ImageOutputs) -> Prepared | _Problem:
+        return _attempt(one.image, partial(predictor.prepare, one.image))
 
-def _classes(
-    loaded: LoadedRun, image: UInt8[np.ndarray, "H W 3"]
-) -> Integer[np.ndarray, "levels H W"]:
-    """One class per level and pixel, at the size of the image."""
-    size = image.shape[:2]
-    seen = resize(image, resized_shape(size, loaded.segmenter.seen), Image.Resampling.BILINEAR)
-    try:
-        return predict_classes(loaded.fabric, loaded.segmenter, seen, size, image)
-    except DivergedError as error:
-        raise DivergedError(
-            f"{loaded.folder.path}: {error}; use its other checkpoint, or run the recipe again"
-        ) from error
-
-
-def _check_outputs(files: Sequence[ImageFile], out: Path, levels: int) -> None:
-    """Raise RecipeError if an output would be written twice, or replace a file of the user."""
-    sources: dict[Path, Path] = {}
-    given = {file.path.resolve() for file in files}
-    folders = {path.parent for path in given}
-    for file in files:
-        for target in (_figure(out, file), *_class_maps(out, file, levels)):
-            twin = sources.setdefault(target, file.path)
-            if twin is not file.path:
-                raise RecipeError(
-                    f"{file.path} and {twin} would both write {target}; predict into two folders"
-                )
-            if target.resolve() in given:
-                raise RecipeError(f"{target} is an image to predict; choose another --out")
-            if target.parent.resolve() in folders and target.exists():
-                raise RecipeError(f"{target} exists beside the images; choose another --out")
-
-
-def _figure(out: Path, file: ImageFile) -> Path:
-    return output_path(out, file.id, ".png")
-
-
-def _class_maps(out: Path, file: ImageFile, levels: int) -> list[Path]:
-    return [output_path(out, file.id, f"_level{level + 1}.png") for level in range(levels)]
-
-
-def _write(
-    out: Path,
-    file: ImageFile,
-    image: UInt8[np.ndarray, "H W 3"],
-    classes: Integer[np.ndarray, "levels H W"],
-    hierarchy: Hierarchy,
-) -> Path:
-    """Write the class map of each level and the figure of an image; returns the figure."""
-    figure = _figure(out, file)
-    drawn = draw(image, classes, hierarchy)
-    targets = _class_maps(out, file, hierarchy.num_levels)
-    for target, indices, colors in zip(targets, classes, palette(hierarchy), strict=True):
-        # A palette PNG holds 256 classes; 16 bits hold more, without colors.
-        if len(colors) <= 256:
-            mask = Image.fromarray(indices.astype(np.uint8, copy=False))
-            mask.putpalette(np.array(colors, np.uint8).tobytes())
+    ahead = prefetch(prepare, planned, _THREADS + 1, _THREADS)
+    for one, prepared in zip(planned, ahead, strict=True):
+        if isinstance(prepared, _Problem):
+            yield one, prepared
         else:
-            mask = Image.fromarray(indices.astype(np.uint16))
-        save_png(target, mask)
-    save_png(figure, drawn)
-    return figure
+            yield one, _attempt(one.image, partial(predictor.predict, prepared, scores))
+
+
+def _write(predicted: tuple[ImageOutputs, Segmentation | _Problem]) -> _Problem | None:
+    one, result = predicted
+    if isinstance(result, _Problem):
+        return result
+    return _attempt(one.image, partial(write_outputs, one, result))
+
+
+def _attempt(image: Path, step: Callable[[], Result]) -> Result | _Problem:
+    """The result of a step; or what keeps an image from being predicted.
+
+    Any other error is raised.
+    """
+    try:
+        return step()
+    except DataError as error:
+        return _Problem(str(error))
+    except WriteError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno != errno.ENAMETOOLONG:
+            raise
+        return _Problem(f"{error}; shorten the name of {image}")
+    except Exception as error:
+        memory = exhausted_memory(error)
+        if memory is None:
+            raise
+        return _Problem(_needs_memory(image, memory))
+
+
+def _needs_memory(image: Path, memory: str) -> str:
+    with Image.open(image) as opened:  # reads the size, not the pixels
+        size = f"{opened.width} x {opened.height}"
+    other = ", or predict it with --device cpu" if memory == "GPU" else ""
+    return f"{image}: {size} pixels need more {memory} memory than there is; reduce it{other}"

@@ -73,9 +73,11 @@ def tree(folder: Path) -> list[str]:
 
 
 def outputs(*ids: str) -> list[str]:
-    """The files that belong to images, and the class names."""
+    """The files that belong to images, and the lists of classes and of images."""
     ends = ("", "_level1", "_level2", "_level3")
-    return sorted(["classes.json", *(f"{one}{end}.png" for one in ids for end in ends)])
+    return sorted(
+        ["classes.json", "predictions.json", *(f"{one}{end}.png" for one in ids for end in ends)]
+    )
 
 
 @pytest.fixture
@@ -131,7 +133,8 @@ def test_written_files_are_listed_before_an_error(
     options = ["--out", str(out), "--json"]
     assert main(["predict", str(trained_run), str(folder), *options]) == 3
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == [str(out / "b.c.png"), str(out / "sub/deeper/b.png")]
+    figures = [one["figure"] for one in json.loads(captured.out)]
+    assert figures == [str(out / "b.c.png"), str(out / "sub/deeper/b.png")]
     assert "2 of 4 images cannot be predicted" in captured.err
     assert str(folder / "a.png") in captured.err
     assert str(folder / "sub/deeper/empty.png") in captured.err

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hieraseg import predict
 from hieraseg.cli import main
 from hieraseg.errors import RecipeError
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.recipe import load
+from hieraseg.runs import predictor
 from hieraseg.settings import Evaluation
 from tests.support.runs import QUICKSTART, read_json, run_recipe
 
@@ -82,13 +82,13 @@ def test_predict_uses_the_settings_of_the_recipe_or_of_the_options(
     augmented_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Evaluation] = []
-    original = predict.predict_classes
+    original = predictor.predict_classes
 
     def predict_classes(fabric: Any, segmenter: Segmenter, *rest: Any) -> Any:
         used.append(segmenter.settings)
         return original(fabric, segmenter, *rest)
 
-    monkeypatch.setattr(predict, "predict_classes", predict_classes)
+    monkeypatch.setattr(predictor, "predict_classes", predict_classes)
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.new("RGB", (71, 50), "red").save(photo)
     command = ["predict", str(augmented_run), str(photo), "--out", str(out)]

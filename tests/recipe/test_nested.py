@@ -229,11 +229,11 @@ def test_pixels_are_counted_only_where_a_nested_loss_asks(
 
     inner = "{name: sum, losses: [{name: weighted_ce, class_weights: median_frequency}]}"
     recipe = read(tmp_path, f"loss: {{name: sum, losses: [tree_min, {inner}]}}\n")
-    loss: Any = setup.build_loss(recipe, hierarchy, store)
+    loss: Any = setup.build_loss(recipe, hierarchy, lambda: store)
     # The median of 4, 1 and 3 pixels over each of them.
     weights = loss.losses[1].losses[0].class_weights_2
     torch.testing.assert_close(weights, torch.tensor([3 / 4, 3 / 1, 3 / 3]))
 
     monkeypatch.setattr(setup, "count_class_pixels", pytest.fail)
     recipe = read(tmp_path, "loss: {name: sum, losses: [tree_min]}\n")
-    assert list(setup.build_loss(recipe, hierarchy, store).children())
+    assert list(setup.build_loss(recipe, hierarchy, lambda: store).children())

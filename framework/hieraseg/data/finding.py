@@ -45,12 +45,13 @@ def find_images(given: Sequence[str | Path], excluded: Path) -> tuple[list[Image
     images: dict[ImageFile, None] = {}  # an ordered set
     others: list[Path] = []
     problems: list[str] = []
+    suffixes = _suffixes()
     for path in map(Path, given):
         if not path.is_dir():
             images[ImageFile(path, path.stem)] = None
             continue
         files = sorted(_walk(path, excluded, problems))
-        found = [file for file in files if file.suffix.lower() in _suffixes()]
+        found = [file for file in files if file.suffix.lower() in suffixes]
         if not found and not problems:
             raise DataError(f"{path}: has no images; name image files or a folder of them")
         images |= {

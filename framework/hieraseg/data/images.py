@@ -51,6 +51,23 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
         return _upright(_rgb(image, encoding, path), image)
 
 
+def convert_image(image: Image.Image, name: str | Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Convert an image that Pillow has opened or made, by the rules of `read_image`.
+
+    Args:
+        image: the image, which stays as it is.
+        name: what it is called in error messages.
+
+    Raises:
+        DataError: it is damaged, too large, or has pixels without a rule.
+    """
+    path = Path(name)
+    with _reading(path):
+        encoding = _encoding_of(image)  # before its tiles are decoded
+        image.load()
+        return _upright(_rgb(image, encoding, path), image)
+
+
 def read_mask(path: str | Path) -> UInt[np.ndarray, "H W"]:
     """Read the label values of a mask, as they are stored.
 
@@ -174,7 +191,9 @@ def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarra
         raise DataError(
             f"{path}: an image of mode {mode} has no known range; save 8 bits per channel"
         )
-    image.info.pop("transparency", None)  # else Pillow warns of it
+    if "transparency" in image.info:  # of which Pillow warns
+        image = image.copy()
+        del image.info["transparency"]
     return np.array(image.convert("RGB"))
 
 

@@ -189,8 +189,17 @@ def predict_classes(
     image: UInt8[np.ndarray, "_ _ 3"],
     size: tuple[int, int],
     original: UInt8[np.ndarray, "_ _ 3"] | None = None,
+    scores: Sequence[Float[np.ndarray, "_ H W"]] = (),
 ) -> Integer[np.ndarray, "levels H W"]:
     """One class per level and pixel of an image (see `predict_images`).
+
+    Args:
+        fabric: device and precision.
+        segmenter: the model.
+        image: RGB, resized by `segmenter.seen`.
+        size: height and width of the classes.
+        original: the image before it was resized (see `scaled_images`).
+        scores: arrays that the scores of each level are written to, or none.
 
     Raises:
         DivergedError: the model predicts scores that are not finite.
@@ -205,4 +214,6 @@ def predict_classes(
         if not_finite(band.scores).any():
             raise DivergedError("the model predicts scores that are not finite")
         classes[:, band.rows] = segmenter.rule(band.scores)[0].cpu().numpy()
+        for level, found in zip(scores, band.scores, strict=False):
+            level[:, band.rows] = found[0].cpu().numpy()
     return classes

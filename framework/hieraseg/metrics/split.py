@@ -15,6 +15,9 @@ from hieraseg.metrics.joint import JointCounts
 from hieraseg.metrics.pixels import count_pixels, zeros
 from hieraseg.metrics.tree import TreeCounter
 
+TOTALS = ("confusion", "calibration", "classwise_calibration")
+"""How the names of counts over all images begin; all others are per image."""
+
 
 class SplitCounts:
     """Counts of a split, some per image and some over all images.

@@ -18,7 +18,7 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.bands import predict_classes
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.runs.folder import RunFolder
-from hieraseg.visualize import draw, undrawable_names
+from hieraseg.visualize import draw, palette, undrawable_names
 from hieraseg.visualize.curves import draw_curves
 
 
@@ -130,18 +130,30 @@ def save_png(path: Path, image: Image.Image) -> None:
 
 
 def write_class_names(folder: Path, hierarchy: Hierarchy) -> None:
-    """Write the names of the classes of each level to `classes.json`, in the order of their index.
+    """Write the classes of each level to `classes.json`, in the order of their index.
 
-    A warning says for which classes figures have an index instead of a name.
+    `level<l>` has their names, `colors` those of the palette as `#rrggbb`, and `parents` the index
+    of the parent of each class on the level above. A warning says for which classes figures have an
+    index instead of a name.
 
     Raises:
         WriteError: it cannot be written.
     """
     path = folder / "classes.json"
-    names = {f"level{level}": names for level, names in enumerate(hierarchy.level_names, 1)}
+    levels = [f"level{level}" for level in range(1, hierarchy.num_levels + 1)]
+    parents = [one.tolist() for one in hierarchy.parents]
+    content = {
+        **dict(zip(levels, hierarchy.level_names, strict=True)),
+        "parents": dict(zip(levels[1:], parents[1:], strict=True)),
+        "colors": {
+            level: ["#{:02x}{:02x}{:02x}".format(*color) for color in colors]
+            for level, colors in zip(levels, palette(hierarchy), strict=True)
+        },
+        "background": hierarchy.background,
+    }
     with write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(names, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     missing = undrawable_names(hierarchy)
     if missing:
         warn(

@@ -1,5 +1,6 @@
 """Set-up of a run: from a recipe to all the parts that train together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -98,7 +99,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     # Last of what can fail, because decoding takes minutes.
     stores, targets = on_all_ranks(lambda: _open_data(recipe, dataset, hierarchy))
     _check_shares(stores["train"], fabric.world_size)
-    loss = build_loss(recipe, hierarchy, stores["train"]).to(fabric.device)
+    loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
     model = model.to(memory_format=torch.channels_last)
@@ -214,8 +215,13 @@ def _build_state(
     return wrapped, State(model, optimizer, schedule, fabric.strategy.precision, totals)
 
 
-def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss:
+def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Callable[[], Store]) -> Loss:
     """Build the loss; training pixels are counted only if it, or a loss inside it, needs them.
+
+    Args:
+        recipe: the resolved recipe.
+        hierarchy: the class tree.
+        train_store: opens the store of the training split; called only for such a loss.
 
     Raises:
         RecipeError: it refuses an argument, or trains no class scores.
@@ -223,7 +229,7 @@ def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Store) -> Loss
     spec = recipe["loss"]
     supplied: dict[str, Any] = {"hierarchy": hierarchy}
     if any(has_argument(one.factory, "class_pixels") for one in components_in(spec)):
-        supplied["class_pixels"] = count_class_pixels(train_store, hierarchy)
+        supplied["class_pixels"] = count_class_pixels(train_store(), hierarchy)
     loss: Loss = build(spec, **supplied)
     if loss.levels == "none":
         raise RecipeError(
