@@ -1,0 +1,83 @@
+"""The decoder of U-Net++."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+from jaxtyping import Float
+from segmentation_models_pytorch.decoders.unetplusplus import decoder as smp
+from torch import Tensor, nn
+
+from hieraseg.types import NonEmpty, PositiveInt, Probability, check_arguments
+from hieraseg_plugins.decoders.trunk import (
+    Heads,
+    TrunkDecoder,
+    block_widths,
+    check_attention,
+    lined_up,
+    used_channels,
+)
+
+
+@check_arguments
+class UnetPlusPlusDecoder(TrunkDecoder):
+    """U-Net++: a U-Net whose skip connections are nested, dense blocks.
+
+    Each node upsamples the node below it and concatenates the stage and all nodes of its own size
+    before it. A block is as in U-Net. The logits have half of the finest stage's stride.
+
+    Source: Zhou et al. 2018, arXiv:1807.10165, equation 1, without deep supervision, as in
+    segmentation_models_pytorch; scSE: Roy et al. 2018, arXiv:1808.08127.
+
+    Args:
+        channels: channels of the backbone's feature maps, finest first.
+        strides: strides of the feature maps. A first stage of stride 1 is not used. Stages that do
+            not double the size are resized.
+        num_classes: classes of each level, coarsest first.
+        heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
+            per level.
+        dropout: probability to drop a channel before the 1x1 convolutions.
+        widths: channels of the decoder's own blocks that end at the strides 16, 8, 4, 2 and 1 (if
+            there are five). The first one is also that of blocks before. Nested blocks have the
+            channels of their stage.
+        attention: `scse` for channel and spatial attention in each block, or null for none.
+        embedding_channels: channels D of the embedding, which is computed from the last stage; 0
+            for none.
+
+    Raises:
+        ValueError: with attention, a width or a stage has less than 16 channels.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_classes: Sequence[int],
+        heads: Heads = "shared",
+        dropout: Probability = 0.0,
+        widths: Annotated[Sequence[PositiveInt], NonEmpty()] = (256, 128, 64, 32, 16),
+        attention: Literal["scse"] | None = None,
+        embedding_channels: int = 0,
+    ) -> None:
+        used = used_channels(channels, strides)
+        check_attention(attention, [*widths, *used[:-1]])
+        own = block_widths(widths, strides[-len(used)], len(used))
+        trunk = partial(_Trunk, used, own, attention)
+        super().__init__(trunk, own[-1], used, num_classes, heads, dropout, embedding_channels)
+
+
+class _Trunk(smp.UnetPlusPlusDecoder):
+    def __init__(self, channels: list[int], widths: list[int], attention: str | None) -> None:
+        super().__init__(
+            encoder_channels=[3, *channels],
+            decoder_channels=widths,
+            n_blocks=len(widths),
+            attention_type=attention,
+        )
+        self.last = f"x_0_{len(widths) - 1}"
+        self.blocks[self.last].attention1 = nn.Identity()  # not used without a skip connection
+
+    def forward(self, features: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B C H W"]:
+        if len(features) == 1:  # nothing to nest, for which the class is not made
+            return self.blocks[self.last](features[0])
+        return super().forward([None, *lined_up(features)])
