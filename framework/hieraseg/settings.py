@@ -100,6 +100,28 @@ def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
 
 @check_arguments
 @dataclass(frozen=True)
+class Auxiliary:
+    """A second head, on one stage of the backbone, which only training has.
+
+    A 3x3 convolution, batch normalization, ReLU, dropout and a 1x1 convolution per level. The
+    recipe's loss of its logits is added to the loss, as the term `auxiliary` (Zhao et al. 2016,
+    arXiv:1612.01105).
+
+    Args:
+        stage: stage of the backbone that it reads, 1 for the finest; null for no such head.
+        weight: weight of its loss.
+        channels: channels of the 3x3 convolution.
+        dropout: probability by which a channel is zero.
+    """
+
+    stage: PositiveInt | None = None
+    weight: PositiveFloat = 0.4
+    channels: PositiveInt = 256
+    dropout: Annotated[float, Range(ge=0, lt=1)] = 0.1
+
+
+@check_arguments
+@dataclass(frozen=True)
 class Init:
     """The weights that training starts from.
 

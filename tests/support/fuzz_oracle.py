@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from hieraseg import registry
-from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training
+from hieraseg.settings import Augmentation, Auxiliary, Evaluation, Init, Input, Logging, Training
 from tests.support.fuzz_recipes import PATHS, PLUGIN_DEFAULTS, RECIPES, WITH_COMPONENTS
 
 # Reading.
@@ -21,6 +21,7 @@ COMPONENTS = registry.by_singular()
 CORE = {
     "input": Input,
     "augmentation": Augmentation,
+    "auxiliary": Auxiliary,
     "init": Init,
     "training": Training,
     "evaluation": Evaluation,

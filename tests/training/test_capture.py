@@ -170,7 +170,7 @@ def on_cuda(parts: Parts) -> TrainingForward:
         (0.5, 0.5, 0.5),
     )
     loss, model = parts.loss.to(CUDA), parts.segmenter.model.to(CUDA)
-    return TrainingForward(model, moved, loss, parts.segmenter, CUDA)
+    return TrainingForward(model, moved, loss, parts.segmenter, CUDA, recipe.auxiliary.weight)
 
 
 def mapped(function: Callable[[Tensor], Tensor], inputs: StepInputs) -> StepInputs:

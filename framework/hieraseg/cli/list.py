@@ -14,7 +14,7 @@ from hieraseg.registry import Registry, by_name, by_singular, find_registry
 from hieraseg.registry.files import broken_files
 
 RECIPES = "recipes"
-SECTIONS = ("input", "augmentation", "init", "training", "evaluation", "logging")
+SECTIONS = ("input", "augmentation", "auxiliary", "init", "training", "evaluation", "logging")
 """Sections that name no component. Their settings are not imported here, because of torch."""
 
 
@@ -32,8 +32,9 @@ def add_parser(commands: Any) -> None:
             listed with the reason.
 
             `hieraseg list training` describes the keys of a section that names no component;
-            the others are `input`, `augmentation`, `init`, `evaluation` and `logging`.
-            `hieraseg list recipes` lists the installed recipes, and with a NAME prints one of them.
+            the others are `input`, `augmentation`, `auxiliary`, `init`, `evaluation` and
+            `logging`. `hieraseg list recipes` lists the installed recipes, and with a NAME prints
+            one of them.
         """,
         examples="""
             hieraseg list

@@ -1,5 +1,6 @@
 """Assembly of a model from the components of a recipe."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 from hieraseg.contracts import has_argument
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import Hierarchy
+from hieraseg.model.auxiliary import AuxiliaryHead
 from hieraseg.model.segmentation import EncoderDecoder, SegmentationModel, WholeModel
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
@@ -47,7 +49,8 @@ def build_model(
         pretrained: whether a model loads its pretrained weights.
 
     Raises:
-        RecipeError: the loss needs an embedding, but the decoder or model has none.
+        RecipeError: the loss needs an embedding, but the decoder or model has none; or the
+            auxiliary head does not fit the backbone or the loss.
     """
     spec = recipe["decoder" if backbone else "model"]
     if embedding_channels and not has_argument(spec.factory, "embedding_channels"):
@@ -64,7 +67,36 @@ def build_model(
         return WholeModel(build(spec if pretrained else _without_weights(spec), **supplied))
     pyramid: Any = backbone
     supplied |= {"channels": list(pyramid.channels), "strides": list(pyramid.strides)}
-    return EncoderDecoder(backbone, build(spec, **supplied))
+    decoder = build(spec, **supplied)
+    auxiliary = _auxiliary_head(recipe, pyramid.channels, num_classes, embedding_channels)
+    return EncoderDecoder(backbone, decoder, auxiliary)
+
+
+def _auxiliary_head(
+    recipe: Recipe, channels: Sequence[int], num_classes: list[int], embedding_channels: int
+) -> AuxiliaryHead | None:
+    """The auxiliary head that a recipe asks for on a backbone with these channels, or None.
+
+    It is built last, so that it does not change the random weights of the decoder.
+    """
+    settings = recipe.auxiliary
+    if settings.stage is None:
+        return None
+    problem = ""
+    if settings.stage > len(channels):
+        problem = (
+            f"the backbone {recipe['backbone'].name} has {len(channels)} stages, got "
+            f"{settings.stage}; set it to at most {len(channels)}"
+        )
+    elif embedding_channels:
+        problem = (
+            f"the loss {recipe['loss'].name} trains an embedding, which the auxiliary head does "
+            "not have; set it to null, or choose another loss"
+        )
+    if problem:
+        raise RecipeError(f"{recipe.origin['auxiliary.stage']}: auxiliary.stage: {problem}")
+    index = settings.stage - 1
+    return AuxiliaryHead(index, channels[index], num_classes, settings.channels, settings.dropout)
 
 
 def _without_weights(value: Any) -> Any:

@@ -65,16 +65,24 @@ class EncoderDecoder(SegmentationModel):
     Args:
         backbone: image -> feature pyramid (see `contracts.Backbone`).
         decoder: feature pyramid -> logits per level, at any stride.
+        auxiliary: feature pyramid -> logits per level, for training; None for no such head.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+    def __init__(
+        self, backbone: nn.Module, decoder: nn.Module, auxiliary: nn.Module | None = None
+    ) -> None:
         super().__init__(backbone, int(max(cast(Any, backbone).strides)))
         self.backbone = backbone
         self.decoder = decoder
+        self.auxiliary = auxiliary
 
     def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits of a normalised image, at any stride."""
-        return cast(Prediction, self.decoder(self.backbone(image)))
+        pyramid = self.backbone(image)
+        prediction = cast(Prediction, self.decoder(pyramid))
+        if self.auxiliary is None or not self.training:
+            return prediction
+        return Prediction(prediction.logits, prediction.embedding, self.auxiliary(pyramid))
 
 
 class WholeModel(SegmentationModel):

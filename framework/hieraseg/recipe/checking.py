@@ -17,14 +17,24 @@ from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
-from hieraseg.registry import Registry, by_section, datasets, hierarchies
+from hieraseg.registry import Registry, by_section, datasets, hierarchies, models
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training, conflicts
+from hieraseg.settings import (
+    Augmentation,
+    Auxiliary,
+    Evaluation,
+    Init,
+    Input,
+    Logging,
+    Training,
+    conflicts,
+)
 from hieraseg.types import ArgumentError
 
 CORE_SECTIONS: dict[str, type] = {
     "input": Input,
     "augmentation": Augmentation,
+    "auxiliary": Auxiliary,
     "init": Init,
     "training": Training,
     "evaluation": Evaluation,
@@ -70,6 +80,7 @@ def check(
     }
     if all(problem.of_data for problem in checker.problems):
         checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
+        checker.auxiliary(layer, Auxiliary(**core["auxiliary"]))
     if checker.problems:
         return None, checker.problems
     built = {
@@ -199,6 +210,13 @@ class Checker:
         for argument, text in conflicts(settings, augmentation).items():
             place = layer["augmentation"].value[argument].place
             self.note(place, f"augmentation.{argument}", text)
+
+    def auxiliary(self, layer: Layer, settings: Auxiliary) -> None:
+        """Add a problem if there is no backbone for an auxiliary head."""
+        if settings.stage is not None and models.section in layer:
+            place = layer["auxiliary"].value["stage"].place
+            text = f"is a stage of the backbone, but the recipe has a {models.section}; remove it"
+            self.note(place, "auxiliary.stage", text)
 
     def arguments(
         self,

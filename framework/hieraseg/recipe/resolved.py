@@ -15,7 +15,18 @@ from hieraseg.registry.files import PluginFile
 from hieraseg.types import ArgumentError
 
 if TYPE_CHECKING:  # the settings import torch, which commands that only list do not wait for
-    from hieraseg.settings import Augmentation, Evaluation, Init, Input, Logging, Training
+    from hieraseg.settings import (
+        Augmentation,
+        Auxiliary,
+        Evaluation,
+        Init,
+        Input,
+        Logging,
+        Training,
+    )
+
+_SETTINGS = ("input", "augmentation", "auxiliary", "init", "training", "evaluation", "logging")
+"""Sections that configure the framework itself, in the order in which they are printed."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Recipe:
         components: by section, a component, or a list of them for kinds of which there are many.
         input: what the model sees of an image.
         augmentation: random changes of training images; its transforms are specs.
+        auxiliary: a second head, which only training has.
         init: the weights that training starts from.
         training: how long, how fast and where to train.
         evaluation: protocol of the scores.
@@ -40,6 +52,7 @@ class Recipe:
     components: dict[str, Any]
     input: "Input"
     augmentation: "Augmentation"
+    auxiliary: "Auxiliary"
     init: "Init"
     training: "Training"
     evaluation: "Evaluation"
@@ -85,7 +98,7 @@ class Recipe:
             plugins = [str(file.path) for file in self.plugins]
         sections: dict[str, Any] = {"plugins": list(plugins)} if plugins else {}
         sections |= self.components
-        for section in ("input", "augmentation", "init", "training", "evaluation", "logging"):
+        for section in _SETTINGS:
             settings = getattr(self, section)
             sections[section] = {
                 key_of(one.name): getattr(settings, one.name) for one in fields(settings)

@@ -53,9 +53,8 @@ class ModelContract(ImageContract, PredictionContract):
         module: Any = self.shared_module(arguments)
         for name in ("stride", "mean", "std"):
             assert hasattr(module, name), f"missing attribute {name!r} (see contracts.Model)"
-        assert isinstance(module.stride, int) and module.stride > 0, (
-            f"stride must be a positive int, got {module.stride!r}"
-        )
+        is_stride = isinstance(module.stride, int) and module.stride > 0
+        assert is_stride, f"stride must be a positive int, got {module.stride!r}"
         self.check_statistics(module)
         backbone = getattr(module, "backbone", None)
         assert backbone is None or isinstance(backbone, nn.Module), (

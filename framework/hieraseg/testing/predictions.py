@@ -94,7 +94,8 @@ class PredictionContract(ModuleContract, TreeContract):
             for levels in (trained.auxiliary, trained.logits)
         )
         assert found == expected, (
-            f"auxiliary logits per level are [B, C] = {found}, but must be {expected}, as its logits"
+            f"auxiliary logits per level are [B, C] = {found}, but must be {expected}, as those of "
+            "its logits"
         )
 
 

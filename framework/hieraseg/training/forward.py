@@ -1,5 +1,6 @@
 """The part of a training step that can be compiled: from a batch to the terms of the loss."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -9,8 +10,12 @@ from torch import Tensor, nn
 from hieraseg.contracts import Loss, Prediction, has_argument
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.data.batches.views import View
+from hieraseg.errors import RecipeError
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics.pixels import pixel_counter
+
+AUXILIARY = "auxiliary"
+"""Name of the term of auxiliary logits."""
 
 
 class Forward(NamedTuple):
@@ -38,6 +43,7 @@ class TrainingForward(nn.Module):
         loss: the loss.
         segmenter: how logits become classes.
         device: the training device.
+        auxiliary_weight: weight of the loss of auxiliary logits, if the model has them.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class TrainingForward(nn.Module):
         loss: Loss,
         segmenter: Segmenter,
         device: torch.device,
+        auxiliary_weight: float,
     ) -> None:
         super().__init__()
         self.model = model
@@ -54,6 +61,7 @@ class TrainingForward(nn.Module):
         self._fixed = (view, loss, segmenter)
         self._count = pixel_counter(segmenter.hierarchy, device)
         self._takes_progress = has_argument(loss.forward, "progress")
+        self._auxiliary_weight = auxiliary_weight
 
     def forward(self, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forward:
         """The terms of the loss and the counts of a batch.
@@ -62,18 +70,45 @@ class TrainingForward(nn.Module):
             batch: the images of this process in a step.
             progress: share of training that is done, in [0, 1).
         """
-        view, loss, segmenter = self._fixed
+        view, _, segmenter = self._fixed
         # Only the model computes in mixed precision.
         with torch.autocast(progress.device.type, enabled=False):
             images, masks = view.augment(batch)
         # Labels were checked when they were stored.
         targets = segmenter.hierarchy.encode(masks, check=False)
         prediction: Prediction = self.model(images)
-        arguments = {"progress": progress} if self._takes_progress else {}
         with torch.autocast(progress.device.type, enabled=False):
-            terms = loss(prediction, targets, **arguments)
+            terms = self._terms(prediction, targets, progress)
             counts = self._counts(prediction, targets)
         return Forward(terms, counts)
+
+    def _terms(
+        self,
+        prediction: Prediction,
+        targets: Int[Tensor, "B levels H W"],
+        progress: Float[Tensor, ""],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of the loss, and that of the auxiliary logits, if there are any.
+
+        Raises:
+            RecipeError: the loss cannot have the term of auxiliary logits.
+        """
+        _, loss, _ = self._fixed
+        arguments = {"progress": progress} if self._takes_progress else {}
+        terms: dict[str, Tensor] = loss(prediction, targets, **arguments)
+        if prediction.auxiliary is None:
+            return terms
+        if loss.embedding_channels or AUXILIARY in terms:
+            problem = (
+                "trains an embedding" if loss.embedding_channels else f"has a term {AUXILIARY}"
+            )
+            raise RecipeError(
+                f"loss: it {problem}, so it cannot train the auxiliary logits of the model; choose "
+                "another loss"
+            )
+        own = loss(Prediction(prediction.auxiliary), targets, **arguments)
+        total = reduce(torch.add, own.values())
+        return {**terms, AUXILIARY: self._auxiliary_weight * total}
 
     @torch.no_grad()
     def _counts(

@@ -123,7 +123,9 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     problems = capture_problems(recipe)
     compiled = what_to_compile(settings, problems)
     called = torch.compile(model) if compiled == "model" else model
-    forward = TrainingForward(cast(nn.Module, called), view, loss, segmenter, fabric.device)
+    forward = TrainingForward(
+        cast(nn.Module, called), view, loss, segmenter, fabric.device, recipe.auxiliary.weight
+    )
     wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, total_steps)
     if compiled == "step":
         forward.compile(fullgraph=True)
