@@ -7,41 +7,46 @@ from pathlib import Path
 
 import pytest
 
+import hieraseg.importing as importing_module
 from hieraseg.importing import hidden, importing
 
 
 @pytest.fixture
-def collector() -> Iterator[None]:
-    """Garbage collection is as it was, afterwards."""
+def first_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing was imported yet. Garbage collection is as it was, afterwards."""
+    monkeypatch.setattr(importing_module, "_first_time", True)
     was_enabled = gc.isenabled()
     yield
+    gc.unfreeze()
     (gc.enable if was_enabled else gc.disable)()
 
 
-@pytest.mark.usefixtures("collector")
+@pytest.mark.usefixtures("first_time")
 def test_importing_collects_no_garbage_until_its_end() -> None:
     gc.enable()
-    with importing():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    assert gc.get_freeze_count()
     with pytest.raises(ModuleNotFoundError), importing():
+        assert not gc.isenabled()
         import hieraseg.missing  # type: ignore[import-not-found]  # noqa: F401
     assert gc.isenabled()
+    assert gc.get_freeze_count()
+
+
+@pytest.mark.usefixtures("first_time")
+def test_garbage_collection_that_is_off_stays_off() -> None:
     gc.disable()
     with importing():
         pass
-    assert not gc.isenabled(), "as it was before"
+    assert not gc.isenabled()
 
 
-@pytest.mark.usefixtures("collector")
+@pytest.mark.usefixtures("first_time")
 def test_garbage_of_later_imports_is_still_collected() -> None:
+    gc.enable()
     with importing():
         pass
     frozen = gc.get_freeze_count()
     with importing():
-        cycle: list[object] = []
-        cycle.append(cycle)
+        assert gc.isenabled()
     assert gc.get_freeze_count() == frozen
 
 
