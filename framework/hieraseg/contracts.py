@@ -276,11 +276,14 @@ class InferenceRule(Protocol):
 
 @runtime_checkable
 class OptimizerFactory(Protocol):
-    """Parameters -> optimizer. The runner passes the parameters of `backbone` and `head`.
+    """Parameters -> optimizer. The runner passes the trained parameters of `backbone` and `head`.
+
+    If its signature has an argument `model`, the runner also passes the model, in which the
+    parameters have names; `model.backbone_name` is that of its backbone, or empty.
 
     In a training step, the learning rates of the groups are tensors on the device, and on CUDA the
-    option `capturable` of each group that has it is set. It may have `capturable` and
-    `capturable_reason` itself (see the top of the module).
+    option `capturable` of each group that has it is set. It, or the optimizer that it returns, may
+    have `capturable` and `capturable_reason` (see the top of the module).
     """
 
     def __call__(self, parameters: dict[str, list[nn.Parameter]]) -> Optimizer: ...

@@ -1,6 +1,6 @@
 """Models of a recipe: image -> logits per level at the image's size."""
 
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,13 @@ class SegmentationModel(nn.Module):
         mean: the mean, `[1, 3, 1, 1]`.
         std: the standard deviation.
         stride: as above.
+        backbone_name: name of the backbone among the modules; empty for a model that has none.
+        frozen: modules that are never in training mode (see `model.parts.freeze`).
     """
 
     mean: Tensor
     std: Tensor
+    backbone_name: str = ""
 
     def __init__(self, statistics: Any, stride: int) -> None:
         super().__init__()
@@ -32,6 +35,7 @@ class SegmentationModel(nn.Module):
         self.register_buffer("mean", _per_channel(statistics.mean), persistent=False)
         self.register_buffer("std", _per_channel(statistics.std), persistent=False)
         self.stride = stride
+        self.frozen: list[nn.Module] = []
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits at the image's size.
@@ -47,16 +51,22 @@ class SegmentationModel(nn.Module):
         """Logits of a normalised image, at any stride."""
         raise NotImplementedError
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Its parameters as optimizers get them: those of the `backbone`, and of the `head`."""
-        backbone = getattr(self._network(), "backbone", None)
-        own = list(backbone.parameters()) if isinstance(backbone, nn.Module) else []
-        known = set(map(id, own))
-        return {"backbone": own, "head": [one for one in self.parameters() if id(one) not in known]}
-
-    def _network(self) -> nn.Module:
-        """The module that may have an attribute `backbone`."""
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all modules but the frozen ones."""
+        super().train(mode)
+        for module in self.frozen:
+            module.training = False
         return self
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Its trained parameters as optimizers get them, under `backbone` and `head`."""
+        name = self.backbone_name
+        inside = set(self.get_submodule(name).parameters() if name else ())
+        trained = [one for one in self.parameters() if one.requires_grad]
+        return {
+            "backbone": [one for one in trained if one in inside],
+            "head": [one for one in trained if one not in inside],
+        }
 
 
 class EncoderDecoder(SegmentationModel):
@@ -67,6 +77,8 @@ class EncoderDecoder(SegmentationModel):
         decoder: feature pyramid -> logits per level, at any stride.
         auxiliary: feature pyramid -> logits per level, for training; None for no such head.
     """
+
+    backbone_name = "backbone"
 
     def __init__(
         self, backbone: nn.Module, decoder: nn.Module, auxiliary: nn.Module | None = None
@@ -95,13 +107,12 @@ class WholeModel(SegmentationModel):
     def __init__(self, network: nn.Module) -> None:
         super().__init__(network, int(cast(Any, network).stride))
         self.network = network
+        if isinstance(getattr(network, "backbone", None), nn.Module):
+            self.backbone_name = "network.backbone"
 
     def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits of a normalised image, at any stride."""
         return cast(Prediction, self.network(image))
-
-    def _network(self) -> nn.Module:
-        return self.network
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:

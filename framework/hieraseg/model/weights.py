@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from hieraseg.errors import RecipeError
 
 Weights = dict[str, Tensor]
-_BATCH_COUNTER = "num_batches_tracked"
+BATCH_COUNTER = "num_batches_tracked"
+"""End of the names of counters that old state dicts do not have."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher", "student")
 """Keys under which training code saves a state dict, beside what else it saves."""
 
@@ -89,7 +90,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
         RecipeError: tensors are missing, unexpected or have another shape.
     """
     own = module.state_dict()
-    missing = [key for key in own if key not in weights and not key.endswith(_BATCH_COUNTER)]
+    missing = [key for key in own if key not in weights and not key.endswith(BATCH_COUNTER)]
     unexpected = [key for key in weights if key not in own]
     reshaped = [
         f"{key} is {list(weights[key].shape)} instead of {list(own[key].shape)}"
@@ -121,4 +122,4 @@ def _unwrapped(content: Any) -> Any:
 
 
 def _batch_counters(own: Mapping[str, Tensor]) -> Weights:
-    return {key: one for key, one in own.items() if key.endswith(_BATCH_COUNTER)}
+    return {key: one for key, one in own.items() if key.endswith(BATCH_COUNTER)}

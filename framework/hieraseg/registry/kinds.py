@@ -177,7 +177,7 @@ for _kind in (
         contract="hieraseg.contracts:OptimizerFactory",
         suite="hieraseg.testing:OptimizerContract",
         template=TEMPLATES / "optimizer.template",
-        supplied=frozenset({"parameters"}),
+        supplied=frozenset({"parameters", "model"}),
     ),
     Kind(
         name="schedules",

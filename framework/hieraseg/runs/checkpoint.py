@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hieraseg.contracts import Activation
 from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.files.writing import existing_folder, write_folder
-from hieraseg.model.weights import load_weights, read_weights
+from hieraseg.model.weights import Weights, load_weights, read_weights
 from hieraseg.runs.records import problem_in, read_record, sha256
 
 WEIGHTS = "model.safetensors"
@@ -104,15 +104,31 @@ def read_metadata(folder: Path) -> Metadata:
     Raises:
         RecipeError: there is no checkpoint, it is damaged, or hieraseg did not write it.
     """
+    return _metadata_in(weights_file(folder))
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights file of a checkpoint.
+
+    Raises:
+        RecipeError: there is no checkpoint.
+    """
     path = existing_folder(folder) / WEIGHTS
     if not path.is_file():
         raise RecipeError(
             f"{path}: no such checkpoint; checkpoints are written after each epoch, "
             "unless logging.checkpoints is false"
         )
+    return path
+
+
+def _metadata_in(path: Path) -> Metadata:
+    """The metadata in the header of a checkpoint's weights file. Raises RecipeError."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata: Metadata = json.loads((file.metadata() or {})["hieraseg"])
+        header = _header(path)
+        if header is None:
+            raise KeyError
+        metadata: Metadata = json.loads(header)
         problem = problem_in(metadata, Metadata, "metadata") or _problem_in_values(metadata)
     except KeyError:
         problem = "it has no metadata"
@@ -143,6 +159,25 @@ def read_state(folder: Path) -> dict[str, Any]:
     return {**state, "model": read_weights(found / WEIGHTS)}
 
 
+def read_checkpoint(file: Path) -> tuple[Weights, Metadata | None]:
+    """The weights in a file, of a checkpoint or any other.
+
+    Args:
+        file: `.safetensors`, or a state dict saved by `torch.save`.
+
+    Returns:
+        The weights; and the metadata, if it is the file of a checkpoint.
+
+    Raises:
+        RecipeError: it cannot be read, or is a damaged checkpoint.
+    """
+    if file.name == WEIGHTS and (file.parent / CHECKSUMS).is_file():
+        _check_sums(file.parent, (WEIGHTS,))
+    weights = read_weights(file)
+    is_checkpoint = file.suffix == ".safetensors" and _header(file) is not None
+    return weights, _metadata_in(file) if is_checkpoint else None
+
+
 def load_checkpoint(folder: Path, module: nn.Module) -> None:
     """Load the weights of a checkpoint into a model.
 
@@ -157,6 +192,13 @@ def load_checkpoint(folder: Path, module: nn.Module) -> None:
     if name:
         raise DivergedError(f"{found / WEIGHTS}: the weights {name} are not finite; {_FIX}")
     load_weights(module, weights, found / WEIGHTS)
+
+
+def _header(path: Path) -> str | None:
+    """What hieraseg wrote into the header of a safetensors file, if it did."""
+    with safe_open(path, "pt") as file:
+        header: str | None = (file.metadata() or {}).get("hieraseg")
+        return header
 
 
 def _not_finite(weights: Mapping[str, Tensor]) -> str:

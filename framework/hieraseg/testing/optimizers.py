@@ -3,11 +3,13 @@
 from io import BytesIO
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
+from hieraseg.contracts import why_not_capturable
 from hieraseg.testing.capturing import (
     CUDA,
     OTHERWISE,
@@ -25,11 +27,12 @@ class OptimizerContract(CapturableContract):
     """The contract of optimizers (see `contracts.OptimizerFactory`)."""
 
     def supplied(self) -> dict[str, Any]:
-        return {"parameters": parameters()}
+        parts = parameters()
+        return {"parameters": parts, "model": Model(parts)}
 
     def make(self, parts: Parts, arguments: Arguments = DEFAULTS) -> Optimizer:
         """Build the optimizer of some parameters."""
-        made = self.build(arguments, parameters=parts)
+        made = self.build(arguments, parameters=parts, model=Model(parts))
         assert isinstance(made, Optimizer), (
             f"it must return a torch.optim.Optimizer, got {type(made).__name__}"
         )
@@ -39,6 +42,9 @@ class OptimizerContract(CapturableContract):
         with on_fake_tensors(copies=True) as allowed:
             parts = {part: [on_cuda(one) for one in own] for part, own in parameters().items()}
             optimizer = self.make(parts, arguments)
+            reason = why_not_capturable(optimizer)
+            if reason is not None:
+                pytest.skip(f"what it builds says that it cannot: {reason}")
             prepare(optimizer)
             try:
                 optimizer.step()
@@ -136,6 +142,32 @@ class OptimizerContract(CapturableContract):
         )
 
 
+class Model(nn.Module):
+    """A model of some parameters, with as many layers of the backbone as it has parameters there.
+
+    Args:
+        parts: its parameters.
+    """
+
+    backbone_name = "backbone"
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.backbone = Layers(parts["backbone"])
+        self.head = nn.ParameterList(parts["head"])
+
+
+class Layers(nn.ParameterList):
+    """A backbone that tells the layers of its parameters (see `contracts.Backbone`)."""
+
+    @property
+    def num_layers(self) -> int:
+        return len(self)
+
+    def layer_of(self, parameter_name: str) -> int:
+        return int(parameter_name)
+
+
 def parameters() -> Parts:
     """Parameters of several shapes for a backbone and a head, always the same."""
     generator = torch.Generator().manual_seed(0)
@@ -152,8 +184,9 @@ def prepare(optimizer: Optimizer) -> None:
         group["lr"] = torch.full((), float(group["lr"]), device=CUDA)
         if "capturable" in group:
             group["capturable"] = True
-        # The default for tensors with data.
-        if group.get("foreach", False) is None and not group.get("fused"):
+        # The default of torch's own for tensors with data.
+        is_of_torch = type(optimizer).__module__.startswith("torch.")
+        if is_of_torch and group.get("foreach", False) is None and not group.get("fused"):
             group["foreach"] = True
 
 

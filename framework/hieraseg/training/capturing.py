@@ -1,5 +1,7 @@
 """What keeps a training step from being captured in a CUDA graph or compiled whole."""
 
+from torch.optim import Optimizer
+
 from hieraseg.contracts import why_not_capturable
 from hieraseg.recipe import Recipe
 
@@ -24,3 +26,10 @@ def capture_problems(recipe: Recipe) -> list[str]:
     if recipe.training.precision == "16-mixed":
         phrases.add("training.precision 16-mixed is not capturable (it skips steps on the host)")
     return sorted(phrases)
+
+
+def optimizer_problems(recipe: Recipe, optimizer: Optimizer) -> list[str]:
+    """What keeps a step with this optimizer of a recipe from being captured, where it says so."""
+    reason = why_not_capturable(optimizer)
+    name = recipe["optimizer"].name
+    return [] if reason is None else [f"the optimizer {name} is not capturable ({reason})"]

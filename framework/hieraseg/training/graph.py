@@ -142,6 +142,9 @@ class CapturedStep:
 def keeps_state_on_host(optimizer: Optimizer) -> bool:
     """Whether an optimizer has state that the replay of a graph would not change."""
     values = [value for one in optimizer.state.values() for value in one.values()]
+    # Numbers in groups are compared from step to step (see `_settings`).
+    groups = (value for group in optimizer.param_groups for value in group.values())
+    values += [value for value in groups if isinstance(value, Tensor)]
     return any(
         value.device.type == "cpu" if isinstance(value, Tensor) else isinstance(value, int | float)
         for value in values

@@ -260,8 +260,8 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
         standalone, files = copy_argument_files(folder, recipe)
         write_text(folder.recipe, standalone.to_yaml(plugins=[copy["file"] for copy in copies]))
         fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
-        copied = {"plugin_files": copies, "argument_files": files}
-        write_json(folder.provenance, {**provenance(recipe, fingerprints), **copied})
+        records = {"plugin_files": copies, "argument_files": files, "init": parts.started}
+        write_json(folder.provenance, {**provenance(recipe, fingerprints), **records})
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use
         raise

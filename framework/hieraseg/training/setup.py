@@ -21,7 +21,8 @@ from hieraseg.devices import Fabric, start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.model.build import build_backbone, build_model
+from hieraseg.model.build import build_backbone
+from hieraseg.model.parts import freeze
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.model.synced import with_synced_batch_norm
 from hieraseg.processes import on_all_ranks
@@ -29,11 +30,12 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
-from hieraseg.training.capturing import capture_problems
+from hieraseg.training.capturing import capture_problems, optimizer_problems
 from hieraseg.training.checks import not_finite
 from hieraseg.training.compiling import Compiled, what_to_compile
 from hieraseg.training.forward import TrainingForward
 from hieraseg.training.notices import notices
+from hieraseg.training.starting import read_start, start_model
 from hieraseg.training.state import State
 from hieraseg.training.totals import EpochTotals
 
@@ -57,6 +59,7 @@ class Parts:
         not_finite: names of buffers that are not finite on purpose, such as masks.
         capture_problems: what keeps the step from being captured or compiled, one sentence each.
         compiled: what of a step is compiled.
+        started: path and SHA-256 of the weights file that the recipe's `init` names, if any.
     """
 
     recipe: Recipe
@@ -73,6 +76,7 @@ class Parts:
     not_finite: set[str]
     capture_problems: list[str]
     compiled: Compiled
+    started: dict[str, str] | None = None
 
 
 def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
@@ -96,15 +100,16 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     transforms = build_transforms(recipe, hierarchy)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe)
+    start = read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
     stores, targets = on_all_ranks(lambda: _open_data(recipe, dataset, hierarchy))
     _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
-    model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
-    model = model.to(memory_format=torch.channels_last)
+    model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
     if settings.sync_batch_norm:
         model = with_synced_batch_norm(model, fabric.device)
+    freeze(model, settings.freeze)
     for sentence in notices(recipe, hierarchy, model):
         warn(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
@@ -142,8 +147,9 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         num_classes=num_classes,
         total_steps=total_steps,
         not_finite=_infinite_buffers(model),
-        capture_problems=problems,
+        capture_problems=[*problems, *optimizer_problems(recipe, state.optimizer)],
         compiled=compiled,
+        started=start and {"file": str(start.file), "sha256": start.sha256},
     )
     return parts, state
 
@@ -210,7 +216,7 @@ def _build_state(
     total_steps: int,
 ) -> tuple[nn.Module, State]:
     """The forward pass as fabric wraps it, and the state with its optimizer and schedule."""
-    optimizer = build(recipe["optimizer"], parameters=model.parts())
+    optimizer = build(recipe["optimizer"], parameters=model.parts(), model=model)
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)
