@@ -1,6 +1,6 @@
 """Models of a recipe: image -> logits per level at the image's size."""
 
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class SegmentationModel(nn.Module):
         """Logits of a normalised image, at any stride."""
         raise NotImplementedError
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "SegmentationModel":
         """Set the training mode of all modules but the frozen ones."""
         super().train(mode)
         for module in self.frozen:
