@@ -97,17 +97,7 @@ def _unexplained_backward(
     """Gradient of the logits from that of `_unexplained`."""
     slopes = torch.empty_like(logits)
     for classes in _parts(logits):
-        scores, places, points = _points(logits, target, classes, radius, stride)
-        # With the joint factor L, the determinant has the gradient R^T R of the covariance, where
-        # R are the rows of L^-1 that belong to the target.
-        factor = _cholesky(points, ridge)
-        eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
-        rows = torch.linalg.solve_triangular(factor, eye, upper=False)[..., radius**2 :, :]
-        of_points = rows[..., : radius**2].mT @ (rows @ points)
-        of_pooled = F.fold(of_points.flatten(0, 1), places.shape[-2:], radius)
-        of_scores = torch.zeros_like(scores).flatten(2)
-        of_scores.scatter_(2, places.flatten(2), of_pooled.view_as(places).flatten(2).float())
-        own = of_scores.view_as(scores).mul_(scores).mul_(1 - scores)
+        own = _slopes(logits, target, classes, radius, stride, ridge)
         slopes[:, classes] = own.mul_(gradient.view(-1, 1, 1, 1))
     return slopes
 
@@ -140,8 +130,26 @@ _unexplained.register_autograd(_backward, setup_context=_set_up)
 def _parts(logits: Float[Tensor, "B C H W"]) -> list[slice]:
     """Groups of classes to compute at once; with few classes, all of them."""
     classes = logits.shape[1]
-    step = classes if classes < 64 else -(-classes // 128)
+    step = classes if classes < 64 else -(-classes // 256)
     return [slice(first, first + step) for first in range(0, classes, step)]
+
+
+def _slopes(
+    logits: Tensor, target: Tensor, classes: slice, radius: int, stride: int, ridge: float
+) -> Tensor:
+    """Derivatives of `_unexplained` by the logits of some classes, `[B, c, H, W]`."""
+    scores, places, points = _points(logits, target, classes, radius, stride)
+    # With the joint factor L, the determinant has the gradient R^T R of the covariance, where R
+    # are the rows of L^-1 that belong to the target.
+    factor = _cholesky(points, ridge)
+    eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+    rows = torch.linalg.solve_triangular(factor, eye, upper=False)[..., radius**2 :, :]
+    of_points = rows[..., : radius**2].mT @ rows @ points
+    del points
+    of_pooled = F.fold(of_points.flatten(0, 1), places.shape[-2:], radius)
+    of_scores = torch.zeros_like(scores).flatten(2)
+    of_scores.scatter_(2, places.flatten(2), of_pooled.view_as(places).flatten(2).float())
+    return of_scores.view_as(scores).mul_(scores).mul_(1 - scores)
 
 
 def _points(
@@ -159,12 +167,15 @@ def _points(
 
     pooled, places = pool(scores)
     regions = [
-        F.unfold(values.flatten(0, 1)[:, None], radius).unflatten(0, scores.shape[:2])
+        values.unfold(2, radius, 1).unfold(3, radius, 1).permute(0, 1, 4, 5, 2, 3)
         for values in (pooled, pool(truth)[0])
     ]
     # In float64, as in the released code: the ridge is far below the rounding error of float32
     # for such sums.
-    points = torch.cat(regions, 2).double()
+    points = regions[0].new_empty(*scores.shape[:2], 2, *regions[0].shape[2:], dtype=torch.float64)
+    for part, region in zip(points.unbind(2), regions, strict=True):
+        part.copy_(region)
+    points = points.flatten(2, 4).flatten(3)
     return scores, places, points.sub_(points.mean(3, keepdim=True))
 
 
