@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import tests.support.timm_models  # noqa: F401 (registers tiny models)
 from hieraseg import registry
 from hieraseg.testing import (
     BackboneContract,
@@ -23,6 +24,7 @@ from hieraseg.testing import (
     ScheduleContract,
     TransformContract,
 )
+from tests.plugins.decoders import test_smp_contracts
 from tests.support.pascal_part import write_pascal_folder
 
 HERE = Path(__file__)
@@ -160,6 +162,20 @@ class TestEfficientNetLite(BackboneContract):
 
 class TestResNet50(BackboneContract):
     component = registry.backbones.get("resnet50")
+
+
+class TestTimm(BackboneContract):
+    """A transformer with patches of 14 pixels, one with windows, and a convolutional network."""
+
+    component = registry.backbones.get("timm")
+    settings = (
+        {"model": "tiny_vit14", "checkpointing": True},
+        {"model": "tiny_swin", "drop_path": 0.1},
+        {"model": "test_convnext"},
+    )
+
+
+# Those of decoders over segmentation_models_pytorch are in decoders/test_smp_contracts.py.
 
 
 class TestHyperbolicDecoder(DecoderContract):
@@ -341,12 +357,25 @@ class TestTopDown(Coherent):
 
 class TestAdamW(OptimizerContract):
     component = registry.optimizers.get("adamw")
-    settings = ({}, {"weight_decay": 0.0, "betas": [0.8, 0.99], "backbone_lr_multiplier": 0.1})
+    settings = (
+        {},
+        {"weight_decay": 0.0, "betas": [0.8, 0.99], "backbone_lr_multiplier": 0.1},
+        {"layer_decay": 0.75, "decay_norms": False},
+    )
 
 
 class TestSGD(OptimizerContract):
     component = registry.optimizers.get("sgd")
     settings = ({}, {"nesterov": True, "backbone_lr_multiplier": 0.1})
+
+
+class TestTimmOptimizer(OptimizerContract):
+    component = registry.optimizers.get("timm")
+    settings = (
+        {"optimizer": "lion", "lr": 0.01},
+        {"optimizer": "adan", "lr": 0.01, "layer_decay": 0.5, "decay_norms": False},
+        {"optimizer": "nadamw", "lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-6},
+    )
 
 
 class TestCosine(ScheduleContract):
@@ -363,7 +392,7 @@ class TestPoly(ScheduleContract):
 def test_every_shipped_component_has_its_suite(kind: str) -> None:
     checked = [
         suite.component
-        for suite in list(globals().values())
+        for suite in [*globals().values(), *vars(test_smp_contracts).values()]
         if inspect.isclass(suite) and issubclass(suite, registry.by_name()[kind].kind.load_suite())
         if suite.__name__.startswith("Test")
     ]
@@ -373,7 +402,7 @@ def test_every_shipped_component_has_its_suite(kind: str) -> None:
     ]
     assert shipped
     for name in shipped:
-        assert components.get(name) in checked, f"{kind}: {name} has no suite in this file"
+        assert components.get(name) in checked, f"{kind}: {name} has no suite"
 
 
 def test_every_kind_has_a_suite() -> None:

@@ -29,7 +29,8 @@ def add_parser(commands: Any) -> None:
             List the components that a recipe can name: of all kinds, of one kind, or a single one
             with its description, its arguments and a recipe section to copy. For a hierarchy, or
             a hierarchy file, the class tree is drawn with its labels. Broken components are
-            listed with the reason.
+            listed with the reason. `--filter` lists the models of a component that wraps a library
+            of them.
 
             `hieraseg list training` describes the keys of a section that names no component;
             the others are `input`, `augmentation`, `auxiliary`, `init`, `evaluation` and
@@ -43,6 +44,7 @@ def add_parser(commands: Any) -> None:
             hieraseg list hierarchies pascal_part
             hieraseg list hierarchies my_tree.yaml
             hieraseg list losses my_loss --plugin my_loss.py
+            hieraseg list backbones timm --filter convnext
             hieraseg list training
             hieraseg list recipes
             hieraseg list recipes quickstart
@@ -60,6 +62,11 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         help="name of a component or recipe, or path of a hierarchy file",
     )
+    parser.add_argument(
+        "--filter",
+        metavar="TEXT",
+        help="list the models of a component that wraps many, whose names contain this text",
+    )
     add_plugins(parser)
     add_json(parser)
 
@@ -67,6 +74,9 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Print a table of all kinds, a table of one kind, or the description of one component."""
     kind, name, as_json = arguments.kind, arguments.name, arguments.json
+    if arguments.filter is not None:
+        _list_choices(arguments)
+        return 0
     if kind == RECIPES:
         _list_recipes(name, as_json)
         return 0
@@ -81,6 +91,18 @@ def run(arguments: Namespace) -> int:
         else:
             _describe(_find_registry(kind), name, as_json)
     return 0
+
+
+def _list_choices(arguments: Namespace) -> None:
+    """Print a table of the models of a component that wraps many."""
+    if arguments.name is None:
+        raise RecipeError("--filter: needs KIND and NAME of a component whose models it lists")
+    with loaded_plugins(arguments):
+        # Not at the top, since contracts import torch.
+        from hieraseg.cli import choices
+
+        listed = choices.as_list(_find_registry(arguments.kind), arguments.name, arguments.filter)
+        print_result(arguments.json, listed, choices.as_text(listed))
 
 
 def _find_registry(kind: str) -> Registry:
@@ -140,12 +162,14 @@ def _list_all(as_json: bool) -> None:
 
 def _list_kind(registry: Registry, as_json: bool) -> None:
     # Summaries need the components, which import torch.
+    from hieraseg.cli import fits
     from hieraseg.cli.describe import summarize
 
     components = [summarize(registry, name) for name in registry.names()]
-    rows = [("NAME", "SUMMARY")]
+    rows = [["NAME", *(["FITS"] if registry.kind.fits else []), "SUMMARY"]]
     for one in components:
-        rows.append((one["name"], one.get("summary") or f"broken: {one['broken']}"))
+        fitting = [fits.as_text(one.get("fits", {}))] if registry.kind.fits else []
+        rows.append([one["name"], *fitting, one.get("summary") or f"broken: {one['broken']}"])
     print_result(as_json, components, align_columns(rows))
 
 

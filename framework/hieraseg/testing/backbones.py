@@ -61,3 +61,15 @@ class BackboneContract(ImageContract):
                 for side, got in zip(size, sides, strict=True)
             ), f"an image of {size} gives a feature map of {tuple(sides)} at stride {stride}"
             assert features.isfinite().all(), f"the feature map at stride {stride} is not finite"
+
+    def test_each_parameter_has_a_layer(self, arguments: Arguments) -> None:
+        """`layer_of`, if there is one, gives each parameter a layer, and each layer a parameter."""
+        module: Any = self.shared_module(arguments)
+        if not hasattr(module, "layer_of"):
+            pytest.skip("there is no method `layer_of`")
+        layers = {name: module.layer_of(name) for name, _ in module.named_parameters()}
+        expected = set(range(module.num_layers))
+        assert set(layers.values()) == expected, (
+            f"num_layers is {module.num_layers}, but the layers of the parameters are "
+            f"{sorted(set(layers.values()))}"
+        )

@@ -69,6 +69,10 @@ def layers_in(network: nn.Module, model: str, **options: Any) -> dict[str, int]:
         options: those that it was created with.
     """
     classifier: Any = outline(model, **options)
+    if not hasattr(classifier, "group_matcher"):  # then each stage is a layer
+        parts = [name for name, _ in network.named_children()]
+        names = [name for name, _ in network.named_parameters()]
+        return {name: parts.index(name.partition(".")[0]) for name in names}
     layers = group_parameters(classifier, classifier.group_matcher(), reverse=True)
     own = names_in(network, layers)
     order = sorted({layers[name] for name in own})

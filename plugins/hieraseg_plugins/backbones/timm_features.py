@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -36,8 +37,9 @@ class Features:
     plain: bool
 
 
+@lru_cache(maxsize=16)  # takes a second
 def choose_features(
-    model: str, indices: Sequence[int] | None, drop_path: float | None = None
+    model: str, indices: tuple[int, ...] | None, drop_path: float | None = None
 ) -> Features:
     """Choose feature maps, and find out what the model needs for them.
 
@@ -85,14 +87,15 @@ def _in_outline(model: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any
     raise ArgumentError("model", f"{model} gives no feature maps in timm ({reason})")
 
 
-def _default(strides: list[int], plain: bool) -> list[int]:
+def _default(strides: list[int], plain: bool) -> tuple[int, ...]:
     if plain:
-        return [len(strides) - 1]
+        return (len(strides) - 1,)
     last = {stride: index for index, stride in enumerate(strides)}
-    return [index for stride, index in sorted(last.items()) if stride >= min(_FINEST, max(strides))]
+    finest = min(_FINEST, max(strides))
+    return tuple(index for stride, index in sorted(last.items()) if stride >= finest)
 
 
-def _checked(model: str, indices: Sequence[int], strides: list[int], plain: bool) -> list[int]:
+def _checked(model: str, indices: tuple[int, ...], strides: list[int], plain: bool) -> list[int]:
     """The indices, counted from 0."""
     count = len(strides)
     if not indices or not all(-count <= index < count for index in indices):
@@ -121,7 +124,7 @@ def _checked(model: str, indices: Sequence[int], strides: list[int], plain: bool
 def _multiple(model: str, network: Any, strides: list[int]) -> int:
     """The number whose multiples the model takes as sides, and divides by its strides."""
     coarsest, own = max(strides), int(network.pretrained_cfg["input_size"][-1])
-    reason = ""
+    problem = ""
     for multiple in (1, coarsest, own):
         # Odd where they can be, and never both of them the size that the model is made for.
         height = _rounded_up(2 * coarsest + 1, multiple)
@@ -131,12 +134,13 @@ def _multiple(model: str, network: Any, strides: list[int]) -> int:
                 image = torch.empty(1, 3, height, width, device="meta")
                 maps = in_nchw(network, network.eval()(image))
         except Exception as error:  # whatever a model does to an image of another size
-            reason = str(error).partition("\n")[0] or type(error).__name__
+            problem = str(error).partition("\n")[0] or type(error).__name__
             continue
-        expected = [(math.ceil(height / one), math.ceil(width / one)) for one in strides]
-        if [tuple(one.shape[-2:]) for one in maps] == expected:
+        found = [tuple(one.shape[-2:]) for one in maps]
+        if found == [(math.ceil(height / one), math.ceil(width / one)) for one in strides]:
             return multiple
-    raise ArgumentError("model", f"{model} takes images of {own}x{own} only ({reason})")
+        problem = f"one of {height}x{width} gives feature maps of {found} at strides {strides}"
+    raise ArgumentError("model", f"{model} does not take images of any size ({problem})")
 
 
 def in_nchw(network: Any, maps: Sequence[Tensor]) -> list[Tensor]:

@@ -61,7 +61,8 @@ class TimmModel(nn.Module):
     ) -> None:
         super().__init__()
         check_name(model)
-        features = choose_features(model, out_indices, drop_path)
+        indices = None if out_indices is None else tuple(out_indices)
+        features = choose_features(model, indices, drop_path)
         self.model, self._options, self._multiple = model, features.options, features.multiple
         if weights == "pretrained":
             self.network: Any = create_pretrained(model, features.options)
@@ -71,7 +72,7 @@ class TimmModel(nn.Module):
             load_file(self.network, model, features.options, weights)
         if checkpointing:
             _checkpoint(self.network, model)
-        self.channels, self.strides = features.channels, features.strides
+        self.channels, self.strides = list(features.channels), list(features.strides)
         self.pyramid: SimplePyramid | None = None
         if features.plain:
             self.pyramid = SimplePyramid(features.channels, features.strides[0])

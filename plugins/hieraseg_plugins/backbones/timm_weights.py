@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from timm.models import is_model_pretrained
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from timm.models import get_pretrained_cfg, is_model_pretrained
 from torch import nn
 
 from hieraseg.console import warn
@@ -33,6 +34,7 @@ def create_pretrained(model: str, options: dict[str, Any]) -> nn.Module:
             "weights", f"timm has no pretrained weights of {model}; name a file, or set it to null"
         )
     try:
+        _check_hub(model)
         return timm.create_model(model, pretrained=True, **options)
     except Exception as error:  # the hub's client raises almost anything
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -41,6 +43,17 @@ def create_pretrained(model: str, options: dict[str, Any]) -> nn.Module:
             f"the pretrained weights of {model} cannot be downloaded ({reason}); connect to the "
             "internet once, name a file, or set it to null",
         ) from error
+
+
+def _check_hub(model: str) -> None:
+    """Ask the hub once, if the weights are not there yet: downloads try for a minute."""
+    config = get_pretrained_cfg(model)
+    repository = config.hf_hub_id if config is not None else None
+    if not repository:
+        return
+    files = ("model.safetensors", "pytorch_model.bin", config.hf_hub_filename)
+    if not any(isinstance(try_to_load_from_cache(repository, one), str) for one in files if one):
+        get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=10)
 
 
 def load_file(network: nn.Module, model: str, options: dict[str, Any], path: str | Path) -> None:
@@ -62,22 +75,21 @@ def load_file(network: nn.Module, model: str, options: dict[str, Any], path: str
     classifier = outline(model, **options)
     known = classifier.state_dict()
     weights = without_prefix(read_weights(path), known)
-    if not names_in(network, known).keys() <= weights.keys():
-        weights = without_prefix(_converted(weights, classifier), known)
+    weights = without_prefix(_converted(weights, classifier), known)
     own = names_in(network, known)
-    unused = [name for name in weights if name not in known and not name.startswith(_HEADS)]
     load_weights(network, {own[name]: weights[name] for name in own if name in weights}, path)
+    unused = [name for name in weights if name not in known and not name.startswith(_HEADS)]
     if unused:
         warn(f"{path}: {len(unused)} tensors are not used (first: {unused[0]})")
 
 
 def _converted(weights: Weights, classifier: nn.Module) -> Weights:
-    """The weights of another release with timm's names and shapes, if timm can convert them."""
+    """The weights with timm's names and the sizes of a model, if timm can convert them."""
     module = sys.modules[type(classifier).__module__]
     convert: Callable[..., Weights] | None = getattr(module, "checkpoint_filter_fn", None)
     if convert is None:
         return weights
     try:
-        return convert(weights, classifier)
+        return convert(dict(weights), classifier)  # which it changes
     except Exception:  # weights of another model; what is missing is said when they are loaded
         return weights
