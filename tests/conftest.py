@@ -34,6 +34,15 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a quickstart run of two epochs. Tests must not change it."""
+    # Imported here, since the hook above has to come before the packages.
+    from tests.support.runs import run_recipe
+
+    return run_recipe(tmp_path_factory.mktemp("runs"), "--training.epochs", "2")
+
+
+@pytest.fixture(scope="session")
 def oracle_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run whose model predicts all labels right. Tests must not change it."""
     # Imported here, since the hook above has to come before the packages.

@@ -6,13 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.components import VALID
-from tests.support.runs import run_recipe
-
-
-@pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run of two epochs. Tests must not change it."""
-    return run_recipe(tmp_path_factory.mktemp("runs"), "--training.epochs", "2")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
@@ -13,7 +13,7 @@ from hieraseg.metrics.pixels import PixelCounts
 from hieraseg.metrics.split import TOTALS, SplitCounts
 from hieraseg.metrics.summary import summarize
 
-Classes = Integer[Tensor, "..."] | Integer[np.ndarray, "..."]
+Array = Tensor | np.ndarray
 _BLOCK = 256
 """Images that are counted together: tables are made once for them, and memory grows by them."""
 
@@ -45,9 +45,9 @@ class Scores:
 
     def update(
         self,
-        predicted: Classes,
-        targets: Classes,
-        scores: Sequence[Float[Tensor, "..."] | Float[np.ndarray, "..."]] | None = None,
+        predicted: Array,
+        targets: Array,
+        scores: Sequence[Array] | None = None,
     ) -> None:
         """Count a batch.
 
@@ -130,7 +130,7 @@ class Scores:
             raise ValueError(f"expected scores of shapes {expected}, got {shapes}")
 
 
-def _tensors(predicted: Classes, targets: Classes) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
+def _tensors(predicted: Array, targets: Array) -> tuple[Int[Tensor, "..."], Int[Tensor, "..."]]:
     """Both as int64, on the device of the targets."""
     labels = torch.as_tensor(targets)
     both = torch.as_tensor(predicted).to(labels.device), labels

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +88,19 @@ def plan_outputs(
     """
     planned = [_plan(file, out, levels, outputs) for file in files]
     sources: dict[Path, Path] = {}
-    given = {file.path.resolve() for file in files}
+    folder_of = cache(Path.resolve)  # there are fewer folders than files
+    places = {folder_of(file.path.parent) / file.path.name for file in files}
+    given = {path.resolve() if path.is_symlink() else path for path in places} | places
     folders = {path.parent for path in given}
     for one in planned:
-        folder = one.classes[0].parent.resolve()
+        folder = folder_of(one.classes[0].parent)
         for target in one.files():
             twin = sources.setdefault(target, one.image)
             if twin is not one.image:
                 raise RecipeError(
                     f"{one.image} and {twin} would both write {target}; predict into two folders"
                 )
-            if target.resolve() in given:
+            if folder / target.name in given:
                 raise RecipeError(f"{target} is an image to predict; choose another --out")
             if folder in folders and target.exists():
                 raise RecipeError(f"{target} exists beside the images; choose another --out")
@@ -105,15 +108,20 @@ def plan_outputs(
 
 
 def _plan(file: ImageFile, out: Path, levels: int, outputs: Outputs) -> ImageOutputs:
+    stem = output_path(out, file.id, "")
+
+    def path(suffix: str) -> Path:
+        return stem.with_name(f"{stem.name}{suffix}")
+
     def per_level(what: str) -> list[Path]:
-        return [output_path(out, file.id, f"_{what}{one}.png") for one in range(1, levels + 1)]
+        return [path(f"_{what}{level}.png") for level in range(1, levels + 1)]
 
     return ImageOutputs(
         file.path,
         per_level("level"),
-        output_path(out, file.id, ".png") if outputs.figures else None,
+        path(".png") if outputs.figures else None,
         per_level("overlay") if outputs.overlays else (),
-        output_path(out, file.id, "_scores.npz") if outputs.scores else None,
+        path("_scores.npz") if outputs.scores else None,
     )
 
 

@@ -103,11 +103,9 @@ class Predictor:
         return Prepared(pixels, resize(pixels, size, Image.Resampling.BILINEAR))
 
     def __repr__(self) -> str:
-        epoch, sizes = (
-            self._loaded.metadata["epoch"],
-            ", ".join(map(str, self.hierarchy.num_classes)),
-        )
-        return f"Predictor({self._loaded.folder.path}, epoch {epoch}, levels of {sizes} classes)"
+        path, epoch = self._loaded.folder.path, self._loaded.metadata["epoch"]
+        sizes = ", ".join(map(str, self.hierarchy.num_classes))
+        return f"Predictor({path}, epoch {epoch}, levels of {sizes} classes)"
 
 
 def load(

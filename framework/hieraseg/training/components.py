@@ -10,19 +10,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hieraseg.contracts import Loss, Prediction
+from hieraseg.contracts import Loss, Prediction, has_argument
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.stores.store import Store, open_store
 from hieraseg.files.strict_yaml import inline
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.segmenter import Segmenter
-from hieraseg.model.build import build_backbone, build_model
+from hieraseg.model.build import build_backbone
+from hieraseg.model.parts import freeze
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.recipe import Recipe, load
 from hieraseg.recipe.build import build as build_component
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.values import plain
+from hieraseg.training.forward import loss_terms
 from hieraseg.training.setup import build_loss
+from hieraseg.training.starting import read_start, start_model
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,8 +37,8 @@ class Components:
         hierarchy: the class tree; `hierarchy.encode(masks)` turns label values into targets.
         model: a `torch.nn.Module`: RGB images `[B, 3, H, W]` in 0..1 -> `Prediction`, with the
             logits `[B, C_l, H, W]` of each level. Its weights are those that a run starts with.
-        loss: a `torch.nn.Module`: prediction and targets `[B, L, H, W]` -> named terms, whose sum
-            is minimised.
+        loss: a `torch.nn.Module`: prediction and targets `[B, L, H, W]` -> named terms (see also
+            `terms`).
         optimizer: the optimizer of the model's parameters.
     """
 
@@ -45,6 +48,20 @@ class Components:
     loss: Loss
     optimizer: Optimizer
     _segmenter: Segmenter
+
+    def terms(
+        self, prediction: Prediction, targets: Int[Tensor, "B levels H W"], progress: float = 0.0
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of the loss, whose sum a run minimises, with that of an auxiliary head.
+
+        Args:
+            prediction: what the model returned.
+            targets: target class per level, -100 where it is ignored.
+            progress: share of training that is done, in [0, 1), for losses that change with it.
+        """
+        arguments = {"progress": progress} if has_argument(self.loss.forward, "progress") else {}
+        weight = self.recipe.auxiliary.weight
+        return loss_terms(self.loss, prediction, targets, arguments, weight)
 
     def scores(self, prediction: Prediction) -> list[Float[Tensor, "B _ H W"]]:
         """Scores in 0..1 of all classes per level, by the activation of the loss."""
@@ -84,12 +101,12 @@ def build(
 def _build(recipe: Recipe) -> Components:
     hierarchy: Hierarchy = build_component(recipe["hierarchy"])
     rule = build_component(recipe["inference"], hierarchy=hierarchy)
-    backbone = build_backbone(recipe)
+    backbone, start = build_backbone(recipe), read_start(recipe)
     loss = build_loss(recipe, hierarchy, lambda: _train_store(recipe, hierarchy))
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
-    model = build_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = build_component(recipe["optimizer"], parameters=model.parts())
+    model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
+    freeze(model, recipe.training.freeze)
+    optimizer = build_component(recipe["optimizer"], parameters=model.parts(), model=model)
     segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
     return Components(recipe, hierarchy, model, loss, optimizer, segmenter)
 

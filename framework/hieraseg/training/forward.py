@@ -1,7 +1,8 @@
 """The part of a training step that can be compiled: from a batch to the terms of the loss."""
 
+from collections.abc import Mapping
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -70,45 +71,18 @@ class TrainingForward(nn.Module):
             batch: the images of this process in a step.
             progress: share of training that is done, in [0, 1).
         """
-        view, _, segmenter = self._fixed
+        view, loss, segmenter = self._fixed
         # Only the model computes in mixed precision.
         with torch.autocast(progress.device.type, enabled=False):
             images, masks = view.augment(batch)
         # Labels were checked when they were stored.
         targets = segmenter.hierarchy.encode(masks, check=False)
         prediction: Prediction = self.model(images)
+        arguments = {"progress": progress} if self._takes_progress else {}
         with torch.autocast(progress.device.type, enabled=False):
-            terms = self._terms(prediction, targets, progress)
+            terms = loss_terms(loss, prediction, targets, arguments, self._auxiliary_weight)
             counts = self._counts(prediction, targets)
         return Forward(terms, counts)
-
-    def _terms(
-        self,
-        prediction: Prediction,
-        targets: Int[Tensor, "B levels H W"],
-        progress: Float[Tensor, ""],
-    ) -> dict[str, Float[Tensor, ""]]:
-        """The terms of the loss, and that of the auxiliary logits, if there are any.
-
-        Raises:
-            RecipeError: the loss cannot have the term of auxiliary logits.
-        """
-        _, loss, _ = self._fixed
-        arguments = {"progress": progress} if self._takes_progress else {}
-        terms: dict[str, Tensor] = loss(prediction, targets, **arguments)
-        if prediction.auxiliary is None:
-            return terms
-        if loss.embedding_channels or AUXILIARY in terms:
-            problem = (
-                "trains an embedding" if loss.embedding_channels else f"has a term {AUXILIARY}"
-            )
-            raise RecipeError(
-                f"loss: it {problem}, so it cannot train the auxiliary logits of the model; choose "
-                "another loss"
-            )
-        own = loss(Prediction(prediction.auxiliary), targets, **arguments)
-        total = reduce(torch.add, own.values())
-        return {**terms, AUXILIARY: self._auxiliary_weight * total}
 
     @torch.no_grad()
     def _counts(
@@ -117,3 +91,35 @@ class TrainingForward(nn.Module):
         _, _, segmenter = self._fixed
         counts = self._count(segmenter.classes(prediction), targets)
         return {key: count.sum(0, keepdim=True) for key, count in counts.items()}
+
+
+def loss_terms(
+    loss: Loss,
+    prediction: Prediction,
+    targets: Int[Tensor, "B levels H W"],
+    arguments: Mapping[str, Any],
+    auxiliary_weight: float,
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms of the loss, and that of the auxiliary logits, if there are any.
+
+    Args:
+        loss: the loss.
+        prediction: prediction of a batch.
+        targets: target class per level.
+        arguments: further arguments of the loss.
+        auxiliary_weight: weight of the loss of auxiliary logits.
+
+    Raises:
+        RecipeError: the loss cannot have the term of auxiliary logits.
+    """
+    terms: dict[str, Tensor] = loss(prediction, targets, **arguments)
+    if prediction.auxiliary is None:
+        return terms
+    if loss.embedding_channels or AUXILIARY in terms:
+        problem = "trains an embedding" if loss.embedding_channels else f"has a term {AUXILIARY}"
+        raise RecipeError(
+            f"loss: it {problem}, so it cannot train the auxiliary logits of the model; choose "
+            "another loss"
+        )
+    own = loss(Prediction(prediction.auxiliary), targets, **arguments)
+    return {**terms, AUXILIARY: auxiliary_weight * reduce(torch.add, own.values())}
