@@ -9,6 +9,7 @@ import pytest
 
 FRAMEWORK = Path(__file__).parents[1] / "framework" / "hieraseg"
 JOBS = {
+    "hieraseg.export",
     *("hieraseg.train", "hieraseg.evaluate", "hieraseg.predict", "hieraseg.compare"),
     *("hieraseg.inspect_data", "hieraseg.preview", "hieraseg.bench"),
 }

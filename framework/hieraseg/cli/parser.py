@@ -12,6 +12,7 @@ from hieraseg.cli import (
     compare,
     data,
     evaluate,
+    export,
     new,
     predict,
     run,
@@ -26,7 +27,7 @@ from hieraseg.registry import by_section
 
 _COMMANDS = (
     *(run, list_, show, validate, data, bench, new, check, schema),
-    *(evaluate, predict, compare, clean),
+    *(evaluate, predict, export, compare, clean),
 )
 
 

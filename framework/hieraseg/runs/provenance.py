@@ -36,7 +36,7 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
         "command": sys.argv,
         "seed": recipe.training.seed,
         "code": {"version": hieraseg.__version__, **_revision()},
-        "packages": {"python": platform.python_version(), **_versions()},
+        "packages": versions(),
         "precision": recipe.training.precision,
         "hardware": {
             "platform": platform.platform(),
@@ -70,8 +70,9 @@ def _component(component: ComponentSpec) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a run depends on."""
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
