@@ -23,7 +23,7 @@ from hieraseg_plugins.decoders.trunk import (
 class DPTDecoder(TrunkDecoder):
     """DPT: stages reassembled at the strides 4, 8, 16 and 32, and fused from the last to the first.
 
-    Each of the last four stages, of whatever stride, is projected and brought to its stride by a
+    Each of four stages, of whatever stride, is projected and brought to its stride by a
     transposed or a strided convolution: those of a vision transformer, which all have one stride,
     become a pyramid, and those that are one stay so. Fusion blocks of two residual units add the
     stages up and double the size, and a 3x3 convolution follows. The logits have a stride of 2.
@@ -33,7 +33,7 @@ class DPTDecoder(TrunkDecoder):
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
-        strides: strides of the feature maps.
+        strides: strides of the feature maps. Of those from 4 on, the last four stages are used.
         num_classes: classes of each level, coarsest first.
         heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
             per level.
@@ -56,7 +56,7 @@ class DPTDecoder(TrunkDecoder):
         width: PositiveInt = 256,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides, most=4)
+        used = used_channels(channels, strides, finest=4, most=4)
         own = [widths[min(stage, len(widths) - 1)] for stage in range(len(used))]
         trunk = partial(_Trunk, used, list(map(power_of_two, strides[-len(used) :])), own, width)
         super().__init__(trunk, width, used, num_classes, heads, dropout, embedding_channels)

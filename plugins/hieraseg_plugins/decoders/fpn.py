@@ -19,17 +19,18 @@ _GROUPS = 32
 class FPNDecoder(TrunkDecoder):
     """Semantic FPN: a top-down pathway with lateral connections, merged at its finest level.
 
-    A 1x1 convolution brings each of the last four stages to the same channels, and the upsampled
-    sum of the coarser ones is added. Blocks of a 3x3 convolution, group normalization, ReLU and
-    upsampling bring each sum to the finest of these stages. The logits have its stride. A backbone
-    with fewer stages has its last one repeated at half the size, as in the level P6 of the paper.
+    A 1x1 convolution brings each of four stages to the same channels, and the upsampled sum of the
+    coarser ones is added. Blocks of a 3x3 convolution, group normalization, ReLU and upsampling
+    bring each sum to the finest of these stages. The logits have its stride. A backbone with fewer
+    stages has its last one repeated at half the size, as in the level P6 of the paper.
 
     Source: Lin et al. 2017, arXiv:1612.03144, section 3, and Kirillov et al. 2019,
     arXiv:1901.02446, section 3.1, as in segmentation_models_pytorch.
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
-        strides: strides of the feature maps. Stages that do not double the size are resized.
+        strides: strides of the feature maps. Of those from 4 on, the last four stages are used, and
+            resized if they do not double the size.
         num_classes: classes of each level, coarsest first.
         heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
             per level.
@@ -61,7 +62,7 @@ class FPNDecoder(TrunkDecoder):
                 "width",
                 f"must be a multiple of {_GROUPS}, the groups of its normalization, got {width}",
             )
-        used = used_channels(channels, strides, most=_STAGES)
+        used = used_channels(channels, strides, finest=4, most=_STAGES)
         trunk = partial(_Trunk, used, pyramid_width, width, merge)
         merged = width if merge == "add" else _STAGES * width
         super().__init__(trunk, merged, used, num_classes, heads, dropout, embedding_channels)

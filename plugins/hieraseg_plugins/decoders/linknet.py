@@ -49,7 +49,7 @@ class LinkNetDecoder(TrunkDecoder):
         width: PositiveInt = 32,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides)
+        used = used_channels(channels, strides, finest=2)
         if min(used) < 4:
             raise ValueError(
                 "a block has a quarter of its stage's channels inside, but the backbone has stages "

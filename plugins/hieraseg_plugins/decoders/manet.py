@@ -58,7 +58,7 @@ class MAnetDecoder(TrunkDecoder):
         attention_width: PositiveInt = 64,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides)
+        used = used_channels(channels, strides, finest=2)
         own = block_widths(widths, strides[-len(used)], len(used))
         trunk = partial(_Trunk, used, own, reduction, attention_width)
         super().__init__(trunk, own[-1], used, num_classes, heads, dropout, embedding_channels)

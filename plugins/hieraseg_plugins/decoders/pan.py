@@ -19,8 +19,8 @@ class PANDecoder(TrunkDecoder):
 
     Feature pyramid attention weighs the last stage by features of a half, a quarter and an eighth
     of its size; a map of less than 8 x 8 is enlarged to that before. Global attention upsampling
-    then adds each finer one of the last four stages, weighted by pooled features. The logits have
-    the stride of the finest of these stages.
+    then adds each finer one of four stages, weighted by pooled features. The logits have the stride
+    of the finest of these stages.
 
     Source: Li et al. 2018, arXiv:1805.10180, sections 3.1 and 3.2, as in
     segmentation_models_pytorch. There, the backbone's last stage is dilated to an output stride of
@@ -28,7 +28,7 @@ class PANDecoder(TrunkDecoder):
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
-        strides: strides of the feature maps.
+        strides: strides of the feature maps. Of those from 4 on, the last four stages are used.
         num_classes: classes of each level, coarsest first.
         heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
             per level.
@@ -48,7 +48,7 @@ class PANDecoder(TrunkDecoder):
         width: PositiveInt = 32,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides, most=4)
+        used = used_channels(channels, strides, finest=4, most=4)
         trunk = partial(_Trunk, used, width)
         super().__init__(trunk, width, used, num_classes, heads, dropout, embedding_channels)
 

@@ -41,7 +41,7 @@ class SegFormerDecoder(TrunkDecoder):
         width: PositiveInt = 256,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides)
+        used = used_channels(channels, strides, finest=2)
         trunk = partial(_Trunk, used, min(strides[-len(used)], 4), width)
         super().__init__(trunk, width, used, num_classes, heads, dropout, embedding_channels)
 

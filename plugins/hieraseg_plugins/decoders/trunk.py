@@ -68,18 +68,18 @@ class TrunkDecoder(nn.Module):
 
 
 def used_channels(
-    channels: Sequence[int], strides: Sequence[int], most: int | None = None
+    channels: Sequence[int], strides: Sequence[int], finest: int, most: int | None = None
 ) -> list[int]:
     """Channels of the last stages, which a decoder uses.
-
-    As in segmentation_models_pytorch, a first stage of the image's own size is not used.
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
         strides: their strides.
+        finest: smallest stride of a stage that is used, unless all are finer. As in
+            segmentation_models_pytorch, no decoder uses a stage of the image's own size.
         most: largest number of stages; None for all.
     """
-    first = 1 if strides[0] == 1 and len(strides) > 1 else 0
+    first = next((i for i, stride in enumerate(strides) if power_of_two(stride) >= finest), 0)
     return list(channels)[first if most is None else max(first, len(channels) - most) :]
 
 
@@ -107,11 +107,11 @@ def nearest_stage(strides: Sequence[int], stride: int) -> int:
 
 
 def check_attention(attention: str | None, widths: Sequence[int]) -> None:
-    """Raise ValueError if a width is too small for scSE, which has a sixteenth of it inside."""
+    """Raise ValueError if there are too few channels for scSE, which has a sixteenth inside."""
     if attention and min(widths) < 16:
         raise ValueError(
-            f"attention needs at least 16 channels in each block, but there are {min(widths)}; "
-            "increase widths, choose a wider backbone, or set attention to null"
+            "attention needs at least 16 channels in each stage and block, but one has "
+            f"{min(widths)}; choose a wider backbone, increase widths, or set attention to null"
         )
 
 

@@ -43,7 +43,7 @@ class UnetDecoder(TrunkDecoder):
             for none.
 
     Raises:
-        ValueError: with attention, a width is below 16.
+        ValueError: with attention, a stage or a block has less than 16 channels.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class UnetDecoder(TrunkDecoder):
         attention: Literal["scse"] | None = None,
         embedding_channels: int = 0,
     ) -> None:
-        check_attention(attention, widths)
-        used = used_channels(channels, strides)
+        used = used_channels(channels, strides, finest=2)
         own = block_widths(widths, strides[-len(used)], len(used))
+        check_attention(attention, [*used, *own])
         trunk = partial(_Trunk, used, own, attention)
         super().__init__(trunk, own[-1], used, num_classes, heads, dropout, embedding_channels)
 

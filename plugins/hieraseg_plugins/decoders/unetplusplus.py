@@ -45,7 +45,7 @@ class UnetPlusPlusDecoder(TrunkDecoder):
             for none.
 
     Raises:
-        ValueError: with attention, a width or a stage has less than 16 channels.
+        ValueError: with attention, a stage or a block has less than 16 channels.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class UnetPlusPlusDecoder(TrunkDecoder):
         attention: Literal["scse"] | None = None,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides)
-        check_attention(attention, [*widths, *used[:-1]])
+        used = used_channels(channels, strides, finest=2)
         own = block_widths(widths, strides[-len(used)], len(used))
+        check_attention(attention, [*used, *own])
         trunk = partial(_Trunk, used, own, attention)
         super().__init__(trunk, own[-1], used, num_classes, heads, dropout, embedding_channels)
 

@@ -15,16 +15,16 @@ from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, used_channels
 class UPerNetDecoder(TrunkDecoder):
     """UPerNet: pyramid pooling of the last stage, and a feature pyramid network.
 
-    The last four stages are normalized. Pyramid pooling reads the last one. Each finer one gets a
-    1x1 convolution, to which the upsampled sum of the coarser ones is added, and a 3x3
-    convolution. All are resized to the finest of these stages, concatenated and fused by a 3x3
-    convolution. The logits have its stride.
+    Four stages are normalized. Pyramid pooling reads the last one. Each finer one gets a 1x1
+    convolution, to which the upsampled sum of the coarser ones is added, and a 3x3 convolution.
+    All are resized to the finest of these stages, concatenated and fused by a 3x3 convolution. The
+    logits have its stride.
 
     Source: Xiao et al. 2018, arXiv:1807.10221, figure 4, as in segmentation_models_pytorch.
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
-        strides: strides of the feature maps.
+        strides: strides of the feature maps. Of those from 4 on, the last four stages are used.
         num_classes: classes of each level, coarsest first.
         heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
             per level.
@@ -44,7 +44,7 @@ class UPerNetDecoder(TrunkDecoder):
         width: PositiveInt = 256,
         embedding_channels: int = 0,
     ) -> None:
-        used = used_channels(channels, strides, most=4)
+        used = used_channels(channels, strides, finest=4, most=4)
         trunk = partial(_Trunk, used, width)
         super().__init__(trunk, width, used, num_classes, heads, dropout, embedding_channels)
 

@@ -1,15 +1,17 @@
 """The embedding of decoders, for losses that train one."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from hieraseg import Hierarchy, registry
+from hieraseg.contracts import has_argument
 
-CHANNELS = [8, 12, 16]
-DECODERS = ["linear", "skip"]
+CHANNELS, STRIDES = [8, 12, 16], [4, 8, 16]
+DECODERS = ["linear", "skip", "unet"]  # unet shares its embedding with others
 every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
@@ -21,9 +23,12 @@ def pyramid() -> list[Tensor]:
     ]
 
 
-def build(decoder: str, **settings: int) -> torch.nn.Module:
+def build(decoder: str, **settings: Any) -> torch.nn.Module:
+    factory = registry.decoders.get(decoder)
+    if has_argument(factory, "strides"):
+        settings["strides"] = STRIDES
     torch.manual_seed(0)
-    return registry.decoders.get(decoder)(channels=CHANNELS, num_classes=[2, 3], **settings)
+    return factory(channels=CHANNELS, num_classes=[2, 3], **settings)
 
 
 @every_decoder
