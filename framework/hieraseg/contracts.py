@@ -11,7 +11,8 @@ data, or keeps state in Python that changes, says so by two attributes of the cl
     capturable = False
     capturable_reason = "sorts on the host"
 
-Then the run takes its steps from Python, which is slower, and logs the reason.
+Then the run takes its steps from Python, which is slower, and logs the reason. A backbone, decoder
+or model of which that is true with some arguments only sets them in its `__init__`.
 
 A component that wraps a library of many models has a function `choices(filter)`, a static method of
 a class, which returns a `Choice` for each that contains the text `filter`. `hieraseg list KIND NAME

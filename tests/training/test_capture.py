@@ -247,4 +247,12 @@ def test_components_that_cannot_be_captured_are_found(plugin: Path) -> None:
         ("reads", [problem]),
         ("{name: sum, losses: [bce, reads]}", [problem]),
     ):
-        assert capture_problems(load(QUICKSTART, [*TINY, ("loss", loss)], [plugin])) == problems
+        recipe = load(QUICKSTART, [*TINY, ("loss", loss)], [plugin])
+        assert capture_problems(recipe, nn.Identity()) == problems
+
+
+def test_a_part_that_cannot_be_captured_with_its_arguments_is_found() -> None:
+    model = nn.ModuleDict({"backbone": nn.Identity(), "decoder": nn.Identity()})
+    model["backbone"].capturable, model["backbone"].capturable_reason = False, "why"
+    problems = capture_problems(load(QUICKSTART), model)
+    assert problems == ["the backbone is not capturable (why)"]

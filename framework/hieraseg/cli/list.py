@@ -95,7 +95,7 @@ def run(arguments: Namespace) -> int:
 
 def _list_choices(arguments: Namespace) -> None:
     """Print a table of the models of a component that wraps many."""
-    if arguments.name is None:
+    if arguments.name is None or arguments.kind in (RECIPES, *SECTIONS):
         raise RecipeError("--filter: needs KIND and NAME of a component whose models it lists")
     with loaded_plugins(arguments):
         # Not at the top, since contracts import torch.

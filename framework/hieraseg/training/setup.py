@@ -125,7 +125,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         fabric.device,
         tuple(model.mean.flatten().tolist()),
     )
-    problems = capture_problems(recipe)
+    problems = capture_problems(recipe, model)
     compiled = what_to_compile(settings, problems)
     called = torch.compile(model) if compiled == "model" else model
     forward = TrainingForward(
@@ -149,7 +149,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         not_finite=_infinite_buffers(model),
         capture_problems=[*problems, *optimizer_problems(recipe, state.optimizer)],
         compiled=compiled,
-        started=start and {"file": str(start.file), "sha256": start.sha256},
+        started=None if start is None else {"file": str(start.file), "sha256": start.sha256},
     )
     return parts, state
 

