@@ -167,7 +167,10 @@ def test_optimizers_take_the_learning_rate_as_a_tensor(name: str) -> None:
             "backbone": [nn.Parameter(torch.randn(3, 4))],
             "head": [nn.Parameter(torch.ones(2))],
         }
-        optimizer = registry.optimizers.get(name)(parts, lr=0.1, backbone_lr_multiplier=0.5)
+        named = {"optimizer": "adamw"} if name == "timm" else {}
+        optimizer = registry.optimizers.get(name)(
+            parts, lr=0.1, backbone_lr_multiplier=0.5, **named
+        )
         parameters = [one for part in parts.values() for one in part]
         for step in range(3):
             for group in optimizer.param_groups:

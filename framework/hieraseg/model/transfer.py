@@ -48,12 +48,14 @@ class Transfer:
     def problems(self) -> list[str]:
         """One phrase for each kind of tensors that do not fit, with the first few names."""
         kinds = {
-            "of the model are not in it": self.missing,
-            "of it are not in the model": self.unused,
-            "have another shape": self.reshaped,
-            "have other classes": self.other_classes,
+            "missing": self.missing,
+            "unexpected": self.unused,
+            "of another shape": self.reshaped,
+            "of other classes": self.other_classes,
         }
-        return [f"{_counted(names)} {what}" for what, names in kinds.items() if names]
+        return [
+            f"{len(names)} {what} ({shortened(names)})" for what, names in kinds.items() if names
+        ]
 
 
 def transfer(
@@ -123,7 +125,9 @@ def _rows(
         rows = [(level, one) for level in levels for one in given_classes[level]]
         return rows if len(rows) == size else []
     same = [names for names in given_classes if len(names) == size]
-    if len(levels) == 1 and len(same) == 1:
+    # A single head is that of the leaves, and has the name that the head of level 1 has elsewhere.
+    is_single = 1 in (len(classes), len(given_classes))
+    if len(levels) == 1 and len(same) == 1 and not is_single:
         return [(levels[0], one) for one in same[0]]
     return []
 
@@ -143,7 +147,9 @@ def class_levels(
         probe_sizes: those of the probe.
     """
     every = tuple(range(len(sizes)))
-    rows = {(sizes[level], probe_sizes[level]): (level,) for level in every}
+    rows: dict[tuple[int, int], Levels] = {
+        (sizes[level], probe_sizes[level]): (level,) for level in every
+    }
     rows[sum(sizes), sum(probe_sizes)] = every
     # Modules of single classes, of which the probe has more.
     numbered = {_without_numbers(name) for name in probe if name not in own}
@@ -183,11 +189,6 @@ def probe_tree(hierarchy: Hierarchy) -> Hierarchy:
 
 def _without_numbers(name: str) -> str:
     return re.sub(r"\d+", "0", name)
-
-
-def _counted(names: Sequence[str]) -> str:
-    tensors = "tensor" if len(names) == 1 else "tensors"
-    return f"{len(names)} {tensors} ({shortened(names)})"
 
 
 def shortened(names: Sequence[str], shown: int = 3) -> str:

@@ -33,7 +33,8 @@ def notices(
 
 def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
     processes = training.devices * training.num_nodes
-    has_batch_norm = any(isinstance(module, _BATCH_NORM) for module in model.modules())
+    trained = (module for module in model.modules() if module.training)  # some may be frozen
+    has_batch_norm = any(isinstance(module, _BATCH_NORM) for module in trained)
     if processes > 1 and has_batch_norm and not training.sync_batch_norm:
         yield (
             f"batch normalization uses the {training.batch_size // processes} images of each "

@@ -126,7 +126,7 @@ def _load(
     if result.kept or result.other_classes:
         log(f"init: {_kept(result, classes)}")
     if result.problems:
-        log(f"init: what does not fit: {'; '.join(result.problems)}")
+        log(f"init: tensors that do not fit: {', '.join(result.problems)}")
 
 
 def _file_of(path: Path) -> Path:
@@ -172,11 +172,13 @@ def _check(recipe: Recipe, start: Start, result: Transfer) -> None:
     problems = ", ".join(result.problems)
     if not result.weights:
         fix = "name the weights of such a model, or set init.from to null"
-        problem = f"{start.file}: nothing of it fits the model: {problems}; {fix}"
+        problem = f"{start.file}: no tensor fits the model: {problems}; {fix}"
         raise _problem(recipe, "from", problem if problems else "init.drop leaves nothing to load")
     if problems and recipe.init.strict:
         fix = "set init.strict to false to load the others, or init.drop to [head]"
-        raise _problem(recipe, "from", f"{start.file}: does not fit the model: {problems}; {fix}")
+        raise _problem(
+            recipe, "from", f"{start.file}: tensors do not fit the model: {problems}; {fix}"
+        )
 
 
 def _kept(result: Transfer, classes: Classes) -> str:

@@ -3,8 +3,6 @@
 from typing import Annotated, Any, cast
 
 from timm.optim import (
-    SGDW,
-    Lars,
     Lion,
     OptimInfo,
     create_optimizer_v2,
@@ -26,8 +24,8 @@ from hieraseg_plugins.optimizers.groups import LayerDecay, parameter_groups
 Beta = Annotated[float, Range(ge=0, lt=1)]
 
 _FUSED = (optim.Adam, optim.AdamW, optim.SGD)
-_STATELESS = (optim.SGD, SGDW, Lion, Lars)
-"""Those whose state has no number of steps, so that a captured step needs no more than tensors."""
+_STATELESS = (optim.SGD, Lion)
+"""Those that count no steps, and take a learning rate that is a tensor as it is."""
 
 
 @check_arguments
@@ -46,9 +44,9 @@ def timm_optimizer(
 ) -> optim.Optimizer:
     """An optimizer of timm by its name there, as `lion`, `adan` or `nadamw`.
 
-    On CUDA, the training step is captured with those that count their steps on the device or not at
-    all: lion, sgd, sgdw, lars, adam, adamw, nadam, nadamw, radam, adopt, muon, rmsprop, adamax,
-    adadelta and their variants. With all others, operations are launched from Python.
+    On CUDA, the training step is captured with adadelta, adam, adamax, adamw, adopt, lion, muon,
+    nadam, nadamw, radam, rmsprop, sgd and their variants. The others, such as adan, lamb or lars,
+    work with numbers on the host; with them, operations are launched from Python.
 
     Args:
         parameters: trained parameters under `backbone` and `head`.
@@ -72,22 +70,23 @@ def timm_optimizer(
         ValueError: there is no such optimizer, it has no such argument, an argument is out of
             range, or the backbone does not tell its layers.
     """
-    names = [one for one in list_optimizers() if _is_offered(get_optimizer_info(one))]
+    names = [one for one in map(str, list_optimizers()) if _is_offered(get_optimizer_info(one))]
     if optimizer not in names:
         hint = did_you_mean(optimizer, names)
-        raise ArgumentError("optimizer", f"timm has no optimizer {optimizer!r}, {hint}")
-    arguments = {"momentum": momentum, "betas": betas, "eps": eps}
+        raise ArgumentError("optimizer", f"names no optimizer of timm: {optimizer!r}, {hint}")
+    info = get_optimizer_info(optimizer)
+    arguments: dict[str, Any] = {"momentum": momentum, "betas": betas, "eps": eps}
     given = {key: value for key, value in arguments.items() if value is not None}
-    _check(get_optimizer_info(optimizer), given)
+    _check(info, given)
+    if info.opt_class in _FUSED:
+        given["fused"] = True  # as in adamw and sgd
     groups = parameter_groups(
         parameters, model, lr, weight_decay, backbone_lr_multiplier, layer_decay, decay_norms
     )
-    # As in adamw and sgd.
-    fused = {"fused": True} if get_optimizer_info(optimizer).opt_class in _FUSED else {}
-    built: Any = create_optimizer_v2(groups, optimizer, lr, weight_decay, **fused, **given)
+    built: Any = create_optimizer_v2(groups, optimizer, lr, weight_decay, **given)
     if not isinstance(built, _STATELESS) and "capturable" not in built.defaults:
         built.capturable = False
-        built.capturable_reason = f"timm's {optimizer} keeps numbers on the host"
+        built.capturable_reason = f"timm's {optimizer} works with numbers on the host"
     return cast(optim.Optimizer, built)
 
 
@@ -103,5 +102,5 @@ def _check(info: OptimInfo, given: dict[str, Any]) -> None:
         if not has[argument]:
             raise ArgumentError(argument, f"is not an argument of timm's {info.name}; remove it")
     if "betas" in given and len(given["betas"]) != info.num_betas:
-        number = f"{info.num_betas} numbers, got {len(given['betas'])}"
-        raise ArgumentError("betas", f"timm's {info.name} has {number}")
+        found = f"{info.num_betas} numbers for timm's {info.name}, got {len(given['betas'])}"
+        raise ArgumentError("betas", f"must be {found}")
