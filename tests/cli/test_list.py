@@ -4,14 +4,17 @@ import io
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from torch import nn
 
 from hieraseg import Hierarchy, registry
-from hieraseg.cli import describe, main
+from hieraseg.cli import describe, fits, main
 from hieraseg.cli.list import SECTIONS
 from hieraseg.recipe import load
 from hieraseg.recipe.arguments import arguments_of
@@ -101,6 +104,48 @@ def test_one_component_as_json(capsys: Captured) -> None:
     assert yaml.safe_load(listed["recipe"]) == {
         "data": {"name": "fake_data", "root": None, "size": [8, 8]}
     }
+
+
+def test_what_components_fit(capsys: Captured) -> None:
+    def listed(*words: str) -> Any:
+        assert main(["list", *words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    strides, channels = [4, 8, 16, 32], [256, 512, 1024, 2048]
+    backbone = {"strides": strides, "channels": channels}
+    assert listed("backbones", "resnet50")["fits"] == backbone
+    decoder = listed("decoders", "skip")["fits"]
+    assert strides in decoder["strides"]
+    assert decoder["embedding"] is True
+    losses = {one["name"]: one.get("fits") for one in listed("losses")}
+    assert losses["marginal_ce"] == {
+        "levels": "leaves",
+        "activation": "leaf_softmax",
+        "embedding_channels": 0,
+    }
+    assert losses["hssn"]["embedding_channels"] == 256
+    assert losses["sum"] == {}, "it depends on its losses"
+    assert losses["fake_loss"] == {}, "it breaks its contract"
+    assert main(["list", "losses"]) == 0
+    rows = [re.split("  +", line) for line in capsys.readouterr().out.splitlines()]
+    assert ["tree_triplet", "no logits; embedding of 256 channels"] in [row[:2] for row in rows]
+    assert main(["list", "backbones", "resnet50"]) == 0
+    line = "fits    strides 4, 8, 16, 32; channels 256, 512, 1024, 2048\n"
+    assert line in capsys.readouterr().out
+
+
+def test_strides_that_a_decoder_refuses() -> None:
+    class Picky(nn.Module):
+        """Needs a stage of stride 4, and has no embedding."""
+
+        def __init__(self, strides: Sequence[int], num_classes: Sequence[int]) -> None:
+            if 4 not in strides:
+                raise ValueError("no stage of stride 4")
+            super().__init__()
+
+    found = fits.of_decoder(Picky, find_kind("decoders"))
+    assert found == {"strides": [[4, 8, 16, 32], [2, 4, 8, 16, 32]], "embedding": False}
+    assert fits.as_text(found) == "strides 4, 8, 16, 32 or 2, 4, 8, 16, 32; no embedding"
 
 
 def test_section_of_a_kind_with_many_components() -> None:

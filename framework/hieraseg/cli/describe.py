@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli import tree
+from hieraseg.cli import fits, tree
 from hieraseg.errors import RecipeError, did_you_mean, from_here
 from hieraseg.files.strict_yaml import inline
 from hieraseg.recipe.arguments import Argument, arguments_of, docstring_of
@@ -13,12 +13,13 @@ from hieraseg.registry import Registry
 
 
 def summarize(registry: Registry, name: str) -> dict[str, Any]:
-    """Name, origin, argument names and summary of a component, or why it is broken."""
+    """Name, origin, argument names, summary, and what it fits, or why a component is broken."""
     summary: dict[str, Any] = {"name": name, "origin": registry.origins()[name]}
     try:
         component = registry.get(name)
         summary["arguments"] = list(arguments_of(component, registry.kind.supplied))
         summary["summary"] = _docstring(component).partition("\n")[0]
+        summary |= _fits(registry, component)
     except RecipeError as error:
         summary["broken"] = " ".join(str(error).split())
     return summary
@@ -41,6 +42,7 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
         "section": registry.section,
         "origin": origin,
         "source": _source(component),
+        **_fits(registry, component),
         "docstring": _docstring(component),
         "arguments": _as_list(arguments),
         "recipe": _recipe_section(registry, name, arguments),
@@ -80,6 +82,7 @@ def as_text(description: dict[str, Any]) -> str:
             f"{description['section']}: {description['name']}",
             f"from    {description['origin']}",
             f"source  {description['source']}",
+            *([f"fits    {fits.as_text(description['fits'])}"] if description.get("fits") else []),
             "",
         ]
     lines += [
@@ -94,6 +97,11 @@ def as_text(description: dict[str, Any]) -> str:
         if argument["meaning"]:
             lines.append(f"        {argument['meaning']}")
     return "\n".join([*lines, "", "In a recipe:", "", description["recipe"]])
+
+
+def _fits(registry: Registry, component: Any) -> dict[str, Any]:
+    """What it fits, under the key `fits`, if its kind has that."""
+    return {"fits": fits.of(component, registry.kind)} if registry.kind.fits else {}
 
 
 def _as_list(arguments: dict[str, Argument]) -> list[dict[str, Any]]:

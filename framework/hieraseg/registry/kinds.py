@@ -34,6 +34,8 @@ class Kind:
         replaces: sections that a recipe leaves out if it has the section of this kind.
         within: for a kind without a section of its own, the section whose key `name` lists its
             components, as in `augmentation`. `section` is then only what one of them is called.
+        fits: reference of the function that tells `hieraseg list` what a component fits; empty if
+            its components fit all others.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Kind:
     nestable: bool = False
     replaces: tuple[str, ...] = ()
     within: str = ""
+    fits: str = ""
 
     @property
     def group(self) -> str:
@@ -60,6 +63,10 @@ class Kind:
     def load_suite(self) -> Any:
         """Import the contract test suite."""
         return _load(self.suite)
+
+    def load_fits(self) -> Any:
+        """Import the function that says what a component fits; None if there is none."""
+        return _load(self.fits) if self.fits else None
 
 
 def _load(reference: str) -> Any:
@@ -133,6 +140,7 @@ for _kind in (
         suite="hieraseg.testing:BackboneContract",
         template=TEMPLATES / "backbone.template",
         nestable=True,
+        fits="hieraseg.cli.fits:of_backbone",
     ),
     Kind(
         name="decoders",
@@ -140,6 +148,7 @@ for _kind in (
         contract="hieraseg.contracts:Decoder",
         suite="hieraseg.testing:DecoderContract",
         template=TEMPLATES / "decoder.template",
+        fits="hieraseg.cli.fits:of_decoder",
         supplied=frozenset(
             {"channels", "strides", "num_classes", "hierarchy", "embedding_channels"}
         ),
@@ -150,6 +159,7 @@ for _kind in (
         contract="hieraseg.contracts:Model",
         suite="hieraseg.testing:ModelContract",
         template=TEMPLATES / "model.template",
+        fits="hieraseg.cli.fits:of_model",
         supplied=frozenset({"num_classes", "hierarchy", "embedding_channels"}),
         required=False,
         replaces=("backbone", "decoder"),
@@ -160,6 +170,7 @@ for _kind in (
         contract="hieraseg.contracts:Loss",
         suite="hieraseg.testing:LossContract",
         template=TEMPLATES / "loss.template",
+        fits="hieraseg.cli.fits:of_loss",
         supplied=frozenset({"hierarchy", "class_pixels"}),
         nestable=True,
     ),
