@@ -113,10 +113,34 @@ def test_shipped_recipes_and_what_show_prints(
     assert main(["show", str(path)]) == 0
     (tmp_path / "shown.yaml").write_text(capsys.readouterr().out)
     shown = as_data(tmp_path / "shown.yaml")
-    assert set(shown) == set(SECTIONS)
+    assert set(shown) == set(SECTIONS) - {"model"}
     shipped.validate(shown)
     assert main(["show", str(path), "--json"]) == 0
     shipped.validate(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.parametrize("sections", [("backbone",), ("decoder",), ("backbone", "decoder")])
+@pytest.mark.parametrize("base", [{}, {"base": "base.yaml"}])
+def test_a_model_replaces_backbone_and_decoder(
+    base: dict[str, str], sections: tuple[str, ...], shipped: Draft7Validator, tmp_path: Path
+) -> None:
+    (tmp_path / "base.yaml").write_text(json.dumps(RECIPE))
+    whole = {**base, **RECIPE, "model": {"name": "coarse_to_fine", "backbone": "resnet50"}}
+    both = {**whole}
+    for section in {"backbone", "decoder"} - {*sections}:
+        del both[section]
+    found = complaints(tmp_path / "recipe.yaml", both)
+    assert found == [
+        f"{one}: the recipe has model, which replaces it; remove one of them" for one in sections
+    ]
+    assert not shipped.is_valid(both)
+    alone = {key: one for key, one in whole.items() if key not in ("backbone", "decoder")}
+    assert complaints(tmp_path / "recipe.yaml", alone) == []
+    shipped.validate(alone)
+    for change in ({"width": 0}, {"backbone": "resnet5"}, {"num_classes": [2]}):
+        wrong = {**alone, "model": {**whole["model"], **change}}
+        assert len(complaints(tmp_path / "recipe.yaml", wrong)) == 1
+        assert not shipped.is_valid(wrong)
 
 
 def test_examples_in_documents(shipped: Draft7Validator, tmp_path: Path) -> None:
@@ -415,7 +439,7 @@ def test_kinds_without_components_make_a_valid_schema(monkeypatch: pytest.Monkey
 # What the checker refuses and the schema cannot: relations between arguments or items ...
 RANGES = (
     "must be ascending|must be a multiple|must have|expected .*int.*, got .*[0-9]\\.0"
-    "|with input.resize: stretch|needs input.resize: stretch"
+    "|with input.resize: stretch|needs input.resize: stretch|is a stage of the backbone, but"
 )
 # ... and, over a base, what depends on what that says.
 OVER_A_BASE = "has no such key|has no keys|names no component|missing; "
@@ -430,13 +454,20 @@ def mutants(how_many: int) -> Iterator[dict[str, Any]]:
     """Right recipes, each with a few random changes; half of them over the same base."""
     draw = random.Random(0)
     resolved = [load(path).to_dict() for path in RECIPES]
+    whole = {"name": "coarse_to_fine", "backbone": {"name": "resnet50", "weights": None}}
     right = [{}, *(as_data(path) for path in RECIPES), *resolved]
     keys = {
-        section: sorted({key for one in resolved for key in one[section]}) for section in SECTIONS
+        section: sorted(
+            {key for one in [*resolved, {"model": whole}] for key in one.get(section, ())}
+        )
+        for section in SECTIONS
     }
     for index in range(how_many):
         recipe = copy.deepcopy({**RECIPE, **draw.choice(right)})
         recipe.pop("base", None)
+        if draw.random() < 0.3:
+            del recipe["backbone"], recipe["decoder"]
+            recipe["model"] = copy.deepcopy(whole)
         touched = [mutate(recipe, keys, draw) for _ in range(draw.choice((0, 1, 1, 2, 3)))]
         if index % 2:
             kept = {*touched, *draw.sample(SECTIONS, 2)} & recipe.keys()

@@ -44,6 +44,7 @@ WITH_COMPONENTS = {
     ("sum", "losses"): "loss",
     ("fuzzed", "extra"): "loss",
     ("fuzzed", "rest"): "loss",
+    ("coarse_to_fine", "backbone"): "backbone",
     ("", "transforms"): "transform",
 }
 """What the arguments that name components name: by component, or "" for the core's sections."""
@@ -102,6 +103,15 @@ optimizer: {lr: "${FUZZ_MISSING:-3e-4}", momentum: 0}
 training: {batch_size: "${FUZZ_NUMBER}"}
 evaluation: {window: null}
 """,
+    "whole.yaml": """\
+base: quickstart
+model:
+  name: coarse_to_fine
+  width: 8
+  backbone: {name: resnet50, weights: weights.pth}
+optimizer: {name: sgd, backbone_lr_multiplier: 0.1}
+auxiliary: {weight: 0.2}
+""",
     "named.yaml": """\
 base: quickstart
 plugins: ["${FUZZ_FOLDER}/fuzz_plugin.py"]
@@ -111,7 +121,7 @@ backbone: {variant: 1}
 training: {max_steps: 5}
 """,
 }
-SEEDS = [*SHIPPED, "rich.yaml", "child.yaml", "named.yaml", "rich.yaml", "child.yaml"]
+SEEDS = [*SHIPPED, "rich.yaml", "child.yaml", "named.yaml", "whole.yaml", "rich.yaml", "child.yaml"]
 VARIABLES = {
     "FUZZ_NUMBER": "7",
     "FUZZ_TEXT": "some text",

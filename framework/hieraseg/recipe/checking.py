@@ -124,8 +124,9 @@ class Checker:
         """Sections that others replace, as `model` does; a problem for each that is given."""
         replaced = set()
         for registry in by_section().values():
-            if registry.section not in layer:
-                continue
+            entry = layer.get(registry.section)
+            if entry is None or not isinstance(entry.value, dict) or "name" not in entry.value:
+                continue  # which is a problem of its own
             for section in registry.kind.replaces:
                 replaced.add(section)
                 if section in layer:

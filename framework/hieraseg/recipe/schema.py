@@ -67,6 +67,7 @@ def recipe_schema() -> tuple[Schema, list[str]]:
         "type": "object",
         "properties": {**_FILES, **properties},
         "additionalProperties": False,
+        "dependencies": _replaced(registries),
         "if": {"required": ["base"]},
         "then": {"properties": {section: _ref(f"{section}.merged") for section in registries}},
         "else": {
@@ -76,6 +77,15 @@ def recipe_schema() -> tuple[Schema, list[str]]:
         "definitions": definitions,
     }
     return schema, broken
+
+
+def _replaced(registries: dict[str, Registry]) -> Schema:
+    """By section, those that cannot stand beside it, since it replaces them."""
+    return {
+        name: {"properties": dict.fromkeys(registry.kind.replaces, False)}
+        for name, registry in registries.items()
+        if registry.kind.replaces
+    }
 
 
 def _required(registries: dict[str, Registry]) -> list[Schema]:

@@ -19,8 +19,8 @@ from hieraseg.runs.records import CopiedFile, check_digest, sha256
 def copy_argument_files(folder: RunFolder, recipe: Recipe) -> tuple[Recipe, list[CopiedFile]]:
     """Copy the files that arguments name into a run folder.
 
-    A backbone's `weights` stay where they are, as loading a run does not need them (see
-    `contracts.Backbone`), and so do files of more than 64 MiB.
+    The `weights` of backbones and models stay where they are, as loading a run does not need them
+    (see `contracts.Backbone`), and so do files of more than 64 MiB.
 
     Returns:
         The recipe with the copies' paths, relative to the run folder; and for each copy this path
@@ -65,5 +65,5 @@ def _files_of(recipe: Recipe) -> Iterator[Path]:
     """Files that arguments name, without pretrained weights."""
     for spec in recipe.specs():
         for name, value in spec.arguments.items():
-            if (spec.section, name) != ("backbone", "weights"):
+            if spec.section not in ("backbone", "model") or name != "weights":
                 yield from (path for _, path in paths_in(value, name) if path.is_file())

@@ -96,9 +96,11 @@ def _check_logits(parts: Parts) -> None:
         prediction = model(torch.zeros(1, 3, *parts.recipe.input.size))
     channels = [level.shape[1] for level in prediction.logits]
     if channels != parts.num_classes:
+        components = parts.recipe.components
+        spec = components.get("model") or components["decoder"]
         raise RecipeError(
-            f"decoder: {parts.recipe['decoder'].name} returns logits with {channels} channels per "
-            f"level, but the hierarchy and the loss need {parts.num_classes}"
+            f"{spec.section}: {spec.name} returns logits with {channels} channels per level, but "
+            f"the hierarchy and the loss need {parts.num_classes}"
         )
 
 
