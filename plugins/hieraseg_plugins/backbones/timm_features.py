@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hieraseg.types import ArgumentError
 
-# Options by which models take images of any size: transformers with positions, and windows.
-_ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+# Options by which models take images of any size: transformers with windows, and with positions.
+_ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
 _FINEST = 4
 
 
