@@ -1,5 +1,7 @@
 """Parts of a model by name, and freezing them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -152,7 +154,7 @@ def test_a_compiled_model_keeps_its_frozen_parts() -> None:
     body.__dict__.update(strides=(1,), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     model = EncoderDecoder(body, Plain())
     freeze(model, ["backbone"])
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    compiled: Any = torch.compile(model, backend="eager", fullgraph=True)
     for _ in range(2):
         compiled.eval()
         compiled.train()

@@ -47,7 +47,7 @@ def test_the_probe_has_other_numbers_of_classes() -> None:
         for probe_size, size in zip(probe.num_classes, TREE.num_classes, strict=True)
     ]
     assert sizes == [7, 11, 19]
-    deep = {str(level): None for level in range(3)}
+    deep: dict[str, Any] = {str(level): None for level in range(3)}
     for level in range(10):
         deep = {f"{level}_": deep, f"{level}__": None}
     with pytest.raises(ValueError):

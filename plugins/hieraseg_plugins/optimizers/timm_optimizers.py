@@ -1,7 +1,9 @@
 """Optimizers of timm, by name."""
 
+from functools import partial
 from typing import Annotated, Any, cast
 
+import torch
 from timm.optim import (
     Lion,
     OptimInfo,
@@ -11,6 +13,7 @@ from timm.optim import (
 )
 from torch import nn, optim
 
+from hieraseg.contracts import Choice
 from hieraseg.errors import did_you_mean
 from hieraseg.types import (
     ArgumentError,
@@ -44,14 +47,15 @@ def timm_optimizer(
 ) -> optim.Optimizer:
     """An optimizer of timm by its name there, as `lion`, `adan` or `nadamw`.
 
-    On CUDA, the training step is captured with adadelta, adam, adamax, adamw, adopt, lion, muon,
-    nadam, nadamw, radam, rmsprop, sgd and their variants. The others, such as adan, lamb or lars,
-    work with numbers on the host; with them, operations are launched from Python.
+    On CUDA, the training step is captured with those that `hieraseg list optimizers timm --filter
+    adam` marks, such as lion, nadamw, adopt and muon. The others, such as adan, lamb and lars, work
+    with numbers on the host; with them, operations are launched from Python, as a log line says.
 
     Args:
         parameters: trained parameters under `backbone` and `head`.
-        optimizer: name of the optimizer, one of `timm.optim.list_optimizers()`; but none of apex or
-            bitsandbytes, none of second order, and not kron, which cannot be resumed exactly.
+        optimizer: name of the optimizer, which `hieraseg list optimizers timm --filter adam` lists.
+            Those of apex and bitsandbytes, of second order, and kron, which cannot be resumed
+            exactly, are left out.
         lr: learning rate.
         model: the model that the parameters belong to.
         weight_decay: weight decay, as the optimizer applies it.
@@ -70,9 +74,8 @@ def timm_optimizer(
         ValueError: there is no such optimizer, it has no such argument, an argument is out of
             range, or the backbone does not tell its layers.
     """
-    names = [one for one in map(str, list_optimizers()) if _is_offered(get_optimizer_info(one))]
-    if optimizer not in names:
-        hint = did_you_mean(optimizer, names)
+    if optimizer not in _names():
+        hint = did_you_mean(optimizer, _names())
         raise ArgumentError("optimizer", f"names no optimizer of timm: {optimizer!r}, {hint}")
     info = get_optimizer_info(optimizer)
     arguments: dict[str, Any] = {"momentum": momentum, "betas": betas, "eps": eps}
@@ -90,9 +93,29 @@ def timm_optimizer(
     return cast(optim.Optimizer, built)
 
 
-def _is_offered(info: OptimInfo) -> bool:
-    # Those of apex and bitsandbytes are strings.
-    return not (isinstance(info.opt_class, str) or info.second_order or "kron" in info.name)
+def choices(filter: str) -> list[Choice]:
+    """The optimizers whose name contains a text, and whether the step is captured with them."""
+    return [Choice(name, partial(_details, name)) for name in _names() if filter in name]
+
+
+timm_optimizer.choices = choices  # type: ignore[attr-defined]
+
+
+def _details(name: str) -> dict[str, Any]:
+    built = timm_optimizer({"backbone": [], "head": [nn.Parameter(torch.zeros(1))]}, name, 1e-3)
+    captured = "yes" if getattr(built, "capturable", True) else "no"
+    return {"captured": captured, "description": get_optimizer_info(name).description}
+
+
+def _names() -> list[str]:
+    """Those of torch and timm that need gradients of first order, and resume exactly."""
+    infos = {str(name): get_optimizer_info(str(name)) for name in list_optimizers()}
+    return [
+        name
+        for name, info in infos.items()
+        # Those of apex and bitsandbytes are strings.
+        if not (isinstance(info.opt_class, str) or info.second_order or "kron" in name)
+    ]
 
 
 def _check(info: OptimInfo, given: dict[str, Any]) -> None:
