@@ -1,13 +1,11 @@
 """hieraseg: a plugin-based research framework for hierarchical semantic segmentation.
 
 Importing this package does not import torch, so that `hieraseg --help` and `hieraseg list` are
-fast. The contracts below are imported on first use.
+fast. All names below are imported on first use.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from hieraseg.files.paths import data_folder
 
 if TYPE_CHECKING:
     from hieraseg.contracts import (
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     )
     from hieraseg.data.images import read_color_mask, read_image, read_mask
     from hieraseg.draws import Draws
+    from hieraseg.files.paths import data_folder
     from hieraseg.hierarchy import IGNORE_INDEX, VOID, Hierarchy
     from hieraseg.metrics.scores import Scores
     from hieraseg.runs.predictor import Predictor, load
@@ -68,6 +67,7 @@ _MODULES = {
     "Scores": "hieraseg.metrics.scores",
     "Segmentation": "hieraseg.runs.segmentation",
     "build": "hieraseg.training.components",
+    "data_folder": "hieraseg.files.paths",
     "load": "hieraseg.runs.predictor",
     "read_color_mask": "hieraseg.data.images",
     "read_image": "hieraseg.data.images",
