@@ -11,6 +11,7 @@ from PIL import Image
 
 from hieraseg.console import progress
 from hieraseg.data.finding import find_images
+from hieraseg.data.images import count_pixels
 from hieraseg.data.prefetch import prefetch
 from hieraseg.errors import DataError, WriteError, exhausted_memory, first_few
 from hieraseg.files.writing import write_json
@@ -21,6 +22,7 @@ from hieraseg.runs.segmentation import Segmentation
 
 Result = TypeVar("Result")
 _THREADS = min(os.cpu_count() or 1, 4)
+_LARGE = 2**27  # bytes; larger images are in memory one at a time
 
 
 def predict(
@@ -37,8 +39,8 @@ def predict(
     """Predict images at their own size.
 
     Images are read by threads before they are needed, and outputs are written by threads while
-    the next images are predicted; a few images are in memory at a time. `classes.json` lists the
-    classes of each level, and `predictions.json` the files of each image.
+    the next images are predicted; a few images are in memory at a time, and large ones alone.
+    `classes.json` lists the classes of each level, and `predictions.json` the files of each image.
 
     Args:
         run: the run folder.
@@ -93,25 +95,36 @@ class _Problem(NamedTuple):
 
 def _predict_all(
     predictor: Predictor, planned: Sequence[ImageOutputs], scores: bool
-) -> Iterator[tuple[ImageOutputs, Segmentation | _Problem]]:
-    """Predict images in order."""
+) -> Iterator[tuple[ImageOutputs, Segmentation | _Problem | None]]:
+    """Predict images in order. Of large ones there is no result: their outputs are written."""
+    classes = sum(predictor.hierarchy.num_classes) if scores else 0
+    pixel = 6 + predictor.hierarchy.num_levels + 4 * classes  # bytes of an image and its result
 
-    def prepare(one: ImageOutputs) -> Prepared | _Problem:
+    def prepare(one: ImageOutputs) -> Prepared | _Problem | None:
+        if count_pixels(one.image) * pixel > _LARGE:
+            return None
         return _attempt(one.image, partial(predictor.prepare, one.image))
 
     ahead = prefetch(prepare, planned, _THREADS + 1, _THREADS)
     for one, prepared in zip(planned, ahead, strict=True):
-        if isinstance(prepared, _Problem):
+        if prepared is None:
+            yield one, _attempt(one.image, partial(_predict_large, predictor, one, scores))
+        elif isinstance(prepared, _Problem):
             yield one, prepared
         else:
             yield one, _attempt(one.image, partial(predictor.predict, prepared, scores))
 
 
-def _write(predicted: tuple[ImageOutputs, Segmentation | _Problem]) -> _Problem | None:
+def _predict_large(predictor: Predictor, one: ImageOutputs, scores: bool) -> None:
+    """Read, predict and write an image of which no more than one shall be in memory."""
+    write_outputs(one, predictor.predict(one.image, scores))
+
+
+def _write(predicted: tuple[ImageOutputs, Segmentation | _Problem | None]) -> _Problem | None:
     one, result = predicted
-    if isinstance(result, _Problem):
-        return result
-    return _attempt(one.image, partial(write_outputs, one, result))
+    if isinstance(result, Segmentation):
+        return _attempt(one.image, partial(write_outputs, one, result))
+    return result
 
 
 def _attempt(image: Path, step: Callable[[], Result]) -> Result | _Problem:

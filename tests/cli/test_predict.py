@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ import torch
 from PIL import Image
 
 from hieraseg import Prediction
+from hieraseg import predict as job
 from hieraseg.cli import main
 from hieraseg.inference.segmenter import Segmenter
+from hieraseg.runs.predictor import Predictor, Prepared
+from hieraseg.runs.segmentation import Segmentation
 from tests.support.oracle_plugin import leaf_colors
 from tests.support.runs import read_json
 
@@ -284,3 +289,117 @@ def test_all_images_that_fail_are_named(
     captured = capsys.readouterr()
     assert all(str(image) in captured.err for image in images)
     assert captured.out == ""
+
+
+def test_outputs_on_request(trained_run: Path, folder: Path, capsys: Captured) -> None:
+    out = folder.parent / "out"
+    options = ["--no-figures", "--overlays", "--scores", "--json", "--device", "cpu"]
+    assert main(["predict", str(trained_run), str(folder), "--out", str(out), *options]) == 0
+    levels = (1, 2, 3)
+    expected = ["classes.json", "predictions.json"]
+    for id in ("a", "b.c", "sub/deeper/b"):
+        expected += [f"{id}_{what}{level}.png" for what in ("level", "overlay") for level in levels]
+        expected.append(f"{id}_scores.npz")
+    assert tree(out) == sorted(expected)
+    first, *_, last = read_json(out / "predictions.json")
+    assert last == {
+        "image": str(folder / "sub/deeper/b.png"),
+        "classes": [f"sub/deeper/b_level{level}.png" for level in levels],
+        "overlays": [f"sub/deeper/b_overlay{level}.png" for level in levels],
+        "scores": "sub/deeper/b_scores.npz",
+    }
+    printed = json.loads(capsys.readouterr().out)
+    assert printed[0]["scores"] == str(out / first["scores"])
+    with np.load(out / "a_scores.npz") as scores:
+        assert [(one.shape, one.dtype) for one in scores.values()] == [
+            ((classes, 30, 20), np.float16) for classes in (2, 3, 7)
+        ]
+        assert all((one >= 0).all() and (one <= 1).all() for one in scores.values())
+
+
+def test_the_list_of_classes(trained_run: Path, folder: Path) -> None:
+    """With what it takes to show class maps elsewhere."""
+    out = folder.parent / "out"
+    assert main(["predict", str(trained_run), str(folder / "a.png"), "--out", str(out)]) == 0
+    classes = read_json(out / "classes.json")
+    assert classes["background"] == "background"
+    parents = {
+        classes["level3"][child]: classes["level2"][parent]
+        for child, parent in enumerate(classes["parents"]["level3"])
+    }
+    assert parents["head"] == "upper_body"
+    assert parents["low_leg"] == "lower_body"
+    for level in ("level1", "level2", "level3"):
+        palette = Image.open(out / f"a_{level}.png").getpalette() or []
+        colors = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in batched(palette)]
+        assert classes["colors"][level] == colors[: len(classes[level])]
+
+
+def batched(palette: list[int]) -> list[list[int]]:
+    """The colors of a palette."""
+    return [palette[start : start + 3] for start in range(0, len(palette), 3)]
+
+
+def test_images_do_not_pile_up(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few are in memory at a time, however many there are."""
+    for index in range(24):
+        Image.new("RGB", (9, 8)).save(tmp_path / f"{index}.png")
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+    prepare = Predictor.prepare
+
+    def counted(self: Predictor, image: Any) -> Prepared:
+        nonlocal most
+        prepared = prepare(self, image)
+        alive.append(weakref.ref(prepared.image))
+        most = max(most, sum(one() is not None for one in list(alive)))
+        return prepared
+
+    monkeypatch.setattr(Predictor, "prepare", counted)
+    out = tmp_path / "out"
+    assert main(["predict", str(trained_run), str(tmp_path), "--out", str(out), "--scores"]) == 0
+    assert len(alive) == 24
+    assert most <= 13  # of 4 threads: 5 read, 5 written, and some in between
+
+
+def test_large_images_are_predicted_one_at_a_time(
+    trained_run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """With the same outputs, and the same problems."""
+    (folder / "sub/broken.png").write_bytes(b"no image")
+    command = ["predict", str(trained_run), str(folder), "--scores", "--overlays", "--out"]
+    few, alone = folder.parent / "few", folder.parent / "alone"
+    assert main([*command, str(few)]) == 3
+    problem = capsys.readouterr().err
+    monkeypatch.setattr(job, "_LARGE", 100)
+    assert main([*command, str(alone)]) == 3
+    assert capsys.readouterr().err == problem
+    assert tree(few) == tree(alone)
+    for file in tree(few):
+        assert (few / file).read_bytes() == (alone / file).read_bytes(), file
+
+
+def test_an_interrupt_leaves_whole_files(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    for index in range(9):
+        Image.new("RGB", (9, 8)).save(tmp_path / f"{index}.png")
+    predict = Predictor.predict
+    started: list[Prepared] = []
+
+    def interrupted(self: Predictor, image: Prepared, scores: bool = True) -> Segmentation:
+        started.append(image)
+        if len(started) == 6:
+            raise KeyboardInterrupt
+        return predict(self, image, scores)
+
+    monkeypatch.setattr(Predictor, "predict", interrupted)
+    out = tmp_path / "out"
+    assert main(["predict", str(trained_run), str(tmp_path), "--out", str(out)]) == 130
+    assert tree(out) == outputs("0", "1", "2", "3", "4")
+    for file in out.glob("*.png"):
+        Image.open(file).load()
+    listed = [Path(one["figure"]) for one in read_json(out / "predictions.json")]
+    assert [str(out / figure) for figure in listed] == capsys.readouterr().out.split()

@@ -51,6 +51,15 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
         return _upright(_rgb(image, encoding, path), image)
 
 
+def count_pixels(path: str | Path) -> int:
+    """Number of pixels of an image file, from its header; 0 if that cannot be read."""
+    try:
+        with _filtered_warnings(), Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # what is wrong with it is said when it is read
+        return 0
+
+
 def convert_image(image: Image.Image, name: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     """Convert an image that Pillow has opened or made, by the rules of `read_image`.
 

@@ -126,7 +126,9 @@ def save_png(path: Path, image: Image.Image) -> None:
     """
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda unfinished: image.save(unfinished, "PNG"))
+    # Pillow's default, 6, takes 2.5 times as long on pictures, and saves 2 % of the bytes.
+    level = 3 if image.mode == "RGB" else 6
+    write_file(path, lambda unfinished: image.save(unfinished, "PNG", compress_level=level))
 
 
 def write_class_names(folder: Path, hierarchy: Hierarchy) -> None:
