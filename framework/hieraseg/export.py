@@ -156,7 +156,8 @@ def _check(
     agreement = compare(format.open(file), plan.segmenter, cases(pairs, any_size), any_size)
     if not agreement:
         raise RecipeError(
-            f"{path}: not written, because it predicts otherwise than the model ({agreement}; "
-            f"allowed are {LARGEST_DIFFERENCE:g} and {100 * SMALLEST_SHARE:g} %)"
+            f"{path}: not written, because it predicts otherwise than the model ({agreement}, "
+            f"{100 * agreement.consistent:.3f} % as its own scores say; allowed are a difference "
+            f"of {LARGEST_DIFFERENCE:g}, and from {100 * SMALLEST_SHARE:g} % on)"
         )
     return agreement

@@ -16,7 +16,8 @@ from hieraseg.inference.segmenter import Segmenter
 LARGEST_DIFFERENCE = 1e-3
 """Of scores in 0..1. Float32 in another order of operations differs by some 1e-6."""
 SMALLEST_SHARE = 0.999
-"""Of equal classes: where the scores of two classes are nearly equal, either one may win."""
+"""Of classes that follow from the file's own scores. The model may have others where two classes
+have nearly equal scores, which is most of an image before training."""
 
 
 class Case(NamedTuple):
@@ -38,16 +39,19 @@ class Agreement:
     Attributes:
         difference: largest difference of scores, which lie in 0..1.
         equal: share of pixels and levels with equal classes.
+        consistent: share of those whose classes the run's inference rule gives for the scores of
+            the file.
         sizes: heights and widths of the compared images.
     """
 
     difference: float
     equal: float
+    consistent: float
     sizes: list[tuple[int, int]]
 
     def __bool__(self) -> bool:
         """Whether it is within the tolerance. A difference that is NaN is not."""
-        return self.difference <= LARGEST_DIFFERENCE and self.equal >= SMALLEST_SHARE
+        return self.difference <= LARGEST_DIFFERENCE and self.consistent >= SMALLEST_SHARE
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{height}x{width}" for height, width in self.sizes)
@@ -85,17 +89,21 @@ def compare(run: Run, segmenter: Segmenter, compared: Iterable[Case], any_size: 
         compared: images.
         any_size: whether the size of the outputs is an input of the file.
     """
-    differences, equal, sizes = [0.0], [], []
-    padded = segmenter.padded_model()
+    padded, rule = segmenter.padded_model(), segmenter.rule
+    differences, equal, consistent, sizes = [], [], [], []
     for images, size in compared:
         pixels = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 255
-        with torch.no_grad():
-            scores = segmenter.scores(padded([pixels]), size)
-            classes = segmenter.rule(scores)
         outputs = run(pixels.contiguous(), size if any_size else None)
-        for level, expected in enumerate(scores, 1):
-            found = outputs[f"scores_level{level}"]
-            differences.append(float((found - expected).abs().max()))
-        equal.append(float((outputs["classes"] == classes).float().mean()))
+        with torch.no_grad():
+            expected = segmenter.scores(padded([pixels]), size)
+            found = [outputs[f"scores_level{level}"] for level in range(1, len(expected) + 1)]
+            wanted = rule(expected), rule(found)
+        pairs = zip(found, expected, strict=True)
+        differences += [float((one - other).abs().max()) for one, other in pairs]
+        shares = [float((outputs["classes"] == one).float().mean()) for one in wanted]
+        equal.append(shares[0])
+        consistent.append(shares[1])
         sizes.append((images.shape[1], images.shape[2]))
-    return Agreement(float(np.max(differences)), min(equal), list(dict.fromkeys(sizes)))
+    # With NumPy's maximum, which is NaN if one of them is.
+    largest, distinct = float(np.max(differences)), list(dict.fromkeys(sizes))
+    return Agreement(largest, min(equal), min(consistent), distinct)
