@@ -75,7 +75,12 @@ def without_prefix(weights: Mapping[str, Tensor], own: Collection[str]) -> Weigh
     }
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+def load_weights(
+    module: nn.Module,
+    weights: Mapping[str, Tensor],
+    source: str | Path,
+    fix: str = "use the recipe that made it",
+) -> None:
     """Load weights into a module, all of them or none.
 
     As in torch, the batch counters of normalization layers may be missing: state dicts that are
@@ -85,6 +90,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
         module: the module.
         weights: its state dict.
         source: where they come from, for messages.
+        fix: what to do if they do not fit, for messages.
 
     Raises:
         RecipeError: tensors are missing, unexpected or have another shape.
@@ -105,7 +111,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str |
         ]
         raise RecipeError(
             f"{source}: holds the weights of another model: {', '.join(filter(None, counts))}; "
-            "use the recipe that made it"
+            f"{fix}"
         )
     module.load_state_dict({**_batch_counters(own), **weights})
 

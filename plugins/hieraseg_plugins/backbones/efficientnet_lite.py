@@ -53,7 +53,7 @@ class EfficientNetLite(nn.Module):
             state = _timm_names(read_weights(path), list(own))
             # The layers after the last stage are not part of the feature pyramid.
             body = {key: value for key, value in state.items() if not key.startswith(_HEAD)}
-            load_weights(self.network, body, path)
+            load_weights(self.network, body, path, fix="name those of this model")
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         return self.network(image)

@@ -35,7 +35,7 @@ class ResNet50(nn.Module):
         if weights is not None:
             state = _download() if weights == "imagenet" else read_weights(weights)
             body = {key: value for key, value in state.items() if not key.startswith("fc.")}
-            load_weights(network, body, weights)
+            load_weights(network, body, weights, fix="name those of this model")
         self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         self.stages = nn.ModuleList(
             [network.layer1, network.layer2, network.layer3, network.layer4]

@@ -77,7 +77,8 @@ def load_file(network: nn.Module, model: str, options: dict[str, Any], path: str
     weights = without_prefix(read_weights(path), known)
     weights = without_prefix(_converted(weights, classifier), known)
     own = names_in(network, known)
-    load_weights(network, {own[name]: weights[name] for name in own if name in weights}, path)
+    used = {own[name]: weights[name] for name in own if name in weights}
+    load_weights(network, used, path, fix="name the model that they belong to, or other weights")
     unused = [name for name in weights if name not in known and not name.startswith(_HEADS)]
     if unused:
         warn(f"{path}: {len(unused)} tensors are not used (first: {unused[0]})")
