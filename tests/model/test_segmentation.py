@@ -21,7 +21,11 @@ class Decoder(nn.Module):
     def forward(self, pyramid):
         return Prediction((pyramid[:, :2], pyramid[:, 2:]), embedding=pyramid)
 
-model = EncoderDecoder(Backbone(3, 5, 3, stride=2, padding=1), Decoder())
+class Auxiliary(nn.Module):
+    def forward(self, pyramid):
+        return pyramid[:, 1:3], pyramid[:, :3]
+
+model = EncoderDecoder(Backbone(3, 5, 3, stride=2, padding=1), Decoder(), Auxiliary())
 image = torch.rand(2, 3, 8, 12)
 compiled = torch.compile(model, backend="eager", fullgraph=True)(image)
 expected = model(image)
@@ -29,6 +33,8 @@ assert isinstance(compiled, Prediction)
 assert compiled.logits[1].shape == (2, 3, 8, 12)
 torch.testing.assert_close(compiled.logits, expected.logits)
 torch.testing.assert_close(compiled.embedding, expected.embedding)
+torch.testing.assert_close(compiled.auxiliary, expected.auxiliary)
+assert compiled.auxiliary[0].shape == (2, 2, 8, 12)
 """
 
 

@@ -87,7 +87,7 @@ CASES = {
         ("loss", f"{{name: sum, losses: [{', '.join(LOSSES.values())}]}}"),
         ("augmentation.transforms", f"[{', '.join(registry.transforms.names())}]"),
     ],
-    "stretched on the device": SHALLOW,
+    "stretched, with an auxiliary head, on the device": [*SHALLOW, ("auxiliary.stage", "2")],
     "crops": [*CROPS, ("optimizer", "sgd")],
     "crops on the device": CROPS,
 }

@@ -193,7 +193,7 @@ def assert_same_training(one: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        [("schedule", "{name: cosine, warmup: 0.3}")],
+        [("schedule", "{name: cosine, warmup: 0.3}"), ("auxiliary.stage", "1")],
         [("optimizer", "{name: sgd, backbone_lr_multiplier: 0.1}"), ("loss", "hssn")],
         [("training.precision", "bf16-mixed")],
     ],
