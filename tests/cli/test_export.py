@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import json
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from hieraseg.errors import DataError
 from hieraseg.exporting import module, samples
 from hieraseg_plugins.decoders.linear import LinearDecoder
 from tests.support import oracle, tiny_model
-from tests.support.runs import read_json
+from tests.support.runs import ROOT, read_json
 
 Captured = pytest.CaptureFixture[str]
 CHANGES = f"""\
@@ -130,6 +132,20 @@ def test_batches_of_any_number_of_images(files: Path) -> None:
         assert list(outputs) == names
         for name, one in zip(names, found, strict=True):
             np.testing.assert_allclose(one, outputs[name].numpy(), atol=1e-4)
+
+
+def test_the_example_of_the_documentation(
+    files: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for name in ("model.onnx", "model.onnx.json"):
+        shutil.copy(files / name, tmp_path / name.replace("model", "best"))
+    Image.open(photos / "0.png").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert "background" in capsys.readouterr().out
+    assert Image.open("classes.png").size == Image.open("photo.jpg").size
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-import hieraseg
 from hieraseg.errors import from_here
 from hieraseg.exporting.module import ExportableModel
 from hieraseg.tracebacks import describe, frames
 
 _LARGEST_BATCH, _LARGEST_SIDE = 2**12, 2**15
+_EXPORTERS = ("torch", "hieraseg", "jaxtyping", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
 _IMAGES = 2
 """In the traced batch: torch.export takes 1 for a constant."""
 
@@ -50,35 +51,44 @@ def capture(module: ExportableModel, size: tuple[int, int] | None) -> ExportedPr
 def _traced(
     module: ExportableModel, example: tuple[Tensor, ...], shapes: tuple[Any, ...]
 ) -> ExportedProgram:
-    try:
-        with torch.no_grad(), silence():
-            return torch.export.export(module, example, dynamic_shapes=shapes)
-    except Exception as error:  # a model's code can fail in any way while it is traced
-        raise ExportError(_reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    """Why a model cannot be traced, and the line of its code if it is not one of torch."""
-    own = [Path(package.__file__ or "").parent for package in (torch, hieraseg)]
-    outside = (
-        f"{path}:{line}"
-        for path, line in frames(error)
-        if path.exists() and not any(root in path.parents for root in own)
-    )
-    place = next(outside, "")
-    if type(error).__name__ == "GuardOnDataDependentSymNode":
-        return f"{from_here(place) or 'its code'} depends on the size of the image"
-    return describe(error, longest=200) + (f" at {from_here(place)}" if place else "")
+    with export_errors(), torch.no_grad():
+        return torch.export.export(module, example, dynamic_shapes=shapes)
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Drop what exporters print, log and warn of, which is about their own code."""
+def export_errors() -> Iterator[None]:
+    """Raise what exporters raise, which is of many kinds, as ExportError.
+
+    What they print, log and warn of is dropped, since it is about their own code.
+    """
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
+    except (OSError, MemoryError):  # such as a full disk
+        raise
+    except Exception as error:
+        raise ExportError(_reason(error)) from error
     finally:
         logging.disable(disabled)
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in one line, with the line of the model's code if it is known."""
+    place = from_here(next(_places(error), ""))
+    while error.__cause__ is not None:  # without the advice of the layers around it
+        error = error.__cause__
+    if type(error).__name__ == "GuardOnDataDependentSymNode":
+        return f"{place or 'its code'} depends on the size of the image"
+    return describe(error, longest=200) + (f" at {place}" if place else "")
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """`file:line` of the calls that led to an error, innermost first, in the code of the model."""
+    specs = filter(None, map(find_spec, _EXPORTERS))
+    exporters = {Path(spec.origin or "").parent for spec in specs}
+    for path, line in frames(error):
+        if path.exists() and not exporters.intersection(path.parents):
+            yield f"{path}:{line}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from hieraseg.errors import RecipeError
-from hieraseg.exporting.capturing import ExportError, silence
-from hieraseg.tracebacks import describe
+from hieraseg.exporting.capturing import export_errors
 
 INPUTS = ("image", "size")
 Run = Callable[[Float[Tensor, "B 3 H W"], tuple[int, int] | None], dict[str, Tensor]]
@@ -33,14 +33,14 @@ class Format:
         packages: what writes it.
         runtime: package that runs it.
         write: writes a traced module with outputs of these names to a file.
-        open: reads a file again; what is returned runs it.
+        read: reads a file again; what is returned runs it.
     """
 
     suffix: str
     packages: tuple[str, ...]
     runtime: str
     write: Callable[[ExportedProgram, Sequence[str], Path], Any]
-    open: Callable[[Path], Run]
+    read: Callable[[Path], Run]
 
     def check_packages(self) -> None:
         """Raise RecipeError if a package that writes the format is not installed."""
@@ -56,14 +56,33 @@ class Format:
         """Whether the package that runs the format is installed."""
         return find_spec(self.runtime) is not None
 
+    def open(self, path: Path) -> Run:
+        """Read a file again; what is returned runs it.
+
+        Raises:
+            ExportError: it cannot be read, or is not valid; from the returned function, that it
+                cannot be run.
+        """
+        with export_errors():
+            run = self.read(path)
+
+        def guarded(image: Tensor, size: tuple[int, int] | None) -> dict[str, Tensor]:
+            with export_errors():
+                return run(image, size)
+
+        return guarded
+
 
 def _write_torch(program: ExportedProgram, names: Sequence[str], path: Path) -> None:
-    with silence(), path.open("wb") as file:
-        torch.export.save(program, file)
+    # Not to the file itself: on a full disk, torch raises errors of its own.
+    content = BytesIO()
+    with export_errors():
+        torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())
 
 
-def _open_torch(path: Path) -> Run:
-    with silence(), path.open("rb") as file:
+def _read_torch(path: Path) -> Run:
+    with path.open("rb") as file:
         module = torch.export.load(file).module()
 
     def run(image: Tensor, size: tuple[int, int] | None) -> dict[str, Tensor]:
@@ -91,36 +110,26 @@ def _write_onnx(program: ExportedProgram, names: Sequence[str], path: Path) -> N
     from onnxscript import optimizer
 
     count = len(program.graph_signature.user_inputs)
-    try:
-        with silence():
-            exported: Any = torch.onnx.export(
-                program,
-                input_names=INPUTS[:count],
-                output_names=names,
-                dynamo=True,
-                verbose=False,
-                optimize=False,
-            )
-            # With larger constants than by default. Else padding of weights would stay, which
-            # onnxruntime (1.32) takes for padding of images.
-            optimizer.optimize(
-                exported.model,
-                input_size_limit=_LARGEST_CONSTANT,
-                output_size_limit=_LARGEST_CONSTANT,
-            )
-            exported.save(path, external_data=False)
-    except Exception as error:  # exporters raise errors of many kinds, in several layers
-        raise ExportError(_innermost(error)) from error
+    with export_errors():
+        exported: Any = torch.onnx.export(
+            program,
+            input_names=INPUTS[:count],
+            output_names=names,
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+        )
+        # With larger constants than by default. Else padding of weights would stay, which
+        # onnxruntime (1.32) takes for padding of images.
+        optimizer.optimize(
+            exported.model,
+            input_size_limit=_LARGEST_CONSTANT,
+            output_size_limit=_LARGEST_CONSTANT,
+        )
+        exported.save(path, external_data=False)
 
 
-def _innermost(error: BaseException) -> str:
-    """The cause of an error, without the advice of the layers around it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return describe(error, longest=200)
-
-
-def _open_onnx(path: Path) -> Run:
+def _read_onnx(path: Path) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -139,6 +148,6 @@ def _open_onnx(path: Path) -> Run:
 
 
 FORMATS = {
-    "torch": Format(".pt2", (), "torch", _write_torch, _open_torch),
-    "onnx": Format(".onnx", ("onnx", "onnxscript"), "onnxruntime", _write_onnx, _open_onnx),
+    "torch": Format(".pt2", (), "torch", _write_torch, _read_torch),
+    "onnx": Format(".onnx", ("onnx", "onnxscript"), "onnxruntime", _write_onnx, _read_onnx),
 }

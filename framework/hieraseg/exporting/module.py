@@ -60,7 +60,10 @@ class ExportableModel(nn.Module):
     def _padded(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 _ _"]:
         """The image with the mean color at the bottom and on the right, as `PaddedModel` pads."""
         height, width = image.shape[-2:]
-        rows, columns = (torch.arange(_rounded_up(side, self.stride)) for side in (height, width))
+        rows, columns = (
+            torch.arange(_rounded_up(side, self.stride), device=image.device)
+            for side in (height, width)
+        )
         repeated = image.index_select(2, rows.clamp(max=height - 1))
         repeated = repeated.index_select(3, columns.clamp(max=width - 1))
         inside = (rows < height)[:, None] & (columns < width)
