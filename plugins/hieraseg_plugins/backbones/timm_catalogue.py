@@ -49,10 +49,12 @@ def names_in(network: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
     Args:
         network: the feature extractor.
-        names: names of the classifier's weights; those of layers that do not lead to feature maps
-            are left out.
+        names: names of the classifier's weights.
+
+    Returns:
+        The extractor's name by the classifier's, without those of layers that it does not have.
     """
-    own = network.state_dict().keys() | {name for name, _ in network.named_parameters()}
+    own = network.state_dict().keys()
     found: dict[str, str] = {}
     for name in names:
         forms = (name, name.replace(".", "_", 1), f"model.{name}", f"body.{name}")

@@ -14,6 +14,8 @@ from torchvision.models import resnet18
 import tests.support.timm_models  # noqa: F401 (registers tiny_swin)
 from hieraseg.errors import RecipeError
 from hieraseg.types import ArgumentError
+from hieraseg_plugins.backbones.timm_catalogue import layers_in
+from hieraseg_plugins.backbones.timm_features import in_nchw
 from hieraseg_plugins.backbones.timm_models import TimmModel
 from tests.support.tracing import without_shape_checks
 
@@ -209,17 +211,14 @@ def saved(folder: Path, weights: dict[str, Tensor], wrapper: str | None = None) 
     return str(path)
 
 
-def assert_loaded(backbone: TimmModel, source: nn.Module, size: int = 64) -> None:
-    """It gives the feature maps of a classifier of timm."""
-    image = torch.rand(1, 3, size, size)
+def assert_loaded(backbone: TimmModel, source: nn.Module) -> None:
+    """It gives the last feature map of a classifier of timm."""
+    image = torch.rand(1, 3, 64, 64)
     network: Any = source.eval()
     with torch.no_grad():
         expected = network.forward_intermediates(image, intermediates_only=True)
-        found = backbone.network(image)
-    last = (
-        found[-1].permute(0, 3, 1, 2) if found[-1].shape[1] != expected[-1].shape[1] else found[-1]
-    )
-    torch.testing.assert_close(last, expected[-1], rtol=0, atol=0)
+        found = in_nchw(backbone.network, backbone.network(image))
+    torch.testing.assert_close(found[-1], expected[-1], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("model", [CONV, SWIN, VIT])
@@ -331,3 +330,14 @@ def test_layers_of_a_network_whose_stages_have_other_names() -> None:
     blocks = [layers[f"network.stages_{stage}.blocks.0.conv_dw.weight"] for stage in range(4)]
     assert blocks == sorted(set(blocks))
     assert sorted(set(layers.values())) == list(range(backbone.num_layers))
+
+
+def test_layers_of_a_network_that_has_none_in_timm() -> None:
+    """They are its stages."""
+    with torch.device("meta"):
+        network = timm.create_model("poolformer_s12", features_only=True)
+    layers = layers_in(network, "poolformer_s12", features_only=True)
+    assert layers["stem.conv.weight"] == 0
+    assert layers["stages_0.blocks.1.mlp.fc1.weight"] == 1
+    assert layers["stages_3.downsample.conv.weight"] == 4
+    assert layers.keys() == dict(network.named_parameters()).keys()
