@@ -10,20 +10,17 @@ same with copies of each bin (on a GPU only), as it is counted where there are m
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
+from common import lite0, options
 from rounds import median_seconds
 from torch import Tensor
 
 from hieraseg import Hierarchy, registry
 from hieraseg.metrics import counting
 from hieraseg.metrics.pixels import count_pixels, pixel_counter
-from hieraseg.model.build import build_backbone, build_model
-from hieraseg.recipe import load
 from hieraseg.recipe.build import build
 
-RECIPE = Path(__file__).parents[1] / "recipes/pascal_part/lite0_cpu.yaml"
 Counts = dict[str, Tensor]
 
 
@@ -49,11 +46,7 @@ def plain(hierarchy: Hierarchy, predicted: Tensor, targets: Tensor) -> Counts:
 
 def step(args: argparse.Namespace, hierarchy: Hierarchy) -> Callable[[], None]:
     """Forward and backward pass of the recipe's model and loss."""
-    torch.manual_seed(0)
-    recipe = load(RECIPE)
-    model = build_model(
-        recipe, build_backbone(recipe, pretrained=False), hierarchy, hierarchy.num_classes
-    )
+    recipe, model = lite0(hierarchy)
     model = model.to(args.device).to(memory_format=torch.channels_last).train()
     called = torch.compile(model) if args.compile else model
     loss = build(recipe["loss"], hierarchy=hierarchy).to(args.device)
@@ -128,14 +121,11 @@ def compare_classes(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--compile", action="store_true", help="compile the model")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time, not wall time")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     compare_with_step(args)

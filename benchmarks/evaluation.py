@@ -10,30 +10,25 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from common import RECIPE, add_root, lite0_segmenter, options
 from rounds import median_seconds
 from torch import Tensor
 
-from hieraseg import registry
 from hieraseg.data.batches.batch import label_tensor
 from hieraseg.data.stores.store import Store
 from hieraseg.data.stores.targets import TargetStore, open_scored
 from hieraseg.data.subset import FirstImages
-from hieraseg.devices import start_fabric
 from hieraseg.inference.bands import predict_images
-from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics import PixelCounts, SplitCounts
 from hieraseg.metrics.scoring import score_split
-from hieraseg.model.build import build_backbone, build_model
 from hieraseg.recipe import load
 from hieraseg.settings import Evaluation
 from hieraseg_plugins.datasets.pascal_part import PascalPart
 
-RECIPE = Path(__file__).parents[1] / "recipes/pascal_part/lite0_cpu.yaml"
 KINDS: dict[str, type[PixelCounts] | type[SplitCounts]] = {"quick": PixelCounts, "all": SplitCounts}
 
 
@@ -41,16 +36,9 @@ class Job:
     """A model with random weights, and the images and masks of a split."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        torch.manual_seed(0)
-        recipe = load(RECIPE)
-        self.fabric = start_fabric(args.device)
-        self.hierarchy = registry.hierarchies.get("pascal_part")()
-        backbone = build_backbone(recipe, pretrained=False)
-        model = build_model(recipe, backbone, self.hierarchy, self.hierarchy.num_classes).eval()
-        model = model.to(self.fabric.device).to(memory_format=torch.channels_last)
-        rule = registry.inference.get("best_path")(hierarchy=self.hierarchy)
         settings = Evaluation(batch_size=args.batch_size)
-        self.segmenter = Segmenter(model, "softmax", rule, self.hierarchy, settings, recipe.input)
+        self.fabric, self.segmenter = lite0_segmenter(args.device, settings, load(RECIPE).input)
+        self.hierarchy = self.segmenter.hierarchy
         dataset: Any = FirstImages(PascalPart(self.hierarchy, args.root), args.images)
         opened = open_scored(dataset, "val", self.hierarchy, self.segmenter.seen, settings)
         self.store: Store = opened[0]
@@ -106,17 +94,12 @@ def confusion(target: Tensor, predicted: Tensor, classes: int) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    parser = options(__doc__, rounds=3)
+    add_root(parser)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time, not wall time")
     args = parser.parse_args()
-    if args.root is None:
-        parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HIERASEG_CACHE"] = folder

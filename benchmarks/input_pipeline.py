@@ -5,13 +5,13 @@ The loader decodes, resizes and augments one image after the other with torchvis
 same.
 """
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from common import add_root, options
 from predecessor import Persons
 from rounds import median_seconds
 from torch import Tensor
@@ -58,17 +58,12 @@ def per_image(root: Path, ids: list[str], side: int) -> Batches:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    parser = options(__doc__, rounds=9)
+    add_root(parser)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=6, help="batches per round")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time, not wall time")
     args = parser.parse_args()
-    if args.root is None:
-        parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     hierarchy = pascal_part()

@@ -5,16 +5,15 @@ multiple of them; the gradient of the logits is 1 of it.
 """
 
 import argparse
-import json
-import statistics
-import tempfile
-import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from common import options
+from memory import peak_bytes
+from rounds import median_seconds
 from torch import Tensor
 
 from hieraseg import Hierarchy, Prediction, registry
@@ -83,46 +82,17 @@ def training_step(
     return lambda: torch.autograd.grad(value(), inputs), size
 
 
-def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
-    """Memory that a function allocates, at its peak."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        step()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profile.export_chrome_trace(str(path))
-        trace = json.loads(path.read_text())["traceEvents"]
-    events = sorted((one for one in trace if one["name"] == "[memory]"), key=lambda one: one["ts"])
-    first = events[0]["args"]
-    before = first["Total Allocated"] - first["Bytes"]
-    return max(event["args"]["Total Allocated"] for event in events) - before
-
-
-def seconds(step: Callable[[], object], args: argparse.Namespace) -> float:
-    """Median time of a function, which has been called before."""
-    clock = time.process_time if args.cpu else time.perf_counter
-    taken = []
-    for _ in range(args.rounds):
-        started = clock()
-        step()
-        if args.device.type == "cuda":
-            torch.cuda.synchronize()
-        taken.append(clock() - started)
-    return statistics.median(taken)
-
-
 def measure(case: str, mode: str, leaves: int, args: argparse.Namespace) -> Result:
     """Time and memory of one loss."""
     step, size = training_step(case, mode, leaves, args)
-    step()
-    memory = peak_bytes(step, args.device) / size
-    return Result(case, mode, leaves, seconds(step, args), memory)
+
+    def finished() -> None:
+        step()
+        if args.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    seconds = median_seconds({case: finished}, args.rounds, args.cpu)[case]
+    return Result(case, mode, leaves, seconds, peak_bytes(step, args.device) / size)
 
 
 def plot(results: list[Result], path: Path) -> None:
@@ -143,16 +113,13 @@ def plot(results: list[Result], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--losses", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--classes", nargs="+", type=int, default=[10, 100, 1000, 10000])
     parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager"])
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time instead of wall time")
     parser.add_argument("--plot", type=Path, help="write a figure to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common import add_root
 from PIL import Image
 from rounds import medians
 from torch import Tensor, nn
@@ -343,7 +344,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    add_root(parser)
     parser.add_argument("--ours", metavar="RECIPE", help="recipe that is measured beside it")
     parser.add_argument("--device", default="cuda" if cuda else "cpu", type=torch.device)
     parser.add_argument("--size", type=int, default=224)
@@ -355,8 +356,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     words, overrides = split_overrides(sys.argv[1:], parser)
     args = parser.parse_args(words)
-    if args.root is None:
-        parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.manual_seed(0)
     jobs = Measurement(args).jobs()
     if args.ours is not None:

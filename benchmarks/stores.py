@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from common import add_root, options
 from rounds import median_seconds
 from torch import Tensor
 
@@ -115,17 +116,12 @@ def compare_losses(args: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", default=os.environ.get("HIERASEG_PASCAL_PART"), type=Path)
+    parser = options(__doc__, rounds=7)
+    add_root(parser)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4, help="batches per round")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time, not wall time")
     args = parser.parse_args()
-    if args.root is None:
-        parser.error("set the folder of Pascal-Part with --root or HIERASEG_PASCAL_PART")
     torch.set_num_threads(args.threads)
     settings = {
         "none": Input(size=(320, 320), resize="none"),

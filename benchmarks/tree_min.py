@@ -4,9 +4,8 @@ The literal implementation follows the published equations in a loop over classe
 over ancestors, maxima over descendants, logarithms.
 """
 
-import argparse
-
 import torch
+from common import options
 from rounds import median_seconds
 from torch import Tensor
 
@@ -42,12 +41,9 @@ def ours(loss: Loss, logits: tuple[Tensor, ...], targets: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=15)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time instead of wall time")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -13,19 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import lite0_segmenter, options
 from rounds import median_seconds
 
-from hieraseg import registry
 from hieraseg.data.stores.store import Store
-from hieraseg.devices import start_fabric
-from hieraseg.inference.segmenter import Segmenter
 from hieraseg.inference.windows import window_slices
 from hieraseg.metrics.scoring import score_split
-from hieraseg.model.build import build_backbone, build_model
-from hieraseg.recipe import load
 from hieraseg.settings import Evaluation
 
-RECIPE = Path(__file__).parents[1] / "recipes/pascal_part/lite0_cpu.yaml"
 MMAP_THRESHOLD = -3  # of mallopt: larger blocks are given back to the system when they are freed
 
 
@@ -36,16 +31,8 @@ class Job:
         self, args: argparse.Namespace, overlap: float = 0.5, shape: tuple[int, int] | None = None
     ) -> None:
         torch.set_num_threads(args.threads)
-        torch.manual_seed(0)
-        recipe = load(RECIPE)
-        self.fabric = start_fabric(args.device)
-        hierarchy = registry.hierarchies.get("pascal_part")()
-        backbone = build_backbone(recipe, pretrained=False)
-        model = build_model(recipe, backbone, hierarchy, hierarchy.num_classes).eval()
-        model = model.to(self.fabric.device).to(memory_format=torch.channels_last)
-        rule = registry.inference.get("best_path")(hierarchy=hierarchy)
         settings = Evaluation(window=(args.window, args.window), window_overlap=overlap)
-        self.segmenter = Segmenter(model, "softmax", rule, hierarchy, settings)
+        self.fabric, self.segmenter = lite0_segmenter(args.device, settings)
         self.window = args.window
         random = np.random.default_rng(0)
         shape = shape or (args.height, args.width)
@@ -135,14 +122,11 @@ def _windows(args: argparse.Namespace, overlap: float) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--height", type=int, default=1024)
     parser.add_argument("--width", type=int, default=2048)
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true", help="measure CPU time instead of wall time")
     args = parser.parse_args()
     compare_memory(args)
     compare_time(args)

@@ -1,12 +1,7 @@
 """What operations on tensors cost."""
 
-import json
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -31,18 +26,3 @@ class Watch(TorchDispatchMode):
                 self.largest = max(self.largest, min(tensor.numel(), stored))
                 self.elements += tensor.numel()
         return result
-
-
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Memory on the CPU that a function allocates, at its peak, as the profiler counts it."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        function()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profile.export_chrome_trace(str(path))
-        trace = json.loads(path.read_text())["traceEvents"]
-    events = sorted((one for one in trace if one["name"] == "[memory]"), key=lambda one: one["ts"])
-    first = events[0]["args"]
-    before = first["Total Allocated"] - first["Bytes"]
-    return max(event["args"]["Total Allocated"] for event in events) - before
