@@ -196,6 +196,10 @@ def assert_same_training(one: Any, other: Any) -> None:
         [("schedule", "{name: cosine, warmup: 0.3}"), ("auxiliary.stage", "1")],
         [("optimizer", "{name: sgd, backbone_lr_multiplier: 0.1}"), ("loss", "hssn")],
         [("training.precision", "bf16-mixed")],
+        [
+            ("optimizer", "{name: timm, optimizer: lion, lr: 1e-3, decay_norms: false}"),
+            ("training.freeze", "[backbone.first, backbone.norm]"),
+        ],
     ],
 )
 def test_replayed_steps_train_as_those_from_python(

@@ -118,8 +118,10 @@ def test_dropped_parts_are_those_of_a_fresh_model(source: Path, dropped: str) ->
 
 def test_unknown_parts_are_refused(source: Path) -> None:
     message = refused({"init.from": source, "init.drop": ["decoder.branch"]})
-    assert message == "init.drop: the model has no part 'decoder.branch', did you mean " + (
-        "'decoder.branches'?"
+    assert (
+        message
+        == "command line: init.drop: the model has no part 'decoder.branch', did you mean "
+        + ("'decoder.branches'?")
     )
     everything = {"init.from": source, "init.drop": ["backbone", "head"]}
     assert refused(everything) == "command line: init.from: init.drop leaves nothing to load"
@@ -225,6 +227,13 @@ def test_a_fine_tuned_run(source: Path, tmp_path: Path) -> None:
     assert main(["run", str(run / "recipe.yaml"), "--out", str(tmp_path / "again"), *SMALL]) == 2
 
 
+def test_nothing_left_to_train() -> None:
+    assert refused({"training.freeze": ["backbone", "head"]}) == (
+        "command line: training.freeze: freezes all weights of the model, so nothing is trained; "
+        "freeze less"
+    )
+
+
 def test_not_finite_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They end a run before its first step."""
     state = start()
@@ -234,7 +243,7 @@ def test_not_finite_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"the weights {HEAD}.bias are not finite" in capsys.readouterr().err
 
 
-def test_metadata_of_leaves_alone(tmp_path: Path) -> None:
+def test_metadata_of_leaves_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The one head of such a run is that of the leaves."""
     leaves = {"loss": "hxe"}
     tree = hieraseg.build(QUICKSTART, {"backbone.weights": None}).hierarchy
@@ -252,4 +261,5 @@ def test_metadata_of_leaves_alone(tmp_path: Path) -> None:
     bias, fresh = (one["decoder.branches.0.classifier.bias"] for one in (loaded, start(other)))
     new = [new for _, new in SAME.values()]
     assert [row for row in range(7) if bias[row] == 2] == sorted(new)
+    assert "init: level 3 keeps the weights of 3 of 7 classes" in capsys.readouterr().err
     assert all(bias[row] == fresh[row] for row in range(7) if row not in new)

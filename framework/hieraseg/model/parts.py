@@ -16,7 +16,7 @@ def in_parts(model: SegmentationModel, parts: Sequence[str], key: str) -> Callab
     Args:
         model: the model.
         parts: `backbone`, `head`, or names of modules or tensors, as in `backbone.stages.0`.
-        key: dotted key of the recipe, for messages.
+        key: dotted key of the recipe, perhaps behind its place, for messages.
 
     Raises:
         RecipeError: the model has no such part.
@@ -42,7 +42,7 @@ def in_parts(model: SegmentationModel, parts: Sequence[str], key: str) -> Callab
     return belongs
 
 
-def freeze(model: SegmentationModel, parts: Sequence[str]) -> None:
+def freeze(model: SegmentationModel, parts: Sequence[str], key: str = "training.freeze") -> None:
     """Exclude parts of a model from training.
 
     Their weights get no gradient, and their modules stay in evaluation mode: batch normalization
@@ -51,18 +51,18 @@ def freeze(model: SegmentationModel, parts: Sequence[str]) -> None:
     Args:
         model: the model.
         parts: see `in_parts`.
+        key: as there.
 
     Raises:
         RecipeError: the model has no such part, or nothing is left to train.
     """
-    is_frozen = in_parts(model, parts, "training.freeze")
+    is_frozen = in_parts(model, parts, key)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if is_frozen(name):
             parameter.requires_grad_(False)
     if not any(one.requires_grad for one in model.parameters()):
-        raise RecipeError(
-            "training.freeze: freezes all weights of the model, so nothing is trained; freeze less"
-        )
+        problem = "freezes all weights of the model, so nothing is trained; freeze less"
+        raise RecipeError(f"{key}: {problem}")
     model.frozen = [one for name, one in model.named_modules() if name and is_frozen(name)]
     model.train(model.training)
 

@@ -105,7 +105,7 @@ def _build(recipe: Recipe) -> Components:
     loss = build_loss(recipe, hierarchy, lambda: _train_store(recipe, hierarchy))
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
-    freeze(model, recipe.training.freeze)
+    freeze(model, recipe.training.freeze, f"{recipe.origin['training.freeze']}: training.freeze")
     optimizer = build_component(recipe["optimizer"], parameters=model.parts(), model=model)
     segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
     return Components(recipe, hierarchy, model, loss, optimizer, segmenter)

@@ -109,7 +109,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
     if settings.sync_batch_norm:
         model = with_synced_batch_norm(model, fabric.device)
-    freeze(model, settings.freeze)
+    freeze(model, settings.freeze, f"{recipe.origin['training.freeze']}: training.freeze")
     for sentence in notices(recipe, hierarchy, model):
         warn(sentence)
     total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)

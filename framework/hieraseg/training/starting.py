@@ -107,7 +107,7 @@ def _load(
     num_classes: list[int],
 ) -> None:
     """Load what fits a model of the weights to start from, and say what does not."""
-    is_dropped = in_parts(model, recipe.init.drop, "init.drop")
+    is_dropped = in_parts(model, recipe.init.drop, f"{recipe.origin['init.drop']}: init.drop")
     state = model.state_dict()
     own = {name: one for name, one in state.items() if not is_dropped(name)}
     weights = without_prefix(start.weights, state)
@@ -124,7 +124,7 @@ def _load(
     if start.classes is None and any(map(is_head, result.weights)):
         log("init: the file does not say which classes it has; those of the recipe are assumed")
     if result.kept or result.other_classes:
-        log(f"init: {_kept(result, classes)}")
+        log(f"init: {_kept(result, classes, hierarchy.num_levels - len(classes) + 1)}")
     if result.problems:
         log(f"init: tensors that do not fit: {', '.join(result.problems)}")
 
@@ -160,9 +160,9 @@ def _class_levels(
         raise _problem(
             recipe,
             "from",
-            "it has other classes, and which weights belong to classes cannot be found out, since "
-            f"the model cannot be built for another class tree ({describe(error, 200)}); set "
-            "init.drop to [head]",
+            "the weights are those of other classes, and which of the model's belong to classes "
+            "cannot be found out, since it cannot be built for another class tree "
+            f"({describe(error, 200)}); set init.drop to [head]",
         ) from error
     return class_levels(own, probe.state_dict(), num_classes, sizes)
 
@@ -181,13 +181,13 @@ def _check(recipe: Recipe, start: Start, result: Transfer) -> None:
         )
 
 
-def _kept(result: Transfer, classes: Classes) -> str:
-    """Which classes of the model have weights of their own, and which are new."""
+def _kept(result: Transfer, classes: Classes, first: int) -> str:
+    """Which classes of the model, from some level on, have weights of their own, or are new."""
     lines = []
     for level, names in enumerate(classes):
         kept = result.kept.get(level, set())
         new = [name for name in names if name not in kept]
-        line = f"level {level + 1} keeps the weights of {len(kept)} of {len(names)} classes"
+        line = f"level {first + level} keeps the weights of {len(kept)} of {len(names)} classes"
         lines.append(line + (f" (new: {shortened(new)})" if new else ""))
     return "; ".join(lines)
 
