@@ -125,7 +125,7 @@ def _multiple(model: str, network: Any, strides: list[int]) -> int:
     """The number whose multiples the model takes as sides, and divides by its strides."""
     coarsest, own = max(strides), int(network.pretrained_cfg["input_size"][-1])
     problem = ""
-    for multiple in (1, coarsest, own):
+    for multiple in (1, coarsest, 2 * coarsest, own):
         # Odd where they can be, and never both of them the size that the model is made for.
         height = _rounded_up(2 * coarsest + 1, multiple)
         width = _rounded_up(max(3 * coarsest, height) + 1, multiple)
