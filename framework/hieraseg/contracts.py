@@ -168,7 +168,8 @@ class Model(Protocol):
 
     The runner passes to `__init__`, if its signature has them, `num_classes` (of each level that
     needs logits, coarsest first), `hierarchy`, and `embedding_channels` (D of the embedding to
-    provide, 0 for none). A model without the last provides no embedding.
+    provide, 0 for none). A model without the last provides no embedding. In training mode it may
+    return auxiliary logits, whose loss is added by `auxiliary.weight` of the recipe.
 
     If it has an attribute `backbone`, an `nn.Module`, those parameters are the optimizer's group
     `backbone`; all others are in the group `head`.

@@ -109,7 +109,7 @@ class Auxiliary:
 
     Args:
         stage: stage of the backbone that it reads, 1 for the finest; null for no such head.
-        weight: weight of its loss.
+        weight: weight of its loss; also of the loss of auxiliary logits that a `model` returns.
         channels: channels of the 3x3 convolution.
         dropout: probability by which a channel is zero.
     """

@@ -194,7 +194,7 @@ class TestSkip(DecoderContract):
 
 class TestCoarseToFine(ModelContract):
     component = registry.models.get("coarse_to_fine")
-    settings = ({"backbone": "efficientnet_lite", "width": 8},)
+    settings = ({"backbone": {"name": "timm", "model": "test_resnet"}, "width": 8},)
 
 
 # Hierarchies and data sets.

@@ -44,6 +44,7 @@ def add_parser(commands: Any) -> None:
             hieraseg check losses my_loss
             hieraseg check loss my_loss --plugin my_loss.py --loss.gamma 2
             hieraseg check decoder my_decoder --backbone resnet50
+            hieraseg check model coarse_to_fine --model.backbone resnet50
             hieraseg check data my_data --hierarchy my_tree --data.image_size "[64, 64]" --json
         """,
         takes_overrides=True,
