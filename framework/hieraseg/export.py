@@ -1,7 +1,8 @@
 """Job: export a run's model to a file that needs neither its code nor hieraseg."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,12 @@ from hieraseg.exporting.checking import (
     compare,
 )
 from hieraseg.exporting.formats import FORMATS, Format
-from hieraseg.exporting.module import ExportableModel
+from hieraseg.exporting.module import ExportableModel, output_names
 from hieraseg.exporting.plans import Plan, plan_any_size, plan_fixed
-from hieraseg.exporting.samples import Pixels, sample_images
-from hieraseg.exporting.sidecar import describe_file, output_names
+from hieraseg.exporting.samples import Pixels, Samples, sample_images
+from hieraseg.exporting.sidecar import describe_file
 from hieraseg.files.writing import replacing, to_json
+from hieraseg.inference.segmenter import Segmenter
 from hieraseg.runs.loading import LoadedRun, load_run
 from hieraseg.settings import Evaluation
 
@@ -62,15 +64,17 @@ def export(
     chosen.check_packages()
     loaded = load_run(run, checkpoint, "cpu", run_plugins=run_plugins)
     path = _output(loaded, checkpoint, chosen, out)
-    _say_what_is_left_out(loaded)
-    pixels, source = sample_images(loaded.recipe, loaded.segmenter.hierarchy, images)
+    samples = sample_images(loaded.recipe, loaded.segmenter.hierarchy, images)
+    own_size = loaded.segmenter.seen.size
+    attempts: list[Callable[[Segmenter], Plan]] = [partial(plan_fixed, size=size or own_size)]
+    if size is None:
+        attempts.insert(0, plan_any_size)
     problem = ""
-    for plan in _plans(loaded, size):
-        if problem:
-            height, width = plan.size or (0, 0)
-            warn(f"images of any size cannot be exported ({problem}); taking {height}x{width}")
+    for make_plan in attempts:
         try:
-            content = _write(path, chosen, loaded, checkpoint, plan, pixels, source)
+            plan = make_plan(loaded.segmenter)
+            _say_what_is_special(loaded, plan, problem)
+            content = _write(path, chosen, loaded, checkpoint, plan, samples)
             return {"path": str(path), **content}
         except ExportError as error:
             problem = str(error)
@@ -78,25 +82,27 @@ def export(
     raise RecipeError(f"{run}: cannot be exported to {format}: {problem}{other}")
 
 
-def _plans(loaded: LoadedRun, size: tuple[int, int] | None) -> Iterator[Plan]:
-    """Which images the file could take, the best first."""
-    segmenter = loaded.segmenter
-    any_size = plan_any_size(segmenter) if size is None else None
-    if any_size is not None:
-        yield any_size
-    fixed = plan_fixed(segmenter, size or segmenter.seen.size)
-    if segmenter.seen.resize not in ("stretch", "none"):
-        warn(
-            f"a file of one size takes stretched images, but the run has input.resize: "
-            f"{segmenter.seen.resize}, which keeps the aspect ratio"
-        )
-    yield fixed
+def _say_what_is_special(loaded: LoadedRun, plan: Plan, problem: str) -> None:
+    """Warn of images that a file does not take as the run does.
 
-
-def _say_what_is_left_out(loaded: LoadedRun) -> None:
-    own = loaded.own_protocol
+    Args:
+        loaded: the run.
+        plan: which images the file takes.
+        problem: why it does not take images of any size; empty if it does, or was asked not to.
+    """
+    own, resize = loaded.own_protocol, loaded.segmenter.seen.resize
     if own.tta != Evaluation().tta:
         warn(f"the file predicts whole images once; the run's evaluation has {own.tta}")
+    if plan.size is None:
+        return
+    height, width = plan.size
+    if problem:
+        warn(f"images of any size cannot be exported ({problem}); taking {height}x{width}")
+    if resize in ("shorter", "longer"):
+        warn(
+            f"a file of one size takes stretched images, but the run has input.resize: {resize}, "
+            "which keeps the aspect ratio"
+        )
 
 
 def _output(loaded: LoadedRun, checkpoint: str, format: Format, out: str | Path | None) -> Path:
@@ -119,21 +125,22 @@ def _write(
     loaded: LoadedRun,
     checkpoint: str,
     plan: Plan,
-    pixels: Sequence[Pixels],
-    source: str,
+    samples: Samples,
 ) -> dict[str, Any]:
     """Write the file and the JSON file beside it, unless it predicts otherwise than the model."""
     log("tracing the model, which takes a minute or more for large ones")
     module = ExportableModel(plan.segmenter, plan.segmenter.padded_model().stride)
     program = capture(module, plan.size)
+    levels = loaded.segmenter.hierarchy.num_levels
+    names = output_names(len(loaded.metadata["num_classes"]), levels)
     with replacing(path.with_name(f"{path.name}.json")) as sidecar, replacing(path) as file:
-        format.write(program, output_names(loaded), file)
-        agreement = _check(format, file, path, plan, pixels)
-        record = None if agreement is None else {"images": source, **asdict(agreement)}
+        format.write(program, names, file)
+        agreement = _check(format, file, path, plan, samples.images)
+        record = None if agreement is None else {"images": samples.source, **asdict(agreement)}
         content = describe_file(file, path.name, loaded, checkpoint, plan, record)
         sidecar.write_text(f"{to_json(sidecar, content, indent=2)}\n", encoding="utf-8")
     if agreement is not None:
-        log(f"{agreement}, on images of {source}")
+        log(f"{agreement}, on images of {samples.source}")
     return content
 
 
@@ -154,7 +161,7 @@ def _check(
     any_size = plan.size is None
     pairs = [(plan.seen(image), plan.output_size(image)) for image in pixels]
     agreement = compare(format.open(file), plan.segmenter, cases(pairs, any_size), any_size)
-    if not agreement:
+    if not agreement.is_within_tolerance:
         raise RecipeError(
             f"{path}: not written, because it predicts otherwise than the model ({agreement}, "
             f"{100 * agreement.consistent:.3f} % as its own scores say; allowed are a difference "

@@ -14,7 +14,7 @@ from hieraseg import registry
 from hieraseg.exporting.capturing import ExportError, capture
 from hieraseg.exporting.checking import cases, compare
 from hieraseg.exporting.formats import FORMATS
-from hieraseg.exporting.module import ExportableModel
+from hieraseg.exporting.module import ExportableModel, output_names
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.segmentation import EncoderDecoder, SegmentationModel, WholeModel
 from hieraseg.settings import Input
@@ -63,9 +63,7 @@ def agreed(
     """Largest difference of scores, and shares of equal and of consistent classes."""
     model: Any = segmenter.model
     program = capture(ExportableModel(segmenter, model.stride), size)
-    levels = len(model(torch.zeros(1, 3, 64, 96)).logits)
-    names = [f"logits_level{level}" for level in range(4 - levels, 4)]
-    names += [f"scores_level{level}" for level in (1, 2, 3)] + ["classes"]
+    names = output_names(len(model(torch.zeros(1, 3, 64, 96)).logits), HIERARCHY.num_levels)
     path = folder / f"a{FORMATS[format].suffix}"
     FORMATS[format].write(program, names, path)
     rng = np.random.default_rng(0)

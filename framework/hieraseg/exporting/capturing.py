@@ -20,7 +20,7 @@ from hieraseg.tracebacks import describe, frames
 _LARGEST_BATCH, _LARGEST_SIDE = 2**12, 2**15
 _EXPORTERS = ("torch", "hieraseg", "jaxtyping", "onnx", "onnx_ir", "onnxscript", "onnxruntime")
 _IMAGES = 2
-"""In the traced batch: torch.export takes 1 for a constant."""
+"""In the traced batch: not 1, which torch.export takes for a constant."""
 
 
 class ExportError(Exception):
@@ -42,8 +42,8 @@ def capture(module: ExportableModel, size: tuple[int, int] | None) -> ExportedPr
     if size is not None:
         return _traced(module, (torch.zeros(_IMAGES, 3, *size),), ({0: batch},))
     height, width = (Dim(name, min=1, max=_LARGEST_SIDE) for name in ("height", "width"))
-    # Not equal, and not multiples of the stride.
-    sides = 3 * module.stride - 1, 4 * module.stride - 2
+    # Neither equal nor 1, which torch.export takes for a constant.
+    sides = 3 * module.stride + 1, 4 * module.stride + 2
     inputs = torch.zeros(_IMAGES, 3, *sides), torch.tensor(sides) + 5
     return _traced(module, inputs, ({0: batch, 2: height, 3: width}, None))
 

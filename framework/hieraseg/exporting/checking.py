@@ -49,8 +49,9 @@ class Agreement:
     consistent: float
     sizes: list[tuple[int, int]]
 
-    def __bool__(self) -> bool:
-        """Whether it is within the tolerance. A difference that is NaN is not."""
+    @property
+    def is_within_tolerance(self) -> bool:
+        """Whether the file may be used. A difference that is NaN is too large."""
         return self.difference <= LARGEST_DIFFERENCE and self.consistent >= SMALLEST_SHARE
 
     def __str__(self) -> str:

@@ -50,12 +50,8 @@ class ExportableModel(nn.Module):
             logits = tuple(_resized(level, size) for level in logits)
         segmenter = self.segmenter
         scores = level_scores(logits, segmenter.activation, segmenter.hierarchy)
-        first = len(scores) - len(logits) + 1
-        return {
-            **{f"logits_level{level}": one for level, one in enumerate(logits, first)},
-            **{f"scores_level{level}": one for level, one in enumerate(scores, 1)},
-            "classes": segmenter.rule(scores),
-        }
+        outputs = (*logits, *scores, segmenter.rule(scores))
+        return dict(zip(output_names(len(logits), len(scores)), outputs, strict=True))
 
     def _padded(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 _ _"]:
         """The image with the mean color at the bottom and on the right, as `PaddedModel` pads."""
@@ -68,6 +64,18 @@ class ExportableModel(nn.Module):
         repeated = repeated.index_select(3, columns.clamp(max=width - 1))
         inside = (rows < height)[:, None] & (columns < width)
         return torch.where(inside, repeated, self.model.mean)
+
+
+def output_names(predicted: int, levels: int) -> list[str]:
+    """Names of the outputs, in order.
+
+    Args:
+        predicted: number of levels whose logits the model predicts, the finest ones.
+        levels: number of levels.
+    """
+    logits = (f"logits_level{level + 1}" for level in range(levels - predicted, levels))
+    scores = (f"scores_level{level + 1}" for level in range(levels))
+    return [*logits, *scores, "classes"]
 
 
 def _rounded_up(side: int | SymInt, stride: int) -> int | SymInt:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from hieraseg.data.images import resize
 from hieraseg.data.shapes import resized_shape
+from hieraseg.exporting.capturing import ExportError
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.settings import Evaluation, Input
@@ -45,16 +46,18 @@ class Plan:
         return self.size or (height, width)
 
 
-def plan_any_size(segmenter: Segmenter) -> Plan | None:
-    """A file for images of any size, with which the model predicts them as in evaluation.
+def plan_any_size(segmenter: Segmenter) -> Plan:
+    """A file for images of any size, which are padded to the model's stride as in evaluation.
 
-    Returns:
-        None if evaluation does not pad images, because they are stretched to one size, and that is
-        no multiple of the model's stride.
+    Raises:
+        ExportError: evaluation does not pad them, because they are stretched, and not to a multiple
+            of the stride.
     """
     resizing, stride = segmenter.seen, cast(SegmentationModel, segmenter.model).stride
     if resizing.resize == "stretch" and any(side % stride for side in resizing.size):
-        return None
+        raise ExportError(
+            f"input.size {list(resizing.size)} is no multiple of the model's stride {stride}"
+        )
     padding = replace(segmenter, settings=Evaluation(), input=replace(resizing, resize="none"))
     return Plan(padding, None, resizing)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,32 +24,38 @@ Item = TypeVar("Item")
 Pixels = UInt8[np.ndarray, "_ _ 3"]
 
 
-def sample_images(
-    recipe: Recipe, hierarchy: Hierarchy, given: Sequence[str | Path]
-) -> tuple[list[Pixels], str]:
-    """Read a few images, and say what they are.
+class Samples(NamedTuple):
+    """A few images.
+
+    Attributes:
+        images: RGB at their own size.
+        source: where they are from: a split, `--images`, or noise.
+    """
+
+    images: list[Pixels]
+    source: str
+
+
+def sample_images(recipe: Recipe, hierarchy: Hierarchy, given: Sequence[str | Path]) -> Samples:
+    """Read a few images; those of the run, or noise if its data is not there.
 
     Args:
         recipe: the run's recipe, whose validation split is read unless images are given.
         hierarchy: the class tree.
         given: image files or folders.
 
-    Returns:
-        RGB images at their own size, which are noise if the run's data is not there; and where
-        they are from.
-
     Raises:
         DataError: a given image cannot be read.
     """
     if given:
         files, _ = find_images(given, excluded=Path())
-        return [read_image(file.path) for file in _spread(files)], "--images"
+        return Samples([read_image(file.path) for file in _spread(files)], "--images")
     try:
         dataset = CheckedDataset(build_dataset(recipe, hierarchy), hierarchy)
-        return [dataset.image(id) for id in _spread(dataset.ids("val"))], "val"
+        return Samples([dataset.image(id) for id in _spread(dataset.ids("val"))], "val")
     except HierasegError as error:
         log(f"comparing on noise, since the run's data cannot be read ({error}); see --images")
-        return [_noise(recipe.input, seed) for seed in range(COUNT)], "noise"
+        return Samples([_noise(recipe.input, seed) for seed in range(COUNT)], "noise")
 
 
 def _spread(items: Sequence[Item]) -> list[Item]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hieraseg
+from hieraseg.exporting.module import output_names
 from hieraseg.exporting.plans import Plan
 from hieraseg.runs.loading import LoadedRun
 from hieraseg.runs.provenance import versions
@@ -49,10 +50,7 @@ def describe_file(
         "inputs": _inputs(plan),
         "outputs": _outputs(loaded, plan),
         "activation": loaded.segmenter.activation,
-        "inference": {
-            "name": recipe["inference"].name,
-            "arguments": dict(recipe["inference"].arguments),
-        },
+        "inference": recipe.to_dict()["inference"],
         "evaluation": f"whole images; the run's own is {loaded.own_protocol.tta}",
         "check": check,
         "versions": {"hieraseg": hieraseg.__version__, **versions()},
@@ -83,18 +81,11 @@ def _inputs(plan: Plan) -> Mapping[str, Any]:
 
 
 def _outputs(loaded: LoadedRun, plan: Plan) -> Mapping[str, Any]:
+    predicted, levels = loaded.metadata["num_classes"], loaded.segmenter.hierarchy.num_classes
     size = plan.size or ("size[0]", "size[1]")
-    sizes = loaded.segmenter.hierarchy.num_classes
+    *floats, classes = output_names(len(predicted), len(levels))
     found = {
-        name: {"dtype": "float32", "shape": ["batch", sizes[int(name[-1]) - 1], *size]}
-        for name in output_names(loaded)[:-1]
+        name: {"dtype": "float32", "shape": ["batch", channels, *size]}
+        for name, channels in zip(floats, (*predicted, *levels), strict=True)
     }
-    return {**found, "classes": {"dtype": "int64", "shape": ["batch", len(sizes), *size]}}
-
-
-def output_names(loaded: LoadedRun) -> list[str]:
-    """Names of the outputs, in order."""
-    levels = loaded.segmenter.hierarchy.num_levels
-    first = levels - len(loaded.metadata["num_classes"]) + 1
-    logits = [f"logits_level{level}" for level in range(first, levels + 1)]
-    return [*logits, *(f"scores_level{level}" for level in range(1, levels + 1)), "classes"]
+    return {**found, classes: {"dtype": "int64", "shape": ["batch", len(levels), *size]}}
