@@ -39,6 +39,20 @@ def misuse(hierarchy: Hierarchy) -> InferenceRule:
 def right(hierarchy: Hierarchy, backbone: Backbone) -> list[int]:
     registry.losses.get("tree_min")(hierarchy=hierarchy)
     return backbone.channels
+
+
+def notebook(images: Tensor, targets: Tensor) -> list[str]:
+    from hieraseg import Scores, build, load
+
+    parts = build("quickstart", {"optimizer.lr": 1e-3})
+    Scores(parts.hierarchy).update(parts.classes(parts.model(images)), targets)
+    return load("runs/quickstart/base-seed0").predict("photo.jpg").level(1).names
+
+
+def misread() -> int:
+    from hieraseg import load
+
+    return load("run").predict("photo.jpg").classes
 """
 COMPLAINTS = {
     6: 'Revealed type is "def (',
@@ -47,6 +61,7 @@ COMPLAINTS = {
     21: '"Hierarchy" has no attribute "levels_of_names"',
     22: 'Argument "logits" to "Prediction" has incompatible type "int"',
     23: 'Incompatible return value type (got "WrongRule", expected "InferenceRule")',
+    42: 'Incompatible return value type (got "ndarray',
 }
 
 
