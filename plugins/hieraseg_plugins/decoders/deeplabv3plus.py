@@ -27,7 +27,9 @@ class DeepLabV3PlusDecoder(TrunkDecoder):
 
     Args:
         channels: channels of the backbone's feature maps, finest first.
-        strides: strides of the feature maps.
+        strides: strides of the feature maps. Stages between the two are not used: those of a plain
+            vision transformer, which do not depend on each other, are then not trained, which
+            several processes do not support.
         num_classes: classes of each level, coarsest first.
         heads: `shared` for one trunk with a 1x1 convolution per level, or `branches` for a trunk
             per level.
