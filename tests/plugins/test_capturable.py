@@ -133,7 +133,7 @@ def test_models_can_be_captured(backbone: str, decoder: str, channels: int) -> N
     head = registry.decoders.get(decoder)(body.channels, [2, 3, 7], **embedding)
 
     def call(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-        logits, own = model(inputs[0])
+        logits, own, _ = model(inputs[0])
         return [*logits, *([] if own is None else [own])]
 
     assert_capturable(nn.Sequential(body, head).train(), call, [torch.rand(2, 3, 64, 64)])
