@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,19 @@ def test_a_fine_tuned_run(source: Path, tmp_path: Path) -> None:
     shutil.rmtree(first)
     assert main(["evaluate", str(run)]) == 0
     assert main(["run", str(run / "recipe.yaml"), "--out", str(tmp_path / "again"), *SMALL]) == 2
+
+
+@pytest.mark.slow
+def test_several_processes_freeze_the_same(source: Path, tmp_path: Path) -> None:
+    options = ["--init.from", str(source), "--training.freeze", "[backbone]"]
+    options += ["--training.epochs", "1", "--training.devices", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "hieraseg", "run", QUICKSTART, *SMALL, *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = next(tmp_path.glob("*/*/result.json")).parent
+    before, after = weights_of(source), weights_of(run, "last")
+    unchanged = {name for name in after if torch.equal(after[name], before[name])}
+    assert unchanged == {name for name in after if name.startswith("backbone.")}
 
 
 def test_nothing_left_to_train() -> None:
