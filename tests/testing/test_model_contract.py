@@ -6,6 +6,7 @@ import pytest
 from torch import Tensor, nn
 
 from hieraseg import Prediction
+from hieraseg.testing.models import fits_a_stride
 from tests.support.broken import check, failed, reasons
 
 
@@ -230,12 +231,10 @@ def test_a_model_returns_a_prediction() -> None:
 
 def test_logits_fit_an_image_where_one_stride_gives_their_size() -> None:
     """Of either side, rounded up or down."""
-    from hieraseg.testing.models import _fits
-
     for stride in (1, 2, 4, 7, 16, 32):
         for height in (32, 65, 97):
             down = (height // stride, 128 // stride)
             up = (-(-height // stride), -(-128 // stride))
-            assert min(down) == 0 or _fits((height, 128), down)
-            assert _fits((height, 128), up)
-            assert up[0] == up[1] or not _fits((height, 128), up[::-1])
+            assert min(down) == 0 or fits_a_stride((height, 128), down)
+            assert fits_a_stride((height, 128), up)
+            assert up[0] == up[1] or not fits_a_stride((height, 128), up[::-1])

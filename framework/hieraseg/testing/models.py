@@ -69,7 +69,7 @@ class ModelContract(ImageContract, PredictionContract):
         images = [random_images(2, size)]
         for logits in self.check_logits(model, images, self.hierarchy.num_classes).logits:
             sides = (logits.shape[2], logits.shape[3])
-            assert _fits(size, sides), (
+            assert fits_a_stride(size, sides), (
                 f"for images of {size}, logits are {sides}, which no stride gives: they must be "
                 "[B, C, H, W], and cover the whole image"
             )
@@ -91,7 +91,7 @@ class ModelContract(ImageContract, PredictionContract):
         self.check_embedding(self.make(arguments, embedding_channels=EMBEDDING), self.inputs())
 
 
-def _fits(size: tuple[int, int], sides: tuple[int, int]) -> bool:
+def fits_a_stride(size: tuple[int, int], sides: tuple[int, int]) -> bool:
     """Whether one stride, rounded up or down, makes a map of these sides of an image."""
     smallest = max(side / (got + 1) for side, got in zip(size, sides, strict=True))
     largest = min(
