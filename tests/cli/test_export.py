@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
 from hieraseg import Prediction
 from hieraseg.cli import main
@@ -117,6 +118,16 @@ def test_torch_predicts_as_the_run(files: Path, photos: Path) -> None:
         inputs = inputs_of(photo, sidecar)
         outputs = program(*map(torch.from_numpy, inputs.values()))
         np.testing.assert_array_equal(outputs["classes"][0].numpy(), class_maps(photo))
+
+
+def test_a_program_moves_to_another_device(files: Path) -> None:
+    """No tensor that it makes stays behind. The device `meta` stands in for CUDA."""
+    program = move_to_device_pass(torch.export.load(files / "model.pt2"), "meta")
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    devices = {value.device.type for value in values if isinstance(value, Tensor)}
+    assert devices == {"meta"}
+    assert not any(node.kwargs.get("device") == torch.device("cpu") for node in program.graph.nodes)
+    assert {one.device.type for one in program.constants.values()} == {"meta"}
 
 
 def test_batches_of_any_number_of_images(files: Path) -> None:
