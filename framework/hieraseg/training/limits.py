@@ -69,7 +69,7 @@ def _compute(recipe: Recipe, shares: Mapping[str, float], on_gpu: bool) -> str:
     training = recipe.training
     part = max(_CHEAPER, key=lambda name: shares[name])
     model = shares["forward"] + shares["backward"]
-    changes = ["a smaller input.size, backbone or decoder"]
+    changes = ["a smaller input.size or model"]
     if shares[part] > _LARGE_PART:
         changes = [_CHEAPER[part]]
     if training.compile != "step":
