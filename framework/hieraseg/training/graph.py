@@ -13,6 +13,7 @@ from hieraseg.console import log, warn
 from hieraseg.data.batches.batch import AnyBatch, map_tensors
 from hieraseg.errors import HierasegError
 from hieraseg.processes import on_all_ranks
+from hieraseg.training.allocator import keep_freed_memory
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 from hieraseg.training.step import (
@@ -35,6 +36,8 @@ _CHANGES = "the optimizer or the schedule changes more than the learning rates"
 
 def open_step(parts: Parts, state: State) -> TakeStep:
     """How this run takes its steps. A log line says what keeps CUDA from capturing them."""
+    if parts.fabric.device.type == "cpu":
+        keep_freed_memory()
     if parts.fabric.device.type != "cuda" or parts.recipe.training.capture == "off":
         return partial(train_step, parts, state)
     problem = next(iter(parts.capture_problems), None)
