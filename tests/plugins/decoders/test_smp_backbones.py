@@ -72,7 +72,7 @@ def test_odd_images_train_every_parameter(model: str, decoder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("decoder", "model"), zip(SETTINGS, cycle(MODELS), strict=False))
+@pytest.mark.parametrize(("decoder", "model"), list(zip(SETTINGS, cycle(MODELS), strict=False)))
 def test_models_can_be_captured(decoder: str, model: str) -> None:
     """At odd sizes, which are resized; backbones and decoders are also checked by themselves."""
     built = build(model, decoder, dropout=0.1, embedding_channels=4)
