@@ -30,6 +30,7 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
+from hieraseg.settings import Training
 from hieraseg.training.capturing import capture_problems, optimizer_problems
 from hieraseg.training.checks import not_finite
 from hieraseg.training.compiling import Compiled, what_to_compile
@@ -107,15 +108,10 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
-    if settings.sync_batch_norm:
-        model = with_synced_batch_norm(model, fabric.device)
-    freeze(model, settings.freeze, f"{recipe.origin['training.freeze']}: training.freeze")
-    for sentence in notices(recipe, hierarchy, model):
-        warn(sentence)
-    total_steps = settings.epochs * steps_per_epoch(len(stores["train"]), settings.batch_size)
-    if settings.max_steps is not None:
-        total_steps = min(total_steps, settings.max_steps)
+    model = _prepared(model, recipe, hierarchy, fabric.device)
+    total_steps = _total_steps(settings, len(stores["train"]))
     segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
+    fill = tuple(model.mean.flatten().tolist())
     view = open_view(
         stores["train"],
         recipe.input,
@@ -123,7 +119,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         transforms,
         hierarchy,
         fabric.device,
-        tuple(model.mean.flatten().tolist()),
+        fill,
     )
     problems = capture_problems(recipe, model)
     compiled = what_to_compile(settings, problems)
@@ -152,6 +148,24 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         started=None if start is None else {"file": str(start.file), "sha256": start.sha256},
     )
     return parts, state
+
+
+def _prepared(
+    model: SegmentationModel, recipe: Recipe, hierarchy: Hierarchy, device: torch.device
+) -> SegmentationModel:
+    """The model as the recipe trains it: which parts, and how their batches are normalized."""
+    settings = recipe.training
+    if settings.sync_batch_norm:
+        model = with_synced_batch_norm(model, device)
+    freeze(model, settings.freeze, f"{recipe.origin['training.freeze']}: training.freeze")
+    for sentence in notices(recipe, hierarchy, model):
+        warn(sentence)
+    return model
+
+
+def _total_steps(settings: Training, images: int) -> int:
+    steps = settings.epochs * steps_per_epoch(images, settings.batch_size)
+    return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
 
 def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> Dataset:
