@@ -189,4 +189,5 @@ def _not_captured(parts: Parts, step: TakeStep) -> str | None:
 
 
 def _cpu_name() -> str:
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"

@@ -73,7 +73,7 @@ def as_text(report: "BenchReport", recipe: "Recipe") -> str:
 
 def _facts(report: "BenchReport") -> list[list[str]]:
     memory = report.peak_memory
-    peak = f"{report.used:.1%} of {report.cost.peak_flops / 1e12:.2f} TFLOPs per second"
+    peak = f"{report.used:.1%} of {report.cost.peak_flops / 1e12:.3g} TFLOPs per second"
     return [
         ["time lost to data", f"{report.throughput.waiting:.1%}"],
         *([] if report.idle is None else [["GPU idle", f"{report.idle:.1%}"]]),
