@@ -9,6 +9,7 @@ from hieraseg.contracts import Transform
 from hieraseg.types import (
     ArgumentError,
     Ascending,
+    DropRate,
     NonEmpty,
     NonNegativeFloat,
     NonNegativeInt,
@@ -117,7 +118,7 @@ class Auxiliary:
     stage: PositiveInt | None = None
     weight: PositiveFloat = 0.4
     channels: PositiveInt = 256
-    dropout: Annotated[float, Range(ge=0, lt=1)] = 0.1
+    dropout: DropRate = 0.1
 
 
 @check_arguments

@@ -146,6 +146,8 @@ PositiveFloat = Annotated[float, Range(gt=0)]
 NonNegativeFloat = Annotated[float, Range(ge=0)]
 Probability = Annotated[float, Range(ge=0, le=1)]
 """A number from 0 to 1, also where it is a share of a whole."""
+DropRate = Annotated[float, Range(ge=0, lt=1)]
+"""A probability to drop something. At 1 nothing would be left to train."""
 
 
 class ArgumentError(ValueError):

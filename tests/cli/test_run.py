@@ -125,11 +125,17 @@ def test_logging_can_be_disabled(tmp_path: Path, trained_run: Path, capsys: Capt
     assert "no such checkpoint" in capsys.readouterr().err
 
 
-def test_batch_that_cannot_be_normalized(tmp_path: Path, capsys: Captured) -> None:
-    """A batch of one image with one pixel in the last stage has one value per channel."""
-    arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, "--input.size", "[32, 32]"]
+@pytest.mark.parametrize(
+    "overrides", [["--input.size", "[32, 32]"], ["--decoder", "pan"]], ids=["one pixel", "pooled"]
+)
+def test_batch_that_cannot_be_normalized(
+    overrides: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    """A batch of one image with one pixel in a feature map has one value per channel."""
+    arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL, *overrides]
     assert main([*arguments, "--training.batch_size", "1"]) == 2
-    assert "increase training.batch_size" in capsys.readouterr().err
+    problem = capsys.readouterr().err
+    assert "increase training.batch_size, or input.size unless the decoder pools" in problem
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:

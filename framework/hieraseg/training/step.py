@@ -94,8 +94,8 @@ def _forward(parts: Parts, inputs: StepInputs) -> Forward:
     """Terms and counts of a batch.
 
     Raises:
-        RecipeError: the last feature map has one pixel, which batch normalisation cannot train;
-            or several processes train a model with weights that have no effect.
+        RecipeError: a feature map of one image has one pixel, which batch normalisation cannot
+            train; or several processes train a model with weights that have no effect.
     """
     try:
         return cast(Forward, parts.forward(inputs.batch, inputs.progress))
@@ -110,8 +110,9 @@ def _forward(parts: Parts, inputs: StepInputs) -> Forward:
         if "more than 1 value per channel" not in str(error):
             raise
         raise RecipeError(
-            "training: batch normalisation needs more than one value per channel, but the last "
-            "feature map has one; increase training.batch_size or input.size"
+            "training: batch normalisation needs more than one value per channel, but a feature "
+            "map has one; increase training.batch_size, or input.size unless the decoder pools "
+            "whole images"
         ) from error
 
 

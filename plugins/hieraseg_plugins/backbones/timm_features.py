@@ -81,10 +81,12 @@ def _in_outline(model: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any
         except Exception as error:  # models without feature maps raise almost anything
             reason = str(error).partition("\n")[0] or type(error).__name__
             if "drop_path_rate" in reason:
-                raise ArgumentError("drop_path", f"is nothing that {model} has") from error
+                problem = f"must be null for {model}, which drops no paths"
+                raise ArgumentError("drop_path", problem) from error
             if not any(option in reason for option in any_size):
                 break
-    raise ArgumentError("model", f"{model} gives no feature maps in timm ({reason})")
+    problem = f"{model} gives no feature maps in timm ({reason}); name another one"
+    raise ArgumentError("model", problem)
 
 
 def _default(strides: list[int], plain: bool) -> tuple[int, ...]:
@@ -140,7 +142,9 @@ def _multiple(model: str, network: Any, strides: list[int]) -> int:
         if found == [(math.ceil(height / one), math.ceil(width / one)) for one in strides]:
             return multiple
         problem = f"one of {height}x{width} gives feature maps of {found} at strides {strides}"
-    raise ArgumentError("model", f"{model} does not take images of any size ({problem})")
+    raise ArgumentError(
+        "model", f"{model} does not take images of any size ({problem}); name another one"
+    )
 
 
 def in_nchw(network: Any, maps: Sequence[Tensor]) -> list[Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hieraseg.types import ArgumentError, Probability, check_arguments
+from hieraseg.types import ArgumentError, DropRate, check_arguments
 from hieraseg_plugins.backbones.simple_pyramid import SimplePyramid
 from hieraseg_plugins.backbones.timm_catalogue import check_name, choices, layers_in
 from hieraseg_plugins.backbones.timm_features import choose_features, in_nchw
@@ -31,7 +31,8 @@ class TimmModel(nn.Module):
 
     Args:
         model: name of the model, as in `convnext_tiny` or `convnext_tiny.fb_in22k`, where the tag
-            says which pretrained weights.
+            says which pretrained weights. It also decides by which mean and standard deviation
+            images are normalised: name the one that a file of weights was trained with.
         weights: `pretrained` for the weights of timm's hub, which are downloaded once; or the path
             of a state dict with the names of timm, or of a release that timm converts (.pth or
             .safetensors), with or without a prefix; or null for random weights.
@@ -56,7 +57,7 @@ class TimmModel(nn.Module):
         model: str,
         weights: Literal["pretrained"] | Path | str | None = None,
         out_indices: Sequence[int] | None = None,
-        drop_path: Probability | None = None,
+        drop_path: DropRate | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -113,4 +114,5 @@ def _checkpoint(network: Any, model: str) -> None:
     try:
         getattr(network, "model", network).set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:
-        raise ArgumentError("checkpointing", f"is nothing that {model} has in timm") from error
+        problem = f"must be false for {model}, which has none in timm"
+        raise ArgumentError("checkpointing", problem) from error

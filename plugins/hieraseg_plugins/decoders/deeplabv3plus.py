@@ -8,7 +8,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.deeplabv3 import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, nearest_stage, resized
 
 
@@ -49,11 +49,11 @@ class DeepLabV3PlusDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.1,
+        dropout: DropRate = 0.1,
         width: PositiveInt = 256,
         atrous_rates: tuple[PositiveInt, PositiveInt, PositiveInt] = (6, 12, 18),
         separable: bool = True,
-        aspp_dropout: Probability = 0.5,
+        aspp_dropout: DropRate = 0.5,
         embedding_channels: int = 0,
     ) -> None:
         finer = nearest_stage(strides, 4)

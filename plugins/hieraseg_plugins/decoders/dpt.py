@@ -9,7 +9,7 @@ from segmentation_models_pytorch.base.modules import Conv2dReLU
 from segmentation_models_pytorch.decoders.dpt import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import NonEmpty, PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, NonEmpty, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import (
     Heads,
     TrunkDecoder,
@@ -51,7 +51,7 @@ class DPTDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.1,
+        dropout: DropRate = 0.1,
         widths: Annotated[Sequence[PositiveInt], NonEmpty()] = (256, 512, 1024, 1024),
         width: PositiveInt = 256,
         embedding_channels: int = 0,

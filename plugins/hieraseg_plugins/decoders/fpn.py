@@ -8,7 +8,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.fpn import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import ArgumentError, PositiveInt, Probability, check_arguments
+from hieraseg.types import ArgumentError, DropRate, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, lined_up, used_channels
 
 _STAGES = 4
@@ -51,7 +51,7 @@ class FPNDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.1,
+        dropout: DropRate = 0.1,
         pyramid_width: PositiveInt = 256,
         width: PositiveInt = 128,
         merge: Literal["add", "cat"] = "add",

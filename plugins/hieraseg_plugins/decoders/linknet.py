@@ -7,7 +7,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.linknet import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, lined_up, used_channels
 
 
@@ -45,7 +45,7 @@ class LinkNetDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.0,
+        dropout: DropRate = 0.0,
         width: PositiveInt = 32,
         embedding_channels: int = 0,
     ) -> None:

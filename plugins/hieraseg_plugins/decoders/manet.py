@@ -8,7 +8,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.manet import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import NonEmpty, PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, NonEmpty, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import (
     Heads,
     TrunkDecoder,
@@ -52,7 +52,7 @@ class MAnetDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.0,
+        dropout: DropRate = 0.0,
         widths: Annotated[Sequence[PositiveInt], NonEmpty()] = (256, 128, 64, 32, 16),
         reduction: PositiveInt = 16,
         attention_width: PositiveInt = 64,

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.pan import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, resized, used_channels
 
 _SMALLEST = 8
@@ -44,7 +44,7 @@ class PANDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.1,
+        dropout: DropRate = 0.1,
         width: PositiveInt = 32,
         embedding_channels: int = 0,
     ) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.decoders.upernet import decoder as smp
 from torch import Tensor
 
-from hieraseg.types import PositiveInt, Probability, check_arguments
+from hieraseg.types import DropRate, PositiveInt, check_arguments
 from hieraseg_plugins.decoders.trunk import Heads, TrunkDecoder, used_channels
 
 
@@ -40,7 +40,7 @@ class UPerNetDecoder(TrunkDecoder):
         strides: Sequence[int],
         num_classes: Sequence[int],
         heads: Heads = "shared",
-        dropout: Probability = 0.1,
+        dropout: DropRate = 0.1,
         width: PositiveInt = 256,
         embedding_channels: int = 0,
     ) -> None:

@@ -142,8 +142,8 @@ def test_resized_feature_maps_stay_in_place() -> None:
         (CONV, {"out_indices": []}, "must be among 0 to 3"),
         (CONV, {"out_indices": [2, 1]}, "must be ascending, got"),
         (VIT, {"out_indices": [1, 2]}, "must be one or four for test_vit"),
-        ("test_resnet", {"drop_path": 1.5}, "drop_path must be in"),
-        ("vgg11", {"drop_path": 0.1}, "is nothing that vgg11 has"),
+        ("test_resnet", {"drop_path": 1.0}, "drop_path must be in"),
+        ("vgg11", {"drop_path": 0.1}, "must be null for vgg11, which drops no paths"),
         (VIT14, {"weights": "pretrained"}, "timm has no pretrained weights of tiny_vit14"),
     ],
 )

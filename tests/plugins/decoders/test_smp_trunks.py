@@ -171,7 +171,8 @@ def test_sizes_that_do_not_line_up_are_resized_to_those_of_the_finest_stage() ->
         ("unetplusplus", {"attention": "scse", "channels": [16, 8, 16]}, "but one has 8"),
         ("manet", {"widths": []}, "widths must be non-empty"),
         ("deeplabv3plus", {"atrous_rates": (6, 0, 18)}, "atrous_rates must be positive, got 0"),
-        ("pan", {"dropout": 1.5}, r"dropout must be in \[0, 1\], got 1.5"),
+        ("pan", {"dropout": 1}, r"dropout must be in \[0, 1\), got 1"),
+        ("deeplabv3plus", {"aspp_dropout": 1.0}, r"aspp_dropout must be in \[0, 1\), got 1.0"),
     ],
 )
 def test_what_cannot_be_built_is_refused(
