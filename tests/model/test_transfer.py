@@ -152,5 +152,5 @@ def test_what_does_not_fit_is_named() -> None:
     assert result.problems == [
         "2 missing (c, d)",
         "4 unexpected (x0, x1, x2, ...)",
-        "1 of another shape (b, [3] instead of [2])",
+        "1 of another shape or type (b, [3] instead of [2])",
     ]

@@ -95,9 +95,19 @@ def test_weights_of_another_model_are_counted_and_none_loaded(tmp_path: Path) ->
     assert "2 tensors are missing (first: 2.weight)" in message
     assert "1 are unexpected (first: head.extra)" in message
     assert (
-        "1 have another shape (first: 0.weight is [5, 3, 3, 3] instead of [4, 3, 3, 3])"
+        "1 have another shape or type (first: 0.weight is [5, 3, 3, 3] instead of [4, 3, 3, 3])"
     ) in message
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_numbers_of_another_type_are_refused(dtype: torch.dtype) -> None:
+    """Quantized weights need their scales, which torch's own loading does not ask for."""
+    weights = {key: one.to(dtype) for key, one in _model().state_dict().items()}
+    with pytest.raises(RecipeError, match=rf"0.weight is {dtype} instead of torch.float32"):
+        load_weights(_model(), weights, "quantized.pt")
+    half = {key: one.half() for key, one in _model().state_dict().items()}
+    load_weights(_model(), half, "half.pt")
 
 
 def test_batch_counters_may_be_missing() -> None:
@@ -148,12 +158,24 @@ def test_a_file_without_weights_is_refused(tmp_path: Path, content: bytes) -> No
         read_weights(path)
 
 
-@pytest.mark.parametrize("content", [5, [torch.zeros(1)], {"a": 1}, torch.zeros(2)])
+@pytest.mark.parametrize(
+    "content", [5, [torch.zeros(1)], {"a": 1}, torch.zeros(2), {1: torch.zeros(2)}]
+)
 def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "weights.pt"
     torch.save(content, path)
     with pytest.raises(RecipeError, match=r"holds a \w+ instead of a state dict"):
         read_weights(path)
+
+
+def test_other_objects_than_tensors_are_named_without_the_advice_of_torch(tmp_path: Path) -> None:
+    """Which is to execute what is in the file."""
+    torch.save(_model(), tmp_path / "model.pt")
+    with pytest.raises(RecipeError, match=r"\(it holds other objects than tensors\); save a plain"):
+        read_weights(tmp_path / "model.pt")
+    (tmp_path / "notes.pt").write_text("hello\nworld")
+    with pytest.raises(RecipeError, match=r"\(it is damaged, or torch.save did not write it\)"):
+        read_weights(tmp_path / "notes.pt")
 
 
 class _Payload:

@@ -105,7 +105,7 @@ def test_all_has_to_fit_by_default(source: Path) -> None:
         "load the others, or init.drop to [head]"
     )
     wider = refused({"decoder.width": 12, "init.from": source})
-    assert "of another shape (decoder.branches.0.blocks.0.0.weight, [8, " in wider
+    assert "of another shape or type (decoder.branches.0.blocks.0.0.weight, [8, " in wider
 
 
 @pytest.mark.parametrize("dropped", ["head", "backbone", "decoder.branches.1"])

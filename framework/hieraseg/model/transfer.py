@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
-from hieraseg.model.weights import BATCH_COUNTER, Weights
+from hieraseg.model.weights import BATCH_COUNTER, Weights, difference
 
 Classes = Sequence[Sequence[str]]
 """Class names of each level that has logits, coarsest first."""
@@ -32,7 +32,7 @@ class Transfer:
         weights: values of the model's tensors.
         missing: tensors of the model that the weights do not have.
         unused: tensors of the weights that the model does not have.
-        reshaped: tensors of another shape, with both shapes.
+        reshaped: tensors of another shape or type, with both.
         other_classes: tensors of which not all classes are in the weights.
         kept: names of the classes with weights of their own, by level.
     """
@@ -50,7 +50,7 @@ class Transfer:
         kinds = {
             "missing": self.missing,
             "unexpected": self.unused,
-            "of another shape": self.reshaped,
+            "of another shape or type": self.reshaped,
             "of other classes": self.other_classes,
         }
         return [
@@ -83,9 +83,8 @@ def transfer(
                 result.missing.append(name)
         elif name in levels:
             _transfer_rows(result, name, tensor, given, levels[name], classes, given_classes)
-        elif given.shape != tensor.shape:
-            shapes = f"{list(given.shape)} instead of {list(tensor.shape)}"
-            result.reshaped.append(f"{name}, {shapes}")
+        elif text := difference(given, tensor):
+            result.reshaped.append(f"{name}, {text}")
         else:
             result.weights[name] = given
     return result
@@ -103,7 +102,8 @@ def _transfer_rows(
     """Keep the rows of a tensor whose classes the weights have."""
     rows = {one: row for row, one in enumerate(_rows(levels, given, classes, given_classes))}
     wanted = [(level, one) for level in levels for one in classes[level]]
-    found = [one for one in wanted if one in rows] if given.shape[1:] == own.shape[1:] else []
+    is_row = given.shape[1:] == own.shape[1:] and given.is_floating_point()
+    found = [one for one in wanted if one in rows and is_row]
     if not (found and len(found) == len(wanted) == len(rows)):
         result.other_classes.append(name)
     if not found:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -39,12 +40,11 @@ def read_weights(path: str | Path) -> Weights:
         with torch.serialization.safe_globals([Namespace]):
             weights = _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load raises almost anything for a damaged file
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise RecipeError(
-            f"{path}: cannot be read as weights ({reason}); "
+            f"{path}: cannot be read as weights ({_reason(error)}); "
             "save a plain state dict, or use safetensors"
         ) from error
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+    if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
         raise RecipeError(f"{path}: holds a {type(weights).__name__} instead of a state dict")
     return weights
 
@@ -93,27 +93,51 @@ def load_weights(
         fix: what to do if they do not fit, for messages.
 
     Raises:
-        RecipeError: tensors are missing, unexpected or have another shape.
+        RecipeError: tensors are missing, unexpected or have another shape or type.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in weights and not key.endswith(BATCH_COUNTER)]
     unexpected = [key for key in weights if key not in own]
-    reshaped = [
-        f"{key} is {list(weights[key].shape)} instead of {list(own[key].shape)}"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    if missing or unexpected or reshaped:
+    found = {key: difference(weights[key], own[key]) for key in own if key in weights}
+    different = [f"{key} is {text}" for key, text in found.items() if text]
+    if missing or unexpected or different:
         counts = [
             f"{len(missing)} tensors are missing (first: {missing[0]})" if missing else "",
             f"{len(unexpected)} are unexpected (first: {unexpected[0]})" if unexpected else "",
-            f"{len(reshaped)} have another shape (first: {reshaped[0]})" if reshaped else "",
+            f"{len(different)} have another shape or type (first: {different[0]})"
+            if different
+            else "",
         ]
         raise RecipeError(
             f"{source}: holds the weights of another model: {', '.join(filter(None, counts))}; "
             f"{fix}"
         )
     module.load_state_dict({**_batch_counters(own), **weights})
+
+
+def difference(given: Tensor, own: Tensor) -> str:
+    """Type or shape of a tensor that does not fit one of the model; empty if both do.
+
+    Integers, as in quantized weights, and complex numbers are no values of a tensor of floats.
+    """
+    if own.is_floating_point() and not given.is_floating_point():
+        return f"{given.dtype} instead of {own.dtype}"
+    if given.shape != own.shape:
+        return f"{list(given.shape)} instead of {list(own.shape)}"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, in one line."""
+    if "Unsupported" in str(error):  # torch then says how to execute what is in the file
+        return "it holds other objects than tensors"
+    if isinstance(error, OSError | RuntimeError | SafetensorError):
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return "it is damaged, or torch.save did not write it"
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _unwrapped(content: Any) -> Any:
