@@ -121,7 +121,7 @@ def start_predicting(device: str, precision: Precision) -> Fabric:
     """Start fabric for a model that was trained in some precision, perhaps on another device.
 
     Raises:
-        RecipeError: the device is not available.
+        RecipeError: there is no such device, or it is not available.
     """
     device = _available_device(device)
     try:
@@ -138,6 +138,8 @@ def precision_of(fabric: Fabric) -> str:
 
 def _available_device(device: str, devices: int = 1) -> str:
     """The device, with `auto` resolved."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise RecipeError(f"device: expected auto, cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError(
             "CUDA is requested, but torch finds no CUDA device; choose the device auto or cpu "

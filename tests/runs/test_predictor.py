@@ -107,5 +107,23 @@ def test_problems_are_sentences(trained_run: Path, model: hieraseg.Predictor) ->
         hieraseg.load(trained_run, checkpoint="first")
     with pytest.raises(RecipeError, match="no such setting, did you mean 'flip'"):
         hieraseg.load(trained_run, evaluation={"flipp": True})
-    with pytest.raises(RecipeError, match=r"evaluation\.scales: must be in"):
-        hieraseg.load(trained_run, evaluation={"scales": (0.0,)})
+    with pytest.raises(RecipeError, match=r"device: expected auto, cpu or cuda, got 'gpu'"):
+        hieraseg.load(trained_run, device="gpu")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "problem"),
+    [
+        ("scales", (0.0,), "must be in (0, 16], got 0.0 at [0]"),
+        ("scales", 0.5, "expected a non-empty list of float in (0, 16], got 0.5"),
+        ("flip", "yes", "expected a bool, got 'yes': write true or false"),
+        ("resolution", "nativ", "expected one of 'native', 'input', got 'nativ', did you mean"),
+        ("window", 32, "expected a list [positive int, positive int] or null, got 32"),
+    ],
+)
+def test_evaluation_settings_of_another_type(
+    trained_run: Path, setting: str, value: Any, problem: str
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        hieraseg.load(trained_run, evaluation={setting: value})
+    assert str(error.value).startswith(f"evaluation.{setting}: {problem}")

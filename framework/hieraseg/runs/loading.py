@@ -9,21 +9,22 @@ import torch
 
 from hieraseg.console import warn
 from hieraseg.devices import Fabric, start_predicting
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import differing_parts
 from hieraseg.hierarchy.sides import sides_notice
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.model.build import build_backbone, build_model
 from hieraseg.recipe import Recipe, load
+from hieraseg.recipe.arguments import arguments_of
 from hieraseg.recipe.build import build
+from hieraseg.recipe.values import plain
 from hieraseg.runs.argument_files import check_argument_files
 from hieraseg.runs.checkpoint import Metadata, load_checkpoint, read_metadata
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import check_plugins
 from hieraseg.runs.records import sha256
 from hieraseg.settings import Evaluation
-from hieraseg.types import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,17 @@ def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:
     """The recipe with other settings of test-time augmentation.
 
     Raises:
-        RecipeError: a setting is out of range.
+        RecipeError: there is no such setting, or it has another type or is out of range.
     """
-    try:
-        return replace(recipe, evaluation=replace(recipe.evaluation, **tta))
-    except ArgumentError as error:
-        raise RecipeError(f"evaluation.{error.argument}: {error.problem}") from error
+    known, settings = arguments_of(Evaluation), {}
+    for name, value in tta.items():
+        if name not in known:
+            raise RecipeError(f"evaluation.{name}: no such setting, {did_you_mean(name, known)}")
+        try:
+            settings[name] = known[name].read(plain(value))
+        except ValueError as error:
+            raise RecipeError(f"evaluation.{name}: {error}") from error
+    return replace(recipe, evaluation=replace(recipe.evaluation, **settings))
 
 
 def _check_tree(recipe: Recipe, hierarchy: Hierarchy, metadata: Metadata, path: Path) -> None:

@@ -1,7 +1,6 @@
 """A run's model, which predicts images of any kind and size."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +11,7 @@ from PIL import Image
 from hieraseg.data.arrays import ImageLike, as_rgb
 from hieraseg.data.images import resize
 from hieraseg.data.shapes import resized_shape
-from hieraseg.errors import DivergedError, RecipeError, did_you_mean
+from hieraseg.errors import DivergedError
 from hieraseg.files.paths import expanded
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.bands import predict_classes
@@ -20,7 +19,6 @@ from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.recipe import Recipe
 from hieraseg.runs.loading import LoadedRun, load_run
 from hieraseg.runs.segmentation import Segmentation
-from hieraseg.settings import Evaluation
 
 
 class Prepared(NamedTuple):
@@ -129,8 +127,4 @@ def load(
         RecipeError: there is no such run, checkpoint or setting, or CUDA is requested but not
             available.
     """
-    known = [field.name for field in fields(Evaluation)]
-    for name in evaluation or {}:
-        if name not in known:
-            raise RecipeError(f"evaluation.{name}: no such setting, {did_you_mean(name, known)}")
     return Predictor(load_run(expanded(run), checkpoint, device, evaluation, run_plugins))
