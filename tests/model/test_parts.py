@@ -144,6 +144,18 @@ def test_a_frozen_head_leaves_the_backbone_in_training() -> None:
     assert len(model.parts()["backbone"]) == 4
 
 
+def test_a_statistic_alone_is_not_frozen() -> None:
+    """It would go on to change, since its module updates it."""
+    model = EncoderDecoder(Network(), Decoder())
+    name = next(name for name in model.state_dict() if name.endswith("running_mean"))
+    with pytest.raises(RecipeError) as error:
+        freeze(model, [name])
+    module = name.removesuffix(".running_mean")
+    assert str(error.value) == (
+        f"training.freeze: {name} stays as it is only with its module; name {module}"
+    )
+
+
 def test_nothing_left_to_train_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"training\.freeze: freezes all weights"):
         freeze(encoder_decoder(), ["backbone", "head"])

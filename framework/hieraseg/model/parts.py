@@ -54,9 +54,14 @@ def freeze(model: SegmentationModel, parts: Sequence[str], key: str = "training.
         key: as there.
 
     Raises:
-        RecipeError: the model has no such part, or nothing is left to train.
+        RecipeError: the model has no such part, it is a statistic, or nothing is left to train.
     """
     is_frozen = in_parts(model, parts, key)
+    statistics = {name for name, _ in model.named_buffers()}
+    for part in parts:
+        if part in statistics:
+            module, _, _ = part.rpartition(".")
+            raise RecipeError(f"{key}: {part} stays as it is only with its module; name {module}")
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if is_frozen(name):
             parameter.requires_grad_(False)
