@@ -60,6 +60,8 @@ def test_images_in_memory(image: Any, expected: np.ndarray) -> None:
         (RGB[..., :2], "an array of shape (5, 7, 2) is not an image; pass one image as"),
         (RGB.astype(int), "int64 has no known range; convert the values to uint8"),
         (RGB > 9, "bool has no known range"),
+        (RGB.astype(object), "object has no known range"),
+        (RGB.astype(str), "<U3 has no known range"),
         (torch.from_numpy(GRAY).int(), "int32 has no known range"),
         (RGB.astype(float), "floats must be in 0..1, got 0..255; scale them, or convert"),
         (np.full((2, 2), np.nan), "floats must be in 0..1, got nan..nan"),

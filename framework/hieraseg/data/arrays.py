@@ -99,16 +99,18 @@ def _to_bytes(pixels: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape
 
 def _check_range(pixels: Shaped[np.ndarray, "*shape"]) -> None:
     """Raise DataError unless it is known which value is white, of other types than uint8."""
-    kind, lowest, highest = pixels.dtype, pixels.min(), pixels.max()
-    if kind.newbyteorder("=") == np.uint16:
+    kind = pixels.dtype
+    is_uint16 = kind.newbyteorder("=") == np.uint16
+    if not (is_uint16 or kind.kind == "f"):
+        raise DataError(f"image: {kind} has no known range; convert the values to uint8")
+    lowest, highest = pixels.min(), pixels.max()
+    if is_uint16:
         # 16 bits often hold the values of 8 to 12, of which the upper 8 would be nearly black.
         if 0 < highest < _DARK:
             raise DataError(
                 f"image: the largest value of its 16 bits is {highest}, which is nearly black; "
                 "scale the values to 0..65535, or convert them to uint8"
             )
-    elif kind.kind != "f":
-        raise DataError(f"image: {kind} has no known range; convert the values to uint8")
     elif not (lowest >= 0 and highest <= 1):  # NaN is neither
         raise DataError(
             f"image: floats must be in 0..1, got {lowest:g}..{highest:g}; scale them, or convert "
