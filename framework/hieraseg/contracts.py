@@ -128,6 +128,9 @@ class Backbone(Protocol):
     `layer_of(parameter_name: str) -> int`: the layer of each of its `named_parameters()`, from 0
     for the stem to `num_layers - 1`.
 
+    If some of its modules have random weights even where `weights` are given, as a neck has, an
+    attribute `untrained` lists their names: a run that freezes them says so.
+
     Attributes:
         channels: number of channels of each feature map.
         strides: input pixels per pixel of each feature map, ascending.

@@ -7,6 +7,7 @@ from torch import nn
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.sides import sides_notice
+from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.recipe import Recipe
 from hieraseg.settings import Training
 
@@ -16,7 +17,7 @@ _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def notices(
     recipe: Recipe,
     hierarchy: Hierarchy,
-    model: nn.Module,
+    model: SegmentationModel,
 ) -> Iterator[str]:
     """One sentence each.
 
@@ -28,7 +29,20 @@ def notices(
     sides = sides_notice(hierarchy)
     if sides and (recipe.augmentation.flip or recipe.evaluation.flip):
         yield sides
+    if recipe.init.from_ is None:
+        yield from _on_frozen(model)
     yield from _on_processes(recipe.training, model)
+
+
+def _on_frozen(model: SegmentationModel) -> Iterator[str]:
+    """Frozen parts of the backbone that have random weights."""
+    backbone = model.get_submodule(model.backbone_name) if model.backbone_name else nn.Module()
+    for part in getattr(backbone, "untrained", ()):
+        if not any(one.requires_grad for one in backbone.get_submodule(part).parameters()):
+            yield (
+                f"training.freeze keeps {model.backbone_name}.{part} as it is, which has random "
+                "weights; to train it, freeze the other parts of the backbone by name"
+            )
 
 
 def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:

@@ -26,6 +26,7 @@ class TimmModel(nn.Module):
     ViTDet (Li et al. 2022, arXiv:2203.16527) makes four. Where a model takes only sides that are
     multiples of a number, such as the patch size, images are padded with the mean at the right and
     below, and the feature maps are cropped; positions are resampled to the size of the image.
+    Models that take images of one size only, such as BEiT, are refused.
 
     `hieraseg list backbones timm --filter convnext` lists the models.
 
@@ -42,7 +43,8 @@ class TimmModel(nn.Module):
         drop_path: probability that the last residual branch is dropped in training (stochastic
             depth); those before it have less. By default the model's own, which is mostly 0.
         checkpointing: whether the backward pass computes activations again instead of keeping
-            them, which takes less memory and more time. Training steps are then not captured.
+            them, which takes less memory and more time. Training steps are then not captured,
+            and the running statistics of batch normalization count some batches twice.
 
     Raises:
         ArgumentError: there is no such model, or it gives no such feature maps, or its pretrained
@@ -76,9 +78,11 @@ class TimmModel(nn.Module):
             self.capturable, self.capturable_reason = False, "checkpointing keeps random states"
         self.channels, self.strides = list(features.channels), list(features.strides)
         self.pyramid: SimplePyramid | None = None
+        self.untrained: tuple[str, ...] = ()
         if features.plain:
             self.pyramid = SimplePyramid(features.channels, features.strides[0])
             self.channels, self.strides = self.pyramid.channels, self.pyramid.strides
+            self.untrained = ("pyramid",)
         self.mean: tuple[float, float, float] = tuple(self.network.pretrained_cfg["mean"])
         self.std: tuple[float, float, float] = tuple(self.network.pretrained_cfg["std"])
 
