@@ -32,8 +32,7 @@ class TimmModel(nn.Module):
 
     Args:
         model: name of the model, as in `convnext_tiny` or `convnext_tiny.fb_in22k`, where the tag
-            says which pretrained weights. It also decides by which mean and standard deviation
-            images are normalised: name the one that a file of weights was trained with.
+            says which pretrained weights, and by which mean and std images are normalised.
         weights: `pretrained` for the weights of timm's hub, which are downloaded once; or the path
             of a state dict with the names of timm, or of a release that timm converts (.pth or
             .safetensors), with or without a prefix; or null for random weights.
