@@ -16,7 +16,7 @@ from hieraseg.data.prefetch import prefetch
 from hieraseg.errors import DataError, WriteError, exhausted_memory, first_few
 from hieraseg.files.writing import write_json
 from hieraseg.runs.figures import write_class_names
-from hieraseg.runs.outputs import ImageOutputs, Outputs, plan_outputs, write_outputs
+from hieraseg.runs.outputs import INDEX, ImageOutputs, Outputs, plan_outputs, write_outputs
 from hieraseg.runs.predictor import Predictor, Prepared, load
 from hieraseg.runs.segmentation import Segmentation
 
@@ -79,7 +79,7 @@ def predict(
             written.append(one)
             on_written(one)
     finally:
-        write_json(out / "predictions.json", [one.to_json(out) for one in written])
+        write_json(out / INDEX, [one.to_json(out) for one in written])
     if problems:
         total = len(written) + len(problems)
         what = f"of {total} images cannot be predicted"

@@ -168,6 +168,13 @@ def test_files_beside_the_images_are_never_overwritten(
     assert main(command) == 2
     assert "exists beside the images; choose another --out" in capsys.readouterr().err
     assert tree(tmp_path) == ["a.jpg", "a.png"]
+    for index in ("classes.json", "predictions.json"):
+        (tmp_path / "a.png").unlink()
+        (tmp_path / "a.png").with_name(index).write_text("of the data set")
+        assert main(command) == 2
+        assert f"{index} exists beside the images" in capsys.readouterr().err
+        assert tree(tmp_path) == ["a.jpg", index]
+        (tmp_path / index).rename(tmp_path / "a.png")
 
 
 def test_links_in_the_output_are_not_followed(trained_run: Path, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from hieraseg.runs.folder import RunFolder
 from hieraseg.visualize import draw, palette, undrawable_names
 from hieraseg.visualize.curves import draw_curves
 
+CLASSES = "classes.json"
+"""Has the classes of each level."""
+
 
 class Predicted(NamedTuple):
     """An image of a store and its prediction.
@@ -141,7 +144,7 @@ def write_class_names(folder: Path, hierarchy: Hierarchy) -> None:
     Raises:
         WriteError: it cannot be written.
     """
-    path = folder / "classes.json"
+    path = folder / CLASSES
     levels = [f"level{level}" for level in range(1, hierarchy.num_levels + 1)]
     parents = [one.tolist() for one in hierarchy.parents]
     content = {

@@ -11,8 +11,11 @@ import numpy as np
 from hieraseg.data.finding import ImageFile
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_file
-from hieraseg.runs.figures import output_path, save_png
+from hieraseg.runs.figures import CLASSES, output_path, save_png
 from hieraseg.runs.segmentation import Segmentation
+
+INDEX = "predictions.json"
+"""Lists the files of each image."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ def plan_outputs(
     places = {folder_of(file.path.parent) / file.path.name for file in files}
     given = {path.resolve() if path.is_symlink() else path for path in places} | places
     folders = {path.parent for path in given}
+    for target in (out / CLASSES, out / INDEX):
+        if folder_of(out) in folders and target.exists():
+            raise RecipeError(f"{target} exists beside the images; choose another --out")
     for one in planned:
         folder = folder_of(one.classes[0].parent)
         for target in one.files():
