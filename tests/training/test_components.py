@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -78,6 +79,13 @@ def test_pixels_are_counted_for_a_loss_that_asks() -> None:
     assert own.keys() == run.keys()
     for name, weights in own.items():
         torch.testing.assert_close(weights, run[name])
+
+
+def test_numbers_of_numpy() -> None:
+    """As loops over seeds and learning rates have them."""
+    numbers = {"training.seed": np.int64(4), "optimizer.lr": np.float32(0.25)}
+    recipe = hieraseg.build(QUICKSTART, {**SMALL, **numbers}).recipe
+    assert (recipe.training.seed, recipe["optimizer"].arguments["lr"]) == (4, 0.25)
 
 
 def test_plugin_files(tmp_path: Path) -> None:

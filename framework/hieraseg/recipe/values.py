@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
 from enum import Enum
+from numbers import Integral, Real
 from pathlib import Path, PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -154,6 +155,8 @@ def plain(value: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
+    if isinstance(value, Real):  # numbers of NumPy are no int, and only those of 64 bits a float
+        return int(value) if isinstance(value, Integral) else float(value)
     return value
 
 
