@@ -59,6 +59,8 @@ def test_each_section_of_a_component_is_needed_and_takes_known_names(
 def test_each_section_refuses_unknown_keys(section: str, capsys: Captured) -> None:
     put("r.yaml", RECIPE)
     override = [f"--{section}.zzz", "1"]
+    if section == "model":  # which the recipe does not have
+        override += ["--model", "{name: coarse_to_fine, backbone: {name: resnet50}}"]
     check(refused(capsys, *override), Expected("command line", f"{section}.zzz", "has no "))
 
 
