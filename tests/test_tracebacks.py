@@ -1,7 +1,9 @@
 """Errors of components: their description, and the place where they happened."""
 
 import functools
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -72,3 +74,8 @@ def test_source_file_of_decorated_functions() -> None:
     assert file is not None
     assert file.name == "adamw.py"
     assert source_file(functools.partial(decorated)) is None
+
+
+def test_a_class_of_an_interactive_session_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    assert source_file(type("Mine", (), {"__module__": "__main__"})) is None

@@ -41,11 +41,11 @@ def source_file(component: Callable[..., Any]) -> Path | None:
     """The file that defines a class or function, decorated or not.
 
     Returns:
-        None if Python does not know it, as for a `functools.partial`.
+        None if there is none, as for a `functools.partial`, or a class of an interactive session.
     """
     try:
         file = inspect.getsourcefile(inspect.unwrap(component))
-    except TypeError:
+    except (TypeError, OSError):
         return None
     return None if file is None else Path(file)
 

@@ -382,10 +382,7 @@ def test_steps_use_the_learning_rate_of_each_part(optimizer: str) -> None:
 
 @every_optimizer
 def test_frozen_backbone_leaves_one_group(optimizer: str) -> None:
-    built = make(
-        optimizer,
-        parameters={"backbone": [], "head": parameters(1)}, lr=0.5
-    )
+    built = make(optimizer, parameters={"backbone": [], "head": parameters(1)}, lr=0.5)
     assert [group["lr"] for group in built.param_groups] == [0.5]
 
 
@@ -406,9 +403,7 @@ def test_optimizer_arguments_out_of_range(
     optimizer: str, settings: dict[str, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        make(
-            optimizer, parameters={"backbone": parameters(1), "head": parameters(1)}, **settings
-        )
+        make(optimizer, parameters={"backbone": parameters(1), "head": parameters(1)}, **settings)
 
 
 # Schedules.
