@@ -128,10 +128,11 @@ def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:
 def _resized(
     logits: tuple[Float[Tensor, "B _ _ _"], ...], size: tuple[int, ...]
 ) -> tuple[Float[Tensor, "B _ H W"], ...]:
+    # Contiguous: of channels_last, a softmax over classes would copy all pixels.
     return tuple(
         level
         if level.shape[-2:] == size
-        else F.interpolate(level, size, mode="bilinear", align_corners=False)
+        else F.interpolate(level.contiguous(), size, mode="bilinear", align_corners=False)
         for level in logits
     )
 
