@@ -14,7 +14,7 @@ SHOWN = 100
 
 
 def as_list(registry: Registry, name: str, text: str) -> list[dict[str, Any]]:
-    """The choices of a component that contain a text, as JSON values; a log line counts more.
+    """The choices of a component that contain a string, as JSON values; a log line counts more.
 
     Raises:
         RecipeError: there is no such component, it has no choices, or none contains the text.

@@ -82,7 +82,7 @@ def layers_in(network: nn.Module, model: str, **options: Any) -> dict[str, int]:
 
 
 def choices(filter: str) -> list[Choice]:
-    """The models whose name contains a text, with their parameters and pretrained weights."""
+    """The models whose name contains a string, with their parameters and pretrained weights."""
     tags: dict[str, list[str]] = {}
     for name in timm.list_pretrained():
         architecture, _, tag = name.partition(".")

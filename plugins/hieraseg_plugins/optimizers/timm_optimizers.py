@@ -94,7 +94,7 @@ def timm_optimizer(
 
 
 def choices(filter: str) -> list[Choice]:
-    """The optimizers whose name contains a text, and whether the step is captured with them."""
+    """The optimizers whose name contains a string, and whether the step is captured with them."""
     return [Choice(name, partial(_details, name)) for name in _names() if filter in name]
 
 
