@@ -52,7 +52,7 @@ def encoder_decoder(backbone: Any, decoder: str, levels: int = 3) -> Segmentatio
         channels=list(backbone.channels),
         strides=list(backbone.strides),
         num_classes=HIERARCHY.num_classes[-levels:],
-        width=16,
+        width=64,
     )
     return EncoderDecoder(backbone, made)
 
