@@ -105,7 +105,8 @@ def _without_weights(value: Any) -> Any:
         return [_without_weights(item) for item in value]
     if not isinstance(value, ComponentSpec):
         return value
-    arguments = {name: _without_weights(one) for name, one in value.arguments.items()}
-    if value.section in ("backbone", "model") and "weights" in arguments:
-        arguments["weights"] = None
+    arguments = {
+        name: None if value.is_pretrained(name) else _without_weights(one)
+        for name, one in value.arguments.items()
+    }
     return replace(value, arguments=arguments)

@@ -34,6 +34,10 @@ class ComponentSpec:
         """SHA-256 of its plugin file; empty if it does not come from one."""
         return self.file.sha256 if self.file else ""
 
+    def is_pretrained(self, argument: str) -> bool:
+        """Whether an argument names pretrained weights (see `contracts.Backbone`)."""
+        return self.section in ("backbone", "model") and argument == "weights"
+
 
 def components_in(value: Any) -> Iterator[ComponentSpec]:
     """All specs in a spec, an argument's value or a list of these, outermost first."""

@@ -65,5 +65,5 @@ def _files_of(recipe: Recipe) -> Iterator[Path]:
     """Files that arguments name, without pretrained weights."""
     for spec in recipe.specs():
         for name, value in spec.arguments.items():
-            if spec.section not in ("backbone", "model") or name != "weights":
+            if not spec.is_pretrained(name):
                 yield from (path for _, path in paths_in(value, name) if path.is_file())
