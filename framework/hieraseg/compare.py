@@ -2,36 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hieraseg.comparison.rows import Row
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
 from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
 from hieraseg.runs.folder import RunFolder
-
-
-@dataclass(frozen=True)
-class Row:
-    """Runs of one recipe that differ only in their seeds.
-
-    Attributes:
-        title: recipe and run name, as in `quickstart/base`; a run folder if other rows have the
-            same.
-        seeds: seed of each run.
-        scores: scores of each run on one split, as in `result.json`.
-        costs: cost of each run, as in `result.json`.
-    """
-
-    title: str
-    seeds: list[int]
-    scores: list[Mapping[str, Any]]
-    costs: list[Mapping[str, Any]]
-
-    def protocols(self) -> list[dict[str, str]]:
-        """The evaluation protocol of each run. Scores are comparable if it is the same."""
-        return [_protocol(scores) for scores in self.scores]
 
 
 def compare(
@@ -78,8 +56,8 @@ def differences(rows: Iterable[Row]) -> dict[str, list[str]]:
         `{"tta": ["scales 1", "scales 1, flip"]}`. Empty if all scores are comparable.
     """
     values: dict[str, dict[str, None]] = {}
-    for protocol in (protocol for row in rows for protocol in row.protocols()):
-        for part, value in protocol.items():
+    for scores in (scores for row in rows for scores in row.scores):
+        for part, value in _protocol(scores).items():
             values.setdefault(part, {})[value] = None
     return {part: list(distinct) for part, distinct in values.items() if len(distinct) > 1}
 
@@ -123,13 +101,7 @@ def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
 
 
 def _row(runs: Sequence[FinishedRun], title: str) -> Row:
-    compared = list(_newest(runs))
-    return Row(
-        title=title,
-        seeds=[run.seed for run in compared],
-        scores=[run.scores for run in compared],
-        costs=[run.cost for run in compared],
-    )
+    return Row(title, tuple(_newest(runs)))
 
 
 def _titles(groups: Iterable[Sequence[FinishedRun]]) -> list[str]:

@@ -19,6 +19,9 @@ class FinishedRun:
 
     Attributes:
         path: the run folder.
+        recipe: its resolved recipe, as plain values.
+        provenance: its provenance; empty if it is not known.
+        key: key of the scores (see `metrics.protocol.score_key`).
         identity: a string that runs have in common if they differ only in their seeds.
         seed: the seed.
         started: when it started, as a string that sorts by time; empty if that is not known.
@@ -27,6 +30,9 @@ class FinishedRun:
     """
 
     path: Path
+    recipe: Mapping[str, Any]
+    provenance: Provenance
+    key: str
     identity: str
     seed: int
     started: str
@@ -89,6 +95,9 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
     provenance = _read_provenance(folder, recipe)
     return FinishedRun(
         path=folder.path,
+        recipe=recipe,
+        provenance=provenance,
+        key=key,
         identity=_identity(folder, recipe, provenance, scores),
         seed=training["seed"],
         started=provenance.get("started", ""),

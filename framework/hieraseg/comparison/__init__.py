@@ -1,0 +1,1 @@
+"""Rows of finished runs, and how sure their differences are."""

@@ -1,0 +1,32 @@
+"""The difference of a row to the baseline."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["better", "worse", "not distinguishable"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher the mIoU of a level, or the IoU of a class, is than that of the baseline.
+
+    Attributes:
+        level: the level, from 1 for the coarsest.
+        class_name: the class; None for the mean over the classes of the level.
+        difference: difference of the means over seeds.
+        interval: 95 % interval, lower and upper end.
+        probability_better: probability that the difference is positive.
+        p: p-value of no difference, corrected over all rows and levels (Holm 1979).
+        detectable: smallest difference that these images and seeds would show in four of five
+            comparisons.
+        verdict: None with fewer than three seeds in this row or the baseline.
+    """
+
+    level: int
+    class_name: str | None
+    difference: float
+    interval: tuple[float, float]
+    probability_better: float
+    p: float
+    detectable: float
+    verdict: Verdict | None

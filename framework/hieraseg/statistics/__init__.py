@@ -1,0 +1,1 @@
+"""Resampling statistics of differences between scores, on arrays of counts."""
