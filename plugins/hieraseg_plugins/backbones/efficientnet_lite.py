@@ -44,6 +44,7 @@ class EfficientNetLite(nn.Module):
         self._model = f"tf_efficientnet_lite{variant}"
         self.network = timm.create_model(self._model, features_only=True, out_indices=(1, 2, 3, 4))
         _pad_weights(self.network)
+        _keep_inputs_of_activations(self.network)
         stages = cast(FeatureInfo, self.network.feature_info)
         self.channels: list[int] = stages.channels()
         self.strides: list[int] = stages.reduction()
@@ -70,6 +71,13 @@ class EfficientNetLite(nn.Module):
     @cached_property
     def _layers(self) -> dict[str, int]:
         return layers_in(self.network, self._model)
+
+
+def _keep_inputs_of_activations(network: nn.Module) -> None:
+    """Let ReLU6 write new tensors: in place it first copies its input, which its gradient needs."""
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = False
 
 
 class _SameConv2d(nn.Conv2d):

@@ -30,7 +30,8 @@ def tversky_loss(
     scores = torch.where((target != IGNORE_INDEX)[:, None], logits.softmax(1), 0)
     classes = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
     positive = target[:, None] == classes
-    number = positive.sum(pixels)
+    # A sum of booleans in int64 would first copy all of them to int64.
+    number = positive.sum(pixels, dtype=torch.int32)
     correct = torch.where(positive, scores, 0).sum(pixels)
     wrong = alpha * (scores.sum(pixels) - correct) + beta * (number - correct)
     occurs = number > 0
