@@ -118,6 +118,11 @@ class RunFolder:
         """Figures of predictions."""
         return self.path / "figures"
 
+    def counts(self, key: str) -> Path:
+        """Counts of each image of a split and protocol (see `metrics.protocol.score_key`)."""
+        name = key.replace("%", "%25").replace("/", "%2F")  # one folder holds them all
+        return self.path / "evaluation" / f"{name}.npz"
+
     def checkpoint(self, which: str) -> Path:
         """Folder of the `best` or the `last` checkpoint."""
         return self.path / "checkpoints" / which
@@ -228,7 +233,7 @@ class RunFolder:
         arrays: Mapping[str, Any],
         cost: Mapping[str, Any] | None,
     ) -> Mapping[str, Any] | None:
-        counts_file = self.path / "evaluation" / f"{_file_name(key)}.npz"
+        counts_file = self.counts(key)
         self.make_folder(counts_file.parent)
         with self._lock():
             result: dict[str, Any] = {"splits": {}, "cost": {}}
@@ -259,8 +264,3 @@ class RunFolder:
             yield
         finally:
             lock.release()
-
-
-def _file_name(key: str) -> str:
-    """A key as the name of a file in one folder."""
-    return key.replace("%", "%25").replace("/", "%2F")
