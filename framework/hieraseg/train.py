@@ -19,6 +19,7 @@ from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checks import check_weights, deciding_level, deciding_notice
+from hieraseg.training.cost import reset_peak_memory
 from hieraseg.training.graph import TakeStep, open_step
 from hieraseg.training.meter import EpochMeter
 from hieraseg.training.recorder import Recorder
@@ -46,6 +47,7 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
     started = time.monotonic()
     with failing_together():
         parts, state = set_up(recipe)
+        reset_peak_memory(parts.fabric.device)
         recorder = Recorder(parts, out, name)
         try:
             with recorder:

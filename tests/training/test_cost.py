@@ -7,13 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hieraseg import Prediction
 from hieraseg.draws import where_chosen
 from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
+    flops_per_image,
     like_on_gpu,
     peak_flops,
     peak_memory,
+    reset_peak_memory,
 )
 
 CPU = torch.device("cpu")
@@ -33,6 +36,43 @@ def test_a_gradient_takes_as_many_operations_as_the_convolution(
     assert count_flops(lambda: layer(inputs)) == once
     assert count_flops(lambda: layer(inputs).sum().backward()) == 3 * once
     assert count_flops(lambda: layer(inputs.detach()).sum().backward()) == 2 * once
+
+
+class Pooled(nn.Module):
+    """A convolution, a normalization of one value per image, and logits of two levels."""
+
+    def __init__(self, reads: bool = False) -> None:
+        super().__init__()
+        self.reads = reads
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.SyncBatchNorm(8), nn.Dropout(0.5))
+        self.levels = nn.ModuleList([nn.Conv2d(8, classes, 1) for classes in (2, 5)])
+
+    def forward(self, images: Tensor) -> Prediction:
+        features = self.conv(images)
+        if self.reads and features.sum().item() > 0:
+            features = -features
+        features = features + self.pool(features)
+        return Prediction(tuple(level(features) for level in self.levels))
+
+
+def test_operations_of_one_training_image() -> None:
+    """By hand: three passes, but the images need no gradient. The model and random numbers stay."""
+    model = Pooled().eval()
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    random = torch.get_rng_state()
+    conv, levels = 2 * 8 * 10 * 3 * 8 * 9, 2 * 8 * 10 * 8 * (2 + 5)
+    assert flops_per_image(model, (8, 10)) == 2 * conv + 3 * levels
+    model.conv.requires_grad_(False)
+    assert flops_per_image(model, (8, 10)) == conv + 3 * levels  # no gradients of its weights
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert all(one.grad is None for one in model.parameters())
+
+
+def test_operations_are_unknown_where_they_depend_on_values() -> None:
+    assert flops_per_image(Pooled(reads=True), (8, 8)) is None
 
 
 @pytest.mark.parametrize(
@@ -80,6 +120,18 @@ def test_peak_memory_does_not_fall() -> None:
     after = peak_memory(CPU)
     assert after is not None
     assert 1e7 < before <= after
+
+
+def test_peak_memory_is_that_since_a_reset() -> None:
+    large = torch.ones(1 << 27)  # 512 MiB
+    before = peak_memory(CPU)
+    del large
+    reset_peak_memory(CPU)
+    after = peak_memory(CPU)
+    if before is None or after == before:
+        pytest.skip("the system does not say, or counts from the start of the process")
+    assert after is not None
+    assert before - after > 1 << 28
 
 
 def test_tensors_on_the_device_are_not_selected() -> None:

@@ -18,8 +18,9 @@ from hieraseg.errors import WriteError
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.leftovers import find_leftovers
+from hieraseg.runs.records import Cost
 from tests.support.oracle import write_oracle_recipe
-from tests.support.runs import read_json
+from tests.support.runs import read_json, read_metrics
 
 resource = pytest.importorskip("resource", reason="Windows limits no file sizes")
 Captured = pytest.CaptureFixture[str]
@@ -99,7 +100,12 @@ def test_a_finished_run_says_what_it_cost(oracle_run: Path) -> None:
     result, provenance = (
         read_json(oracle_run / f"{name}.json") for name in ("result", "provenance")
     )
-    assert result["cost"]["steps"] == 1
+    cost = result["cost"]
+    assert cost["steps"] == 1
+    (epoch,) = read_metrics(oracle_run)
+    assert cost["images_per_second"] == epoch["images_per_second"] > 0
+    assert cost["peak_memory_bytes"] > 1e7
+    assert set(cost) >= Cost.__annotations__.keys()
     assert result["splits"]["val"]["tree"]["background"] == "background"
     assert provenance["precision"] == "32-true"
     assert provenance["hardware"]["threads"] == torch.get_num_threads()

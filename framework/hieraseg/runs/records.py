@@ -83,12 +83,31 @@ class SplitScores(TypedDict):
 
 
 class Cost(TypedDict, total=False):
-    """Cost of training; empty while a run is not finished."""
+    """Cost of training; empty while a run is not finished. Older runs have some of it.
+
+    Attributes:
+        parameters: number of parameters of the model.
+        flops: floating point operations of the model for one training image, forward and backward;
+            None if they cannot be counted.
+        epochs: epochs trained.
+        steps: optimizer steps taken.
+        seconds: from the start of the run to its scores.
+        images_per_second: while training, without validation: the median over the epochs, without
+            the first if there are several.
+        peak_memory_bytes: peak from the first step to the scores, in the main process. On CUDA,
+            of torch's tensors; on a CPU, of all that the process has in memory (its resident set),
+            also of what it did before.
+        processes: number of processes that trained.
+    """
 
     parameters: float
+    flops: float | None
     epochs: int
     steps: int
     seconds: float
+    images_per_second: float | None
+    peak_memory_bytes: float | None
+    processes: int
 
 
 class Result(TypedDict):

@@ -1,17 +1,21 @@
 """What a training step costs: floating point operations, waits of the host, memory."""
 
+import copy
 import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from hieraseg.contracts import Prediction
 from hieraseg.settings import Precision
 from hieraseg.training.timing import seconds
 from hieraseg.training.waiting import reads_value, shaped_by_values
@@ -33,6 +37,40 @@ def count_flops(work: Work) -> int:
         warnings.simplefilter("ignore")  # that its hooks are called twice in compiled modules
         work()
     return counter.get_total_flops()
+
+
+def flops_per_image(model: nn.Module, size: tuple[int, int]) -> int | None:
+    """Operations of the model for one training image, forward and backward (see `count_flops`).
+
+    They are counted on tensors without data, for which nothing is computed and no random numbers
+    are drawn. The model stays as it is.
+
+    Args:
+        model: from images `[B, 3, H, W]` to a `Prediction`, not compiled.
+        size: height and width of the images.
+
+    Returns:
+        The number; None for a model that reads values of its tensors, or cannot be copied.
+    """
+    try:
+        model = copy.deepcopy(model).to("meta").train()
+        for module in model.modules():
+            if isinstance(module, nn.SyncBatchNorm):
+                module.eval()  # it would wait for the other processes
+        # Two, since batch normalization of pooled images cannot train on one.
+        images = torch.empty(2, 3, *size, device="meta")
+        return count_flops(lambda: _backward(model(images))) // len(images)
+    except Exception:  # models can raise anything
+        return None
+
+
+def _backward(prediction: Prediction) -> None:
+    """Gradients of all that a loss can see."""
+    outputs = [*prediction.logits, *(prediction.auxiliary or ())]
+    if prediction.embedding is not None:
+        outputs.append(prediction.embedding)
+    trained = [output for output in outputs if output.requires_grad]
+    torch.autograd.backward(trained, [torch.ones_like(output) for output in trained])
 
 
 def _convolution_backward(
@@ -136,8 +174,20 @@ class _HostWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let the peak be that from now on, since a process may train several recipes.
+
+    On a CPU only Linux can; elsewhere the peak is that since the start of the process.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory(device: torch.device) -> int | None:
-    """Peak memory in bytes: reserved on a CUDA device, else of the whole process.
+    """Peak memory in bytes: reserved on a CUDA device, else the resident set of the process.
 
     None if the system does not say.
     """

@@ -1,6 +1,8 @@
 """What a run writes into its folder: at its start, after each epoch, and at its end."""
 
 import shutil
+import statistics
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +35,7 @@ from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
 from hieraseg.runs.records import sha256
 from hieraseg.training.checks import deciding_level
+from hieraseg.training.cost import flops_per_image, peak_memory
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
@@ -67,6 +70,7 @@ class Recorder:
         self._background = Background()
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
         self._saved_epochs: dict[str, int] = {}
+        self._speeds: list[float] = []  # images per second of each epoch
 
     def __enter__(self) -> "Recorder":
         return self
@@ -104,6 +108,7 @@ class Recorder:
         """
         if not self.is_main:
             return
+        self._speeds.append(record["images_per_second"])
         self._background.wait()  # so that memory has one copy of weights and state at most
         figures = self._predict_figures()
         checkpoint = self._copy_weights(state, improved)
@@ -170,7 +175,7 @@ class Recorder:
         """
         if not self.is_main:
             return
-        store, device = self.parts.stores["val"], self.parts.fabric.device
+        store = self.parts.stores["val"]
         summary = summarize(counts, self.parts.hierarchy)
         precision, recipe = precision_of(self.parts.fabric), self.parts.recipe
         scores = {
@@ -185,17 +190,10 @@ class Recorder:
                 state.best_epoch,
             ),
         }
-        on_cuda = device.type == "cuda"
         cost = {
-            "parameters": sum(p.numel() for p in state.model.parameters()),
-            "epochs": state.epoch,
+            **_cost(self.parts, state, self._speeds),
             "best_level": deciding_level(summary, self.parts.hierarchy),
-            "steps": state.step,
             "seconds": seconds,
-            "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-            "precision": precision,
-            "processes": self.parts.fabric.world_size,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_cuda else None,
         }
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
@@ -267,6 +265,32 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
         raise
     log(f"run folder {folder.path}, on {parts.fabric.device}")
     return folder
+
+
+def _cost(parts: Parts, state: State, speeds: Sequence[float]) -> dict[str, Any]:
+    """What training took (see `records.Cost`).
+
+    Args:
+        parts: the parts of the run.
+        state: its state at the end.
+        speeds: images per second of each epoch.
+    """
+    device = parts.fabric.device
+    on_cuda = device.type == "cuda"
+    # The first epoch has the compiling, and filling of caches, in it.
+    speed = statistics.median(speeds[1:] or speeds) if speeds else None
+    memory = torch.cuda.max_memory_allocated(device) if on_cuda else peak_memory(device)
+    return {
+        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "flops": flops_per_image(state.model, parts.recipe.input.size),
+        "epochs": state.epoch,
+        "steps": state.step,
+        "images_per_second": speed,
+        "peak_memory_bytes": memory,
+        "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+        "precision": precision_of(parts.fabric),
+        "processes": parts.fabric.world_size,
+    }
 
 
 def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
