@@ -76,7 +76,7 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
     Raises:
         RecipeError: a file is damaged, the run did not finish, or it has no such scores.
     """
-    recipe = _read_recipe(folder)
+    recipe = read_recipe(folder)
     training: _Training = recipe["training"]
     result = folder.read_result() if folder.result.is_file() else None
     if result is None or not result["cost"]:
@@ -106,7 +106,12 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
     )
 
 
-def _read_recipe(folder: RunFolder) -> dict[str, Any]:
+def read_recipe(folder: RunFolder) -> dict[str, Any]:
+    """The resolved recipe of a run, as plain values; those of `training` have their types.
+
+    Raises:
+        RecipeError: it cannot be read, or is damaged.
+    """
     fix = "restore it from a copy, or run the recipe again"
     try:
         recipe = read_plain(folder.recipe)
