@@ -1,0 +1,46 @@
+"""How the rows of a comparison look, which is the same in all parts of the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from hieraseg.comparison.rows import Row
+from hieraseg.page.sections import render
+
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#b5609b", "#7a7a7a", "#a07800", "#6a5acd", "#c4475e")
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn.
+
+    Attributes:
+        color: CSS color, whose contrast to a light and a dark page is at least 3.
+        dash: of its lines, as plotly calls it.
+        symbol: of its markers, as plotly calls it. Rows of one color have different ones.
+        swatch: its marker as a character.
+    """
+
+    color: str
+    dash: str
+    symbol: str
+    swatch: str
+
+
+def looks(rows: Sequence[Row]) -> list[Look]:
+    """The look of each row."""
+    found = []
+    for index in range(len(rows)):
+        turn, color = divmod(index, len(_COLORS))
+        symbol, swatch = list(_SYMBOLS.items())[(turn + color) % len(_SYMBOLS)]
+        found.append(Look(_COLORS[color], _DASHES[turn % len(_DASHES)], symbol, swatch))
+    return found
+
+
+def legend(rows: Sequence[Row]) -> Markup:
+    """Checkboxes that show or hide rows: in all charts, those traces whose `legendgroup` is the
+    index of the row."""
+    return render("legend.html", rows=list(zip(rows, looks(rows), strict=True)))

@@ -1,0 +1,64 @@
+"""Write the page of a comparison."""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from markupsafe import Markup
+
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.console import log
+from hieraseg.errors import RecipeError
+from hieraseg.files.writing import write_text
+from hieraseg.page.sections import Section, asset, render
+
+
+def write_page(path: Path, comparison: Comparison, images: int = 8) -> None:
+    """Write one HTML file that needs no other, and no network.
+
+    Args:
+        path: the file.
+        comparison: what is shown.
+        images: number of images whose predictions are shown.
+
+    Raises:
+        RecipeError: plotly is not installed.
+        WriteError: the file cannot be written.
+    """
+    if find_spec("plotly") is None:
+        raise RecipeError("--html: the page needs plotly; `pip install plotly`")
+    write_text(path, page(comparison.split, list(_sections(comparison, images))))
+    log(f"page: {path}")
+
+
+def page(split: str, sections: Sequence[Section]) -> str:
+    """The HTML of a page with some sections."""
+    from plotly.offline import get_plotlyjs
+
+    names = dict.fromkeys(name for section in sections for name in section.assets)
+    styles = ["page.css", *(name for name in names if name.endswith(".css"))]
+    scripts = ["page.js", *(name for name in names if name.endswith(".js"))]
+    code = [get_plotlyjs(), *map(asset, scripts)]
+    return render(
+        "page.html",
+        title=f"Comparison on {split}",
+        sections=sections,
+        styles=[Markup(asset(name)) for name in styles],
+        scripts=[Markup(script) for script in code],
+        hashes=[_hash(script) for script in code],
+    )
+
+
+def _sections(comparison: Comparison, images: int) -> Iterator[Section]:
+    """The sections in the order in which they are read."""
+    # Not above: they import plotly and torch.
+    from hieraseg.page import curves
+
+    yield curves.section(comparison)
+
+
+def _hash(script: str) -> str:
+    """How a content security policy names a script that may run, so that no other one does."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
