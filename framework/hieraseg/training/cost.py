@@ -42,24 +42,25 @@ def count_flops(work: Work) -> int:
 def flops_per_image(model: nn.Module, size: tuple[int, int]) -> int | None:
     """Operations of the model for one training image, forward and backward (see `count_flops`).
 
-    They are counted on tensors without data, for which nothing is computed and no random numbers
-    are drawn. The model stays as it is.
+    A copy of the model computes them. The model and random numbers stay as they are.
 
     Args:
         model: from images `[B, 3, H, W]` to a `Prediction`, not compiled.
         size: height and width of the images.
 
     Returns:
-        The number; None for a model that reads values of its tensors, or cannot be copied.
+        The number; None for a model that cannot be copied, or cannot train on two images.
     """
+    device = next(model.parameters()).device
+    # Two, since batch normalization of pooled images cannot train on one.
+    images = torch.zeros(2, 3, *size, device=device)
     try:
-        model = copy.deepcopy(model).to("meta").train()
-        for module in model.modules():
-            if isinstance(module, nn.SyncBatchNorm):
-                module.eval()  # it would wait for the other processes
-        # Two, since batch normalization of pooled images cannot train on one.
-        images = torch.empty(2, 3, *size, device="meta")
-        return count_flops(lambda: _backward(model(images))) // len(images)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            model = copy.deepcopy(model).train()
+            for module in model.modules():
+                if isinstance(module, nn.SyncBatchNorm):
+                    module.eval()  # it would wait for the other processes
+            return count_flops(lambda: _backward(model(images))) // len(images)
     except Exception:  # models can raise anything
         return None
 
