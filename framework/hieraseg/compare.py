@@ -1,11 +1,14 @@
 """Job: compare finished runs, grouped by recipe."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from hieraseg.comparison.rows import Row
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.marks import with_marks
+from hieraseg.comparison.protocol import protocol_of
+from hieraseg.comparison.rows import Row, find_row
+from hieraseg.comparison.settings import with_settings
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
 from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
@@ -13,79 +16,79 @@ from hieraseg.runs.folder import RunFolder
 
 
 def compare(
-    entries: Sequence[str | Path], split: str = "val", runs: str | Path = "runs"
-) -> list[Row]:
-    """Collect runs into rows.
+    entries: Sequence[str | Path],
+    split: str = "val",
+    runs: str | Path = "runs",
+    baseline: str | None = None,
+    per_class: bool = False,
+) -> Comparison:
+    """Collect runs into rows, and compare these.
 
-    Runs share a row if their resolved recipes, the copied files that these name, and their class
-    trees differ only in the seed. A rerun of a seed is no new measurement, so the newest counts.
-    Runs that are damaged or did not finish are left out, with a warning for each.
+    Runs share a row if their resolved recipes, the files that these name, their code, their data
+    and the protocol of their scores differ only in the seed. A rerun of a seed is no new
+    measurement, so the newest counts. Runs that are damaged or did not finish are left out, with a
+    warning for each.
 
     Args:
         entries: run folders, folders of run folders, or recipes. A recipe stands for all of its
             finished runs.
         split: split to compare on, or key of another protocol, as in `val@flip`.
         runs: folder to search for the runs of a recipe.
+        baseline: name of the row that the others are compared to (see `find_row`), if any.
+        per_class: whether to compare each class to the baseline, too.
 
     Raises:
-        RecipeError: an entry has no run, or no run can be compared.
+        RecipeError: an entry has no run, no run can be compared, or there is no such baseline.
     """
-    found = [folder for entry in entries for folder in _run_folders(Path(entry), Path(runs))]
-    groups: dict[str, list[FinishedRun]] = {}
-    problems = []
-    for folder in {folder.path.resolve(): folder for folder in found}.values():
+    rows = with_settings(_rows(_read(entries, split, Path(runs))))
+    chosen = None if baseline is None else find_row(rows, baseline)
+    rows, notes = with_marks(rows, split, chosen)
+    if chosen is None:
+        return Comparison(split, rows, notes=notes)
+    chosen = find_row(rows, chosen.title)  # with its marks
+    # Reads the counts of all images, so only where it is asked for.
+    from hieraseg.comparison.differences import differences_to
+
+    found = differences_to(rows, chosen, per_class)
+    return Comparison(
+        split,
+        rows,
+        chosen,
+        {title: [one for one in of if one.class_name is None] for title, of in found.items()},
+        {title: [one for one in of if one.class_name is not None] for title, of in found.items()},
+        notes,
+    )
+
+
+def _read(entries: Sequence[str | Path], split: str, runs: Path) -> list[FinishedRun]:
+    """The finished runs of all entries, each one once, with a warning for those left out."""
+    folders = [folder for entry in entries for folder in _run_folders(Path(entry), runs)]
+    found, problems = [], []
+    for folder in {folder.path.resolve(): folder for folder in folders}.values():
         try:
-            run = read_finished(folder, split)
+            found.append(read_finished(folder, split))
         except RecipeError as error:
             problems.append(str(error))
-        else:
-            groups.setdefault(run.identity, []).append(run)
-    if not groups:
+    if not found:
         raise RecipeError(first_few(problems, "runs cannot be compared"))
     for problem in problems:
         warn(f"left out: {problem}")
+    return found
+
+
+def _rows(runs: Iterable[FinishedRun]) -> list[Row]:
+    """The rows of some runs, in the order of their first ones."""
+    groups: dict[tuple[str, ...], list[FinishedRun]] = {}
+    for run in runs:
+        # The order of classes, and so that of their counts, is not in the protocol.
+        classes = [str(list(level["iou"])) for level in run.scores["levels"]]
+        key = (run.identity, *classes, str(protocol_of(run.scores)))
+        groups.setdefault(key, []).append(run)
     titles = _titles(groups.values())
-    return [_row(group, title) for group, title in zip(groups.values(), titles, strict=True)]
-
-
-def differences(rows: Iterable[Row]) -> dict[str, list[str]]:
-    """Parts of the evaluation protocol that differ between runs.
-
-    Returns:
-        The distinct values of each differing part, as in
-        `{"tta": ["scales 1", "scales 1, flip"]}`. Empty if all scores are comparable.
-    """
-    values: dict[str, dict[str, None]] = {}
-    for scores in (scores for row in rows for scores in row.scores):
-        for part, value in _protocol(scores).items():
-            values.setdefault(part, {})[value] = None
-    return {part: list(distinct) for part, distinct in values.items() if len(distinct) > 1}
-
-
-def _protocol(scores: Mapping[str, Any]) -> dict[str, str]:
-    """The protocol of scores, as far as it is known: older runs recorded less of it."""
-    protocol = {
-        "data": scores["data"],
-        "classes": "; ".join(",".join(sorted(level["iou"])) for level in scores["levels"]),
-        "resolution": scores["resolution"],
-        # Older runs call it `views`, and the oldest had none.
-        "tta": scores.get("tta") or scores.get("views", "scales 1"),
-        "checkpoint": scores["checkpoint"],
-    }
-    if scores["resolution"] == "input":
-        # Older runs stretched images to one size.
-        protocol["resize"] = resize = scores.get("resize", "stretch")
-        if resize != "none" and "size" in scores:
-            protocol["size"] = "x".join(map(str, scores["size"]))
-    if "tree" in scores:
-        tree = scores["tree"]
-        protocol |= {
-            "tree": tree["parents"],
-            "labels": tree["labels"],
-            "void": " ".join(map(str, tree["void"])) or "none",
-            "background": tree["background"] or "none",
-        }
-    return protocol
+    return [
+        Row(title, tuple(_newest(group)))
+        for title, group in zip(titles, groups.values(), strict=True)
+    ]
 
 
 def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
@@ -98,10 +101,6 @@ def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
             problem = f"no such folder or recipe, and {problem}"
         raise RecipeError(f"{entry}: {problem}; run `hieraseg run` first")
     return found
-
-
-def _row(runs: Sequence[FinishedRun], title: str) -> Row:
-    return Row(title, tuple(_newest(runs)))
 
 
 def _titles(groups: Iterable[Sequence[FinishedRun]]) -> list[str]:

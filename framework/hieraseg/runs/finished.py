@@ -1,6 +1,5 @@
 """Finished runs, read to be compared: without running their code, and damaged ones refused."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, TypedDict
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RECORDS, RunFolder
+from hieraseg.runs.identity import identity_of
 from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
 
 
@@ -22,7 +22,8 @@ class FinishedRun:
         recipe: its resolved recipe, as plain values.
         provenance: its provenance; empty if it is not known.
         key: key of the scores (see `metrics.protocol.score_key`).
-        identity: a string that runs have in common if they differ only in their seeds.
+        identity: a string that runs have in common if they differ only in their seeds (see
+            `identity_of`).
         seed: the seed.
         started: when it started, as a string that sorts by time; empty if that is not known.
         scores: scores of one split.
@@ -98,7 +99,7 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
         recipe=recipe,
         provenance=provenance,
         key=key,
-        identity=_identity(folder, recipe, provenance, scores),
+        identity=identity_of(folder.path.resolve().parent.name, recipe, provenance),
         seed=training["seed"],
         started=provenance.get("started", ""),
         scores=scores,
@@ -130,35 +131,6 @@ def _read_provenance(folder: RunFolder, recipe: Mapping[str, Any]) -> Provenance
     if "plugins" not in recipe and not folder.provenance.exists():
         return {}
     return folder.read_provenance()
-
-
-def _identity(
-    folder: RunFolder, recipe: Mapping[str, Any], provenance: Provenance, scores: SplitScores
-) -> str:
-    training = {key: value for key, value in recipe["training"].items() if key != "seed"}
-    copies = [*provenance.get("plugin_files", []), *provenance.get("argument_files", [])]
-    hashes = {copy["file"]: copy["sha256"] for copy in copies}
-    for components in provenance.get("plugins", {}).values():
-        for component in components:
-            hashes |= component.get("files", {})  # without copies, such as pretrained weights
-    parts = [
-        folder.path.resolve().parent.name,
-        _with_hashes({**recipe, "training": training}, hashes),
-        # Not all of a tree is in the recipe.
-        [list(level["iou"]) for level in scores["levels"]],
-        scores.get("tree"),
-    ]
-    # Twice, because keys can only be sorted when all of them are strings.
-    return json.dumps(json.loads(json.dumps(parts)), sort_keys=True)
-
-
-def _with_hashes(value: Any, hashes: Mapping[str, str]) -> Any:
-    """A value of a recipe with the hashes of files in place of their paths."""
-    if isinstance(value, dict):
-        return {key: _with_hashes(item, hashes) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_hashes(item, hashes) for item in value]
-    return hashes.get(value, value) if isinstance(value, str) else value
 
 
 def _epochs(folder: RunFolder) -> int:

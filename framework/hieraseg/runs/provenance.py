@@ -1,10 +1,12 @@
 """Provenance of a run: the code, packages, hardware and data that it used."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 import hieraseg
 from hieraseg.recipe import ComponentSpec, Recipe
 from hieraseg.recipe.paths import paths_in
+from hieraseg.registry.sources import source_digest
 from hieraseg.runs.records import sha256
 from hieraseg.tracebacks import source_file
 
@@ -22,6 +25,12 @@ _PACKAGES = (
     *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
     *("jsonargparse", "catalogue", "safetensors"),
 )
+_UNUSED = {
+    *("cli", "comparison", "exporting", "page", "scaffold", "statistics", "sweeps", "testing"),
+    *("visualize", "bench.py", "compare.py", "export.py", "inspect_data.py", "predict.py"),
+    "preview.py",
+}
+"""Packages and modules of hieraseg that change no result."""
 
 
 def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": sys.argv,
         "seed": recipe.training.seed,
-        "code": {"version": hieraseg.__version__, **_revision()},
+        "code": {"version": hieraseg.__version__, "sources": _sources(), **_revision()},
         "packages": versions(),
         "precision": recipe.training.precision,
         "hardware": {
@@ -66,6 +75,7 @@ def _component(component: ComponentSpec) -> dict[str, Any]:
         "name": component.name,
         "object": f"{factory.__module__}:{factory.__qualname__}",
         "sha256": digest,
+        "sources": source_digest(factory),
         "files": {str(path): sha256(path) for path in named if path.is_file()},
     }
 
@@ -79,6 +89,16 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def _sources() -> str:
+    """SHA-256 of the source files of hieraseg that take part in training and scoring."""
+    root = Path(__file__).parents[1]
+    names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*.py"))
+    used = [name for name in names if name.split("/")[0] not in _UNUSED]
+    content = "".join(f"{name} {sha256(root / name)}\n" for name in used)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _revision() -> dict[str, str | None]:

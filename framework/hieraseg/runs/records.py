@@ -130,16 +130,36 @@ class CopiedFile(TypedDict):
 
 
 class ComponentRecord(TypedDict):
-    """A component that a run used."""
+    """A component that a run used (see `provenance`)."""
 
+    name: NotRequired[str]
+    sha256: NotRequired[str | None]
+    sources: NotRequired[str]
     files: NotRequired[dict[str, str]]
+
+
+class CodeRecord(TypedDict):
+    """The code of hieraseg that a run used."""
+
+    version: NotRequired[str]
+    sources: NotRequired[str]
+    revision: NotRequired[str | None]
+    diff: NotRequired[str | None]
+
+
+class InitRecord(TypedDict):
+    """The weights that a run started from."""
+
+    sha256: NotRequired[str]
 
 
 class Provenance(TypedDict):
     """`provenance.json`, as far as it is read again."""
 
     started: NotRequired[str]
+    code: NotRequired[CodeRecord]
     data: NotRequired[dict[str, str]]
+    init: NotRequired[InitRecord | None]
     plugins: NotRequired[dict[str, list[ComponentRecord]]]
     plugin_files: NotRequired[list[CopiedFile]]
     argument_files: NotRequired[list[CopiedFile]]

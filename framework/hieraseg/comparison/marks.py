@@ -1,0 +1,128 @@
+"""Marks of rows whose scores are not what they seem, and the notes that explain them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hieraseg.comparison.protocol import in_words, protocol_differences, protocol_of
+from hieraseg.comparison.rows import Row
+from hieraseg.comparison.settings import CODE, DATA
+
+CHOSEN, PROTOCOL, STEPS, SEEDS = "†", "‡", "*", "§"
+SEEDS_FOR_VERDICT = 3
+
+Marked = tuple[list[Row], str]
+"""The rows that get a mark, and the note that explains it."""
+
+
+def with_marks(
+    rows: Sequence[Row], key: str, baseline: Row | None = None
+) -> tuple[list[Row], list[str]]:
+    """The rows with their marks, and the notes.
+
+    Args:
+        rows: the rows.
+        key: split and protocol, as in `val@flip`.
+        baseline: the row that others are compared to.
+    """
+    found: dict[str, Marked] = {CHOSEN: _chosen(rows, key), PROTOCOL: _protocol(rows, baseline)}
+    if baseline:
+        found |= {STEPS: _steps(rows, baseline), SEEDS: _seeds(rows, baseline)}
+    marked = [
+        replace(
+            row, marks=tuple(mark for mark, (concerned, _) in found.items() if row in concerned)
+        )
+        for row in rows
+    ]
+    notes = [f"{mark} {note}" for mark, (concerned, note) in found.items() if concerned]
+    return marked, [*notes, *_few_seeds(rows, baseline), *_other_code(rows)]
+
+
+def _chosen(rows: Sequence[Row], key: str) -> Marked:
+    """Rows whose best epoch was chosen by the scores on this split."""
+    split = key.partition("@")[0]
+
+    def is_chosen(row: Row) -> bool:
+        run = row.runs[0]
+        is_val = split == "val" or run.provenance.get("data", {}).get("val") == run.scores["data"]
+        return is_val and run.scores["checkpoint"] == "best" and run.cost.get("epochs") != 1
+
+    return [row for row in rows if is_chosen(row)], (
+        "best epoch chosen on this split, so these scores are optimistic; for a final table, score "
+        "a split that nothing was chosen on, such as `--split holdout`"
+    )
+
+
+def _protocol(rows: Sequence[Row], baseline: Row | None) -> Marked:
+    """Rows scored by another protocol, or on other data, than the baseline or most rows."""
+    different = protocol_differences(rows)
+    protocols = [{part: protocol_of(row.scores[0]).get(part) for part in different} for row in rows]
+    counts = Counter(map(str, protocols))
+    usual = max(protocols, key=lambda one: counts[str(one)])  # the first of those
+    if baseline:
+        usual = protocols[[row.title for row in rows].index(baseline.title)]
+    reference = rows[protocols.index(usual)].title
+    other = [
+        row
+        for row, protocol in zip(rows, protocols, strict=True)
+        if any(protocol[part] not in (None, value) for part, value in usual.items() if value)
+    ]
+    return other, (
+        f"scored by another protocol or on other data than {reference}, so not comparable with it: "
+        f"{in_words(different)}"
+    )
+
+
+def _steps(rows: Sequence[Row], baseline: Row) -> Marked:
+    """Rows trained for another number of steps than the baseline."""
+
+    def steps(row: Row) -> list[int]:
+        return sorted({run.cost["steps"] for run in row.runs if "steps" in run.cost})
+
+    other = [row for row in rows if steps(row) != steps(baseline)]
+    numbers = {row.title: _listed(steps(row)) or "unknown" for row in other}
+    return (
+        other,
+        f"not trained for {_listed(steps(baseline))} steps as the baseline: {_of(numbers)}",
+    )
+
+
+def _seeds(rows: Sequence[Row], baseline: Row) -> Marked:
+    """Rows with other seeds than the baseline."""
+    other = [row for row in rows if sorted(row.seeds) != sorted(baseline.seeds)]
+    seeds = {row.title: _listed(sorted(row.seeds)) for row in other}
+    return other, f"seeds unlike the baseline's {_listed(sorted(baseline.seeds))}: {_of(seeds)}"
+
+
+def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
+    """Which rows say nothing of the spread between seeds, and which too little for a verdict."""
+    single = [row.title for row in rows if len(row.runs) == 1]
+    few = [row.title for row in rows if len(row.runs) < SEEDS_FOR_VERDICT]
+    notes = []
+    if single:
+        which = "all rows" if len(single) == len(rows) else ", ".join(single)
+        notes.append(f"n = 1: {which}; one seed says nothing of the spread between seeds")
+    if baseline and few:
+        which = "no row" if baseline.title in few else f"none for {', '.join(few)}"
+        notes.append(
+            f"verdicts need {SEEDS_FOR_VERDICT} seeds of a row and of the baseline, so {which} "
+            "has one"
+        )
+    return notes
+
+
+def _other_code(rows: Sequence[Row]) -> list[str]:
+    """That rows differ in code or data, where they do."""
+    notes = {
+        CODE: "rows with another `code` ran other source code, so they are not averaged",
+        DATA: f"rows with another `{DATA}` read other images, masks or weights",
+    }
+    return [note for key, note in notes.items() if len({row.settings.get(key) for row in rows}) > 1]
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _of(values: Mapping[str, str]) -> str:
+    return "; ".join(f"{title} {value}" for title, value in values.items())

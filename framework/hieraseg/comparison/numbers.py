@@ -1,0 +1,54 @@
+"""Numbers as text, the same in each table and on the page.
+
+Scores and their differences are fractions: 0.654 is 65.4 points.
+"""
+
+import statistics
+from collections.abc import Sequence
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean over seeds. Undefined values are left out; None if there is no other."""
+    defined = [value for value in values if value is not None]
+    return statistics.mean(defined) if defined else None
+
+
+def spread(values: Sequence[float | None]) -> float | None:
+    """Sample standard deviation over seeds; None for fewer than two defined values."""
+    defined = [value for value in values if value is not None]
+    return statistics.stdev(defined) if len(defined) > 1 else None
+
+
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """As in `0.654 ± 0.012`, or `0.654` for one value; `-` for none."""
+    center, deviation = mean(values), spread(values)
+    if center is None:
+        return "-"
+    digits = _digits(center)
+    text = f"{center:,.{digits}f}"
+    return text if deviation is None else f"{text} ± {deviation:,.{digits}f}"
+
+
+def difference(value: float) -> str:
+    """As in `+0.021`."""
+    return f"{value:+.3f}"
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """As in `[-0.009, +0.034]`."""
+    low, high = ends
+    return f"[{low:+.3f}, {high:+.3f}]"
+
+
+def probability(value: float) -> str:
+    """As in `0.98`; certainty is not claimed, since resamples are finite."""
+    return ">0.99" if value > 0.99 else "<0.01" if value < 0.01 else f"{value:.2f}"
+
+
+def p_value(value: float) -> str:
+    """As in `0.012`."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _digits(value: float) -> int:
+    return 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
