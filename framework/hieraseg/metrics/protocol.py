@@ -56,3 +56,19 @@ def score_key(split: str, checkpoint: str, settings: Evaluation, own: Evaluation
     if settings.window and settings.window_overlap != own.window_overlap:
         words.append(f"overlap={settings.window_overlap:.15g}")
     return f"{split}@{','.join(words)}" if words else split
+
+
+def settings_of(key: str) -> dict[str, Any]:
+    """What the key of scores changes in the evaluation settings of the run (see `score_key`)."""
+    settings: dict[str, Any] = {}
+    for word in key.partition("@")[2].split(","):
+        name, _, value = word.partition("=")
+        if name in ("flip", "no-flip"):
+            settings["flip"] = name == "flip"
+        elif name == "scales":
+            settings["scales"] = tuple(map(float, value.split("+")))
+        elif name in ("window", "no-window"):
+            settings["window"] = tuple(map(int, value.split("x"))) if value else None
+        elif name == "overlap":
+            settings["window_overlap"] = float(value)
+    return settings

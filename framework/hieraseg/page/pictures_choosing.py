@@ -1,50 +1,131 @@
 """Which images of a split are shown: by a rule, so that none is picked by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from hieraseg.comparison.counts import LevelCounts, image_ids, read_counts
+from hieraseg.comparison.rows import Row
+from hieraseg.errors import HierasegError
+from hieraseg.runs.finished import FinishedRun
+from hieraseg.statistics.overlap import iou, mean_iou
 
 
 class Chosen(NamedTuple):
     """An image that is shown.
 
     Attributes:
-        row: its row in the split.
+        index: its place in the split.
         differs: whether it was chosen because the runs differ on it.
     """
 
-    row: int
+    index: int
     differs: bool
 
 
-def choose(scores: Float[np.ndarray, "runs images"], count: int) -> list[Chosen]:
+@dataclass(frozen=True)
+class Choice:
+    """The images that are shown.
+
+    Attributes:
+        images: the images.
+        ids: their ids.
+        total: number of images in the split.
+        accuracy: fraction of the pixels of each image that the run of a row predicts correctly on
+            each level, by the title of the row, as far as it is known.
+        problems: why it is not known of the other rows.
+    """
+
+    images: Sequence[Chosen]
+    ids: Sequence[str]
+    total: int
+    accuracy: Mapping[str, Float[np.ndarray, "images levels"]]
+    problems: Sequence[str]
+
+
+def shown_run(row: Row) -> FinishedRun:
+    """The run of a row whose predictions are shown: that of the first seed."""
+    return min(row.runs, key=lambda run: run.seed)
+
+
+def choose_images(rows: Sequence[Row], count: int) -> Choice:
+    """Choose images by their mIoU on the finest level (see `choose`).
+
+    Rows are left out of the choice if their counts cannot be read, or are of other images or
+    classes than those of the first row.
+    """
+    ids: list[str] = []
+    counts: dict[str, list[LevelCounts]] = {}
+    problems = []
+    for row in rows:
+        run = replace(row, runs=(shown_run(row),))
+        try:
+            own_ids, own = image_ids(run), read_counts(run)
+        except HierasegError as error:
+            problems.append(str(error))
+            continue
+        first = next(iter(counts.values()), own)
+        if own_ids == (ids or own_ids) and _classes(own) == _classes(first):
+            ids, counts[row.title] = own_ids, own
+        else:
+            problems.append(f"{row.title}: was scored on other images or classes")
+    if not counts:
+        return Choice([], [], 0, {}, problems)
+    images = choose(np.stack([_image_miou(levels[-1]) for levels in counts.values()]), count)
+    indices = [image.index for image in images]
+    return Choice(
+        images,
+        [ids[index] for index in indices],
+        len(ids),
+        {title: _accuracy(levels, indices) for title, levels in counts.items()},
+        problems,
+    )
+
+
+def choose(scores: Float[np.ndarray, "runs N"], count: int) -> list[Chosen]:
     """Choose images: half of them spread evenly over the split, half where runs differ most.
 
     Args:
-        scores: mIoU of each image by each run; NaN where it is not defined.
+        scores: score of each image by each run; NaN where it is not defined.
         count: number of images.
 
     Returns:
-        The images that are spread evenly, then the others, largest difference first. Images on
-        which no run differs are not chosen for that, but more that are spread evenly.
+        The images that are spread evenly, in the order of the split; then the others, largest
+        difference first. Images on which the runs agree are not chosen for a difference.
     """
-    gaps = _gaps(scores)
-    by_gap = [row for row in np.argsort(-gaps, kind="stable").tolist() if gaps[row] > 0]
-    differing = by_gap[: count // 2]
-    rest = [row for row in range(len(gaps)) if row not in set(differing)]
-    spread = _spread(rest, count - len(differing))
-    return [Chosen(row, False) for row in spread] + [Chosen(row, True) for row in differing]
-
-
-def _gaps(scores: Float[np.ndarray, "runs images"]) -> Float[np.ndarray, " images"]:
-    """Difference between the best and the worst run; 0 if it is not defined."""
     is_defined = ~np.isnan(scores).any(axis=0)
-    return np.where(is_defined, np.ptp(np.nan_to_num(scores), axis=0), 0.0)
+    gaps = np.where(is_defined, np.ptp(np.nan_to_num(scores), axis=0), 0.0)
+    by_gap = [index for index in np.argsort(-gaps, kind="stable").tolist() if gaps[index] > 0]
+    differing = by_gap[: count // 2]
+    rest = sorted(set(range(len(gaps))) - set(differing))
+    wanted = min(count - len(differing), len(rest))
+    places = np.linspace(0, len(rest) - 1, wanted).round().astype(int).tolist()
+    spread = [Chosen(rest[place], False) for place in places]
+    return spread + [Chosen(index, True) for index in differing]
 
 
-def _spread(rows: Sequence[int], count: int) -> list[int]:
-    """Some of the rows, spread evenly."""
-    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
-    return [rows[place] for place in places.tolist()]
+def _classes(levels: Sequence[LevelCounts]) -> list[list[str]]:
+    return [level.classes for level in levels]
+
+
+def _image_miou(level: LevelCounts) -> Float[np.ndarray, " N"]:
+    """mIoU of each image; NaN for one without foreground."""
+    ious = iou(level.intersection[0], level.union[0])
+    return mean_iou(ious[:, level.is_foreground])
+
+
+def _accuracy(
+    levels: Sequence[LevelCounts], indices: Sequence[int]
+) -> Float[np.ndarray, "images levels"]:
+    """Fraction of the pixels of some images that are predicted correctly; NaN without target."""
+    correct, known = (
+        np.stack([counts[0, list(indices)].sum(-1) for counts in arrays], axis=-1)
+        for arrays in (
+            [level.intersection for level in levels],
+            [level.truth for level in levels],
+        )
+    )
+    return np.where(known > 0, correct / np.maximum(known, 1), np.nan)

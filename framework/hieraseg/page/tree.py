@@ -1,126 +1,118 @@
 """Section: the class tree with the IoU of each class."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from plotly import graph_objects as go
-from plotly.colors import sample_colorscale, unlabel_rgb
 
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.rows import Row
-from hieraseg.errors import HierasegError
-from hieraseg.page.charts import chart, label
+from hieraseg.page.charts import chart
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
-from hieraseg.runs.checkpoint import Metadata, read_metadata
-from hieraseg.runs.folder import RunFolder
+from hieraseg.page.tree_chart import Cell, Scale, draw_tree
+from hieraseg.page.tree_nodes import Tree, find_tree
 
-_LEAF = 22  # height in pixels
-_DARK, _LIGHT = "#111111", "#ffffff"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A class on a level.
-
-    Attributes:
-        level: the level, from 1.
-        name: its name. A chain has a node on each level.
-        parent: index of the node above; None on level 1.
-    """
-
-    level: int
-    name: str
-    parent: int | None
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The nodes of a class tree, those above before those below.
-
-    Attributes:
-        nodes: the nodes.
-        background: name of the class that is excluded from mIoU, or None.
-    """
-
-    nodes: list[Node]
-    background: str | None
-
-    def fits(self, row: Row) -> bool:
-        """Whether a row has scores of these classes."""
-        own = {(node.level, node.name) for node in self.nodes}
-        return all(
-            own == {(level["level"], name) for level in scores["levels"] for name in level["iou"]}
-            for scores in row.scores
-        )
-
-    def text(self, node: Node) -> str:
-        """Name of a node, and whether it is excluded."""
-        return f"{node.name} (not in mIoU)" if node.name == self.background else node.name
+_Cells = Mapping[str, Sequence[Cell]]
+"""What is said of each node, by the title of the row."""
 
 
 def section(comparison: Comparison) -> Section:
     """The tree of each row, in the colors of its IoU or of its difference to the baseline."""
-    tree = _find_tree(comparison.rows)
+    tree = find_tree(comparison.rows)
     if tree is None:
         return Section("tree", "Class tree", render("tree.html", tree=None))
     rows = [row for row in comparison.rows if tree.fits(row)]
-    values = {row.title: _mean_iou(tree, row) for row in rows}
+    cells = {row.title: _iou_cells(tree, row) for row in rows}
+    panels = [*_iou_panels(comparison, tree, rows), *_difference_panels(comparison, tree, rows)]
     html = render(
         "tree.html",
-        tree=switched("tree", list(_panels(comparison, tree, values))),
+        tree=switched("tree", panels),
         others=[row.title for row in comparison.rows if row not in rows],
-        has_baseline=comparison.baseline is not None,
-        titles=list(values),
-        lines=[
-            {
-                "text": tree.text(node),
-                "level": node.level,
-                "values": [_number(found[index]) for found in values.values()],
-            }
-            for index, node in enumerate(tree.nodes)
-        ],
+        has_differences=bool(comparison.class_differences),
+        titles=[row.title for row in rows],
+        lines=list(_lines(tree, cells)),
     )
-    return Section("tree", "Class tree", html)
+    return Section("tree", "Class tree", html, assets=("tree.css",))
 
 
-def _find_tree(rows: Sequence[Row]) -> Tree | None:
-    """The class tree of the first run whose checkpoint has one that fits its scores."""
+def _iou_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iterator[Panel]:
+    """A tree per row, in the colors of its IoU."""
+    choice = {"colors": "IoU"} if comparison.class_differences else {}
     for row in rows:
-        for run in row.runs:
-            folder = RunFolder(run.path)
-            try:
-                tree = _tree(read_metadata(folder.checkpoint(run.scores["checkpoint"])))
-            except (HierasegError, IndexError):
-                continue
-            if tree is not None and tree.fits(row):
-                return tree
-    return None
+        levels = [
+            [scores["levels"][i]["miou"] for scores in row.scores] for i in range(tree.levels)
+        ]
+        heading = [_number(_mean(values)) for values in levels]
+        figure = draw_tree(tree, Scale("IoU", "Viridis", 0, 1), _iou_cells(tree, row), heading)
+        description = f"The class tree of {row.title}; its IoUs are in the table below."
+        yield Panel({"recipe": row.title, **choice}, _wide(chart(figure, description)))
 
 
-def _tree(metadata: Metadata) -> Tree | None:
-    """The tree in the metadata of a checkpoint; None if it is of a version that had none."""
-    parents = metadata.get("parents")
-    if parents is None:
-        return None
-    nodes: list[Node] = []
-    above = 0  # index of the first node of the level above
-    for level, names in enumerate(metadata["classes"]):
-        start = len(nodes)
-        for name, parent in zip(names, parents[level], strict=False):
-            nodes.append(Node(level + 1, name, above + parent if level else None))
-        above = start
-    return Tree(nodes, metadata.get("background"))
+def _difference_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iterator[Panel]:
+    """A tree per row, in the colors of its differences to the baseline, if they are known."""
+    known = comparison.class_differences
+    values = [abs(one.difference) for found in known.values() for one in found]
+    largest = max((value for value in values if math.isfinite(value)), default=0) or 1
+    for row in rows if known else ():
+        choice = {"recipe": row.title, "colors": "difference"}
+        if row.title not in known:
+            sentence = "<p>{} is the baseline, or cannot be compared with it.</p>"
+            yield Panel(choice, Markup(sentence).format(row.title))
+            continue
+        means = comparison.differences.get(row.title, ())
+        heading = [_signed(one) for one in means]
+        scale = Scale("difference", "RdBu", -largest, largest)
+        figure = draw_tree(tree, scale, _difference_cells(tree, known[row.title]), heading)
+        description = f"The class tree of {row.title}, with its differences to the baseline."
+        yield Panel(choice, _wide(chart(figure, description)))
 
 
-def _mean_iou(tree: Tree, row: Row) -> list[float | None]:
+def _iou_cells(tree: Tree, row: Row) -> list[Cell]:
     """IoU of each node, as the mean over seeds; None for a class without a score."""
     found = []
     for node in tree.nodes:
-        values = [scores["levels"][node.level - 1]["iou"][node.name] for scores in row.scores]
-        known = [value for value in values if value is not None]
-        found.append(float(np.mean(known)) if known else None)
+        iou = _mean([scores["levels"][node.level - 1]["iou"][node.name] for scores in row.scores])
+        found.append(Cell(iou, _number(iou)))
     return found
+
+
+def _difference_cells(tree: Tree, differences: Sequence[Difference]) -> list[Cell]:
+    """Difference of each node to the baseline, with its interval; None if it has none."""
+    known = {(one.level, one.class_name): one for one in differences}
+    cells = []
+    for node in tree.nodes:
+        one = known.get((node.level, node.name))
+        is_known = one is not None and math.isfinite(one.difference)
+        cells.append(Cell(one.difference, _signed(one)) if one and is_known else Cell(None, "-"))
+    return cells
+
+
+def _lines(tree: Tree, cells: _Cells) -> Iterator[dict[str, Any]]:
+    """Lines of the table: the classes in the order of the tree."""
+    for index in tree.depth_first():
+        node = tree.nodes[index]
+        iou = [found[index].text for found in cells.values()]
+        yield {"text": tree.text(node), "level": node.level, "iou": iou}
+
+
+def _wide(html: Markup) -> Markup:
+    """A chart that scrolls where the screen is too narrow for its text."""
+    return Markup('<div class="scroll"><div class="wide">{}</div></div>').format(html)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(one: Difference) -> str:
+    low, high = one.interval
+    return f"{one.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
