@@ -1,10 +1,11 @@
-"""`hieraseg list`: list components and recipes."""
+"""`hieraseg list`: list components, recipes and runs."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from hieraseg.cli.layout import align_columns
+from hieraseg.cli.list_runs import list_runs
 from hieraseg.cli.options import KIND_HELP, add_command, add_json, add_plugins
 from hieraseg.cli.plugins import loaded_plugins
 from hieraseg.cli.report import print_result
@@ -13,7 +14,7 @@ from hieraseg.files.paths import expanded
 from hieraseg.registry import Registry, by_name, by_singular, find_registry
 from hieraseg.registry.files import broken_files
 
-RECIPES = "recipes"
+RECIPES, RUNS = "recipes", "runs"
 SECTIONS = ("input", "augmentation", "auxiliary", "init", "training", "evaluation", "logging")
 """Sections that name no component. Their settings are not imported here, because of torch."""
 
@@ -24,7 +25,7 @@ def add_parser(commands: Any) -> None:
         commands,
         "list",
         run,
-        summary="list the components that a recipe can name",
+        summary="list the components that a recipe can name, or runs",
         description="""
             List the components that a recipe can name: of all kinds, of one kind, or a single one
             with its description, its arguments and a recipe section to copy. For a hierarchy, or
@@ -36,6 +37,11 @@ def add_parser(commands: Any) -> None:
             the others are `input`, `augmentation`, `auxiliary`, `init`, `evaluation` and
             `logging`. `hieraseg list recipes` lists the installed recipes, and with a NAME prints
             one of them.
+
+            `hieraseg list runs` lists the runs in the folder `runs`, or in the one that NAME is,
+            the one that changed last at the end: whether each has finished or still runs, its
+            epoch, mIoU of the last level on val (the best so far), size and age. `stopped` runs
+            were killed; why others failed or diverged is said below.
         """,
         examples="""
             hieraseg list
@@ -48,24 +54,29 @@ def add_parser(commands: Any) -> None:
             hieraseg list training
             hieraseg list recipes
             hieraseg list recipes quickstart
+            hieraseg list runs
+            hieraseg list runs /data/runs --state running
         """,
     )
     parser.add_argument(
         "kind",
         metavar="KIND",
         nargs="?",
-        help=f"{KIND_HELP}; or `recipes`, or a section: {', '.join(SECTIONS)}",
+        help=f"{KIND_HELP}; or `recipes`, `runs`, or a section: {', '.join(SECTIONS)}",
     )
     parser.add_argument(
         "name",
         metavar="NAME",
         nargs="?",
-        help="name of a component or recipe, or path of a hierarchy file",
+        help="name of a component or recipe, path of a hierarchy file, or folder of runs",
     )
     parser.add_argument(
         "--filter",
         metavar="TEXT",
         help="list the models of a component that wraps many, whose names contain this text",
+    )
+    parser.add_argument(
+        "--state", metavar="STATE", help="list only runs of this state, such as `running`"
     )
     add_plugins(parser)
     add_json(parser)
@@ -76,6 +87,11 @@ def run(arguments: Namespace) -> int:
     kind, name, as_json = arguments.kind, arguments.name, arguments.json
     if arguments.filter is not None:
         _list_choices(arguments)
+        return 0
+    if arguments.state is not None and kind != RUNS:
+        raise RecipeError("--state: needs `hieraseg list runs`, whose states it chooses")
+    if kind == RUNS:
+        list_runs(None if name is None else expanded(name), arguments.state, as_json)
         return 0
     if kind == RECIPES:
         _list_recipes(name, as_json)
@@ -95,7 +111,7 @@ def run(arguments: Namespace) -> int:
 
 def _list_choices(arguments: Namespace) -> None:
     """Print a table of the models of a component that wraps many."""
-    if arguments.name is None or arguments.kind in (RECIPES, *SECTIONS):
+    if arguments.name is None or arguments.kind in (RECIPES, RUNS, *SECTIONS):
         raise RecipeError("--filter: needs KIND and NAME of a component whose models it lists")
     with loaded_plugins(arguments):
         # Not at the top, since contracts import torch.
@@ -106,7 +122,7 @@ def _list_choices(arguments: Namespace) -> None:
 
 
 def _find_registry(kind: str) -> Registry:
-    known = [*by_name(), *by_singular(), *SECTIONS, RECIPES]
+    known = [*by_name(), *by_singular(), *SECTIONS, RECIPES, RUNS]
     if kind not in known:
         raise RecipeError(f"unknown kind of component {kind!r}, {did_you_mean(kind, known)}")
     return find_registry(kind)

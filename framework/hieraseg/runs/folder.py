@@ -99,6 +99,16 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def failure(self) -> Path:
+        """How the run ended early, and why; only there if it says so itself."""
+        return self.path / "failure.json"
+
+    @property
+    def lock(self) -> Path:
+        """Lock that the process of the run holds until it ends, however it ends."""
+        return self.path / "run.lock"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard event files."""
         return self.path / "tensorboard"

@@ -11,8 +11,8 @@ def find_leftovers(folder: Path) -> list[Path]:
     """Find what killed processes left below a folder, and locks that nobody needs any more.
 
     In run folders these are unfinished files and folders, previous versions of folders that are
-    whole, and `result.lock`; elsewhere, only what has the exact name of an unfinished file or
-    folder. A process that is running now may still use some of them.
+    whole, `result.lock` and `run.lock`; elsewhere, only what has the exact name of an unfinished
+    file or folder. A process that is running now may still use some of them.
     """
     found: list[Path] = []
     runs: set[str] = set()  # run folders and the folders in them
@@ -35,7 +35,7 @@ def _is_leftover(root: str, name: str) -> bool:
     stem, _, suffix = name.rpartition(".")
     return (
         suffix == "unfinished"
-        or name == "result.lock"
+        or name in ("result.lock", "run.lock")
         or (suffix == "previous" and _has_all_of(Path(root, stem), Path(root, name)))
     )
 

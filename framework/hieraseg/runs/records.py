@@ -6,6 +6,7 @@ Run folders are copied, edited and cut off, so no reader relies on what a file s
 import hashlib
 import json
 import math
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -80,6 +81,17 @@ class SplitScores(TypedDict):
     tta: NotRequired[str]
     views: NotRequired[str]  # as older runs call `tta`
     tree: NotRequired[TreeRecord]
+
+
+class _LevelMean(TypedDict):
+    level: int
+    miou: Score
+
+
+class LevelMeans(TypedDict):
+    """The part of `SplitScores` that overviews read, which is checked in a tenth of the time."""
+
+    levels: list[_LevelMean]
 
 
 class Cost(TypedDict, total=False):
@@ -157,12 +169,20 @@ class Provenance(TypedDict):
     """`provenance.json`, as far as it is read again."""
 
     started: NotRequired[str]
+    seed: NotRequired[int]
     code: NotRequired[CodeRecord]
     data: NotRequired[dict[str, str]]
     init: NotRequired[InitRecord | None]
     plugins: NotRequired[dict[str, list[ComponentRecord]]]
     plugin_files: NotRequired[list[CopiedFile]]
     argument_files: NotRequired[list[CopiedFile]]
+
+
+class Failure(TypedDict):
+    """`failure.json`: how a run ended early, and why, in one sentence."""
+
+    state: Literal["interrupted", "diverged", "failed"]
+    message: str
 
 
 def read_record(path: Path, expected: Any, fix: str = _FIX) -> Any:
@@ -271,7 +291,7 @@ def problem_in(value: Any, expected: Any, place: str = "") -> str:
         missing = sorted(expected.__required_keys__ - value.keys())
         if missing:
             return f"{place}.{missing[0]}".strip(".") + ": is missing"
-        hints = get_type_hints(expected)
+        hints = _type_hints(expected)
         inner = [(value[key], hints[key], f"{place}.{key}") for key in hints if key in value]
     elif get_origin(expected) is dict:
         if not isinstance(value, dict) or not all(map(_is_text, value)):
@@ -293,6 +313,9 @@ def problem_in(value: Any, expected: Any, place: str = "") -> str:
         return "" if accepts(value) else _unexpected(name, value, place)
     found = (problem_in(one, kind, where.strip(".")) for one, kind, where in inner)
     return next(filter(None, found), "")
+
+
+_type_hints = cache(get_type_hints)
 
 
 def _is_text(value: Any) -> bool:

@@ -23,6 +23,7 @@ from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
+from hieraseg.runs.ending import hold, release
 from hieraseg.runs.figures import (
     Predicted,
     draw_predicted,
@@ -65,6 +66,7 @@ class Recorder:
         self.is_main = parts.fabric.is_global_zero
         created = on_all_ranks(lambda: _create_folder(parts, out, name) if self.is_main else None)
         self.folder = cast(RunFolder, parts.fabric.broadcast(created))
+        self._lock = hold(self.folder) if self.is_main else None
         writes_events = self.is_main and parts.recipe.logging.tensorboard
         self.tensorboard = TensorBoard(self.folder.tensorboard if writes_events else None)
         self._background = Background()
@@ -81,17 +83,23 @@ class Recorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        ending = error
         try:
             if isinstance(error, KeyboardInterrupt) and self._background.is_busy(_PATIENCE):
                 log("finishing what is being written; press Ctrl-C again to end without it")
             self._background.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            ending = interrupt
             self._background.abandon()
             raise
         except Exception as failure:
             if error is None:
+                ending = failure
                 raise
             warn(str(failure))  # the run ends with the other error, which came first
+        finally:
+            if self._lock is not None:
+                release(self.folder, self._lock, ending)
 
     def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
         """Begin to write an epoch's record, curves, figures and checkpoints.

@@ -1,0 +1,148 @@
+"""The state of runs, also of those that still train or never finished."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypedDict, cast, get_args
+
+from hieraseg.errors import RecipeError
+from hieraseg.files.writing import is_free
+from hieraseg.runs.epochs import read_epochs
+from hieraseg.runs.finished import find_runs, read_recipe
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.records import Failure, LevelMeans, Result, Score, problem_in, read_record
+
+State = Literal[
+    "finished", "running", "interrupted", "diverged", "failed", "stopped", "unknown", "damaged"
+]
+"""`stopped`: the process ended without a word, as when it is killed. `unknown`: this user may not
+open the lock that says whether it still runs. `damaged`: a file cannot be read."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """The state of a run.
+
+    Attributes:
+        path: the run folder.
+        state: the state.
+        seed: its seed; None if that is not known.
+        epoch: number of finished epochs.
+        epochs: number of epochs that it has at its end; None if that is not known.
+        score: mIoU of the last level on `val`: that of the best epoch of a finished run, else the
+            highest so far.
+        problem: why it failed, diverged or is damaged, else empty.
+        changed: when the run last wrote something, in seconds since 1970.
+        bytes: size of its files.
+    """
+
+    path: Path
+    state: State
+    seed: int | None = None
+    epoch: int = 0
+    epochs: int | None = None
+    score: Score = None
+    problem: str = ""
+    changed: float = 0.0
+    bytes: int = 0
+
+
+class _Seed(TypedDict):
+    seed: int
+
+
+def read_statuses(root: Path) -> list[RunStatus]:
+    """The state of all runs in a folder, the one that changed last at the end."""
+    return sorted(map(read_status, find_runs(root)), key=lambda run: run.changed)
+
+
+def read_status(folder: RunFolder) -> RunStatus:
+    """The state of a run."""
+    # Before the files are read: one that has ended will write nothing after that.
+    is_running = _is_running(folder)
+    try:
+        status = _finished(folder) or _unfinished(folder, is_running)
+    except RecipeError as error:
+        status = RunStatus(folder.path, "damaged", problem=str(error))
+    files = list(_files_in(folder.path))
+    own = (folder.recipe, folder.provenance, folder.metrics, folder.result, folder.failure)
+    written = {os.fspath(path) for path in own}
+    changed = max((stat.st_mtime for path, stat in files if path in written), default=0.0)
+    return replace(status, changed=changed, bytes=sum(stat.st_size for _, stat in files))
+
+
+def _is_running(folder: RunFolder) -> bool | None:
+    """Whether a process holds the lock of a run; None if that cannot be found out."""
+    if not folder.lock.exists():
+        return False
+    return not is_free(folder.lock) if os.access(folder.lock, os.W_OK) else None
+
+
+def _finished(folder: RunFolder) -> RunStatus | None:
+    """The state of a run with a result; None if it has none."""
+    if not folder.result.exists():
+        return None
+    result = folder.read_result()
+    cost = result["cost"]
+    if not cost:
+        return None
+    epoch = cost.get("epochs", 0)
+    return RunStatus(folder.path, "finished", _seed(folder), epoch, epoch, _score(folder, result))
+
+
+def _seed(folder: RunFolder) -> int | None:
+    """The seed as the provenance has it, which is read in a tenth of the time of a recipe."""
+    try:
+        provenance: _Seed = read_record(folder.provenance, _Seed)
+    except FileNotFoundError:  # of an older run
+        return None
+    return provenance["seed"]
+
+
+def _score(folder: RunFolder, result: Result) -> Score:
+    """The mIoU of the last level on `val`; None if there is none."""
+    scores = result["splits"].get("val", {"levels": []})
+    problem = problem_in(scores, LevelMeans, "splits.val")
+    if problem:
+        raise RecipeError(f"{folder.result}: is damaged ({problem}); run the recipe again")
+    levels = cast(LevelMeans, scores)["levels"]
+    return levels[-1]["miou"] if levels else None
+
+
+def _unfinished(folder: RunFolder, is_running: bool | None) -> RunStatus:
+    training = read_recipe(folder)["training"]
+    done = read_epochs(folder)
+    scores = [one.levels[-1] for one in done if one.levels and one.levels[-1] is not None]
+    state, problem = _ending(folder, is_running)
+    best = max(scores, default=None)
+    return RunStatus(
+        folder.path, state, training["seed"], len(done), training["epochs"], best, problem
+    )
+
+
+def _ending(folder: RunFolder, is_running: bool | None) -> tuple[State, str]:
+    """Whether and how a run without a result has ended, and why."""
+    if is_running is None:
+        return "unknown", ""
+    if is_running:
+        return "running", ""
+    try:
+        failure: Failure = read_record(folder.failure, Failure)
+    except FileNotFoundError:
+        return "stopped", ""
+    return failure["state"], failure["message"]
+
+
+def _files_in(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    """All files in a folder; those that vanish meanwhile are left out."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files_in(entry.path)
+                else:
+                    yield entry.path, entry.stat(follow_symlinks=False)

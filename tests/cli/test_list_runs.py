@@ -1,0 +1,80 @@
+"""`hieraseg list runs`."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from hieraseg.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def runs(trained_run: Path, tmp_path: Path) -> Path:
+    """A folder with a finished run, one that diverged two hours ago, and one that was killed."""
+    root = tmp_path / "runs"
+    for name in ("finished", "diverged", "stopped"):
+        copy = Path(shutil.copytree(trained_run, root / "recipe" / f"{name}-seed0"))
+        if name != "finished":
+            (copy / "result.json").unlink()
+        if name == "diverged":
+            failure = {"state": "diverged", "message": "the loss is not finite; lower optimizer.lr"}
+            (copy / "failure.json").write_text(json.dumps(failure))
+            ago = time.time() - 2 * 3600 - 60
+            for file in copy.glob("*.*"):
+                os.utime(file, (ago, ago))
+    return root
+
+
+def test_a_line_per_run(runs: Path, capsys: Captured) -> None:
+    assert main(["list", "runs", str(runs)]) == 0
+    header, _, *lines, _, problem = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "state", "epoch", "val", "mIoU", "MB", "age"]
+    assert lines[0].startswith("recipe/diverged-seed0")
+    assert lines[0].split()[1:3] == ["diverged", "2/2"]
+    assert lines[0].endswith("2 h")
+    assert problem == "recipe/diverged-seed0: the loss is not finite; lower optimizer.lr"
+
+
+def test_json_and_states(runs: Path, capsys: Captured) -> None:
+    assert main(["list", "runs", str(runs), "--json", "--state", "stopped"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert run["run"] == str(runs / "recipe/stopped-seed0")
+    assert (run["state"], run["seed"], run["epoch"], run["epochs"]) == ("stopped", 0, 2, 2)
+    assert 0 <= run["miou"] <= 1
+    assert run["bytes"] > 1000
+
+
+def test_a_narrow_terminal(runs: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hieraseg.cli.layout.terminal_width", lambda: 40)
+    assert main(["list", "runs", str(runs), "--state", "finished"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 40
+    assert "finished" in out
+
+
+def test_a_folder_without_runs(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["list", "runs"]) == 0
+    assert capsys.readouterr().out == "no runs in runs\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["runs", "no/such"], "no/such: no such folder; name one that"),
+        (["runs", "--state", "runing"], "--state: unknown 'runing', did you mean 'running'?"),
+        (["losses", "--state", "running"], "--state: needs `hieraseg list runs`"),
+        (["run"], "did you mean 'runs'?"),
+    ],
+)
+def test_problems_are_one_sentence(arguments: list[str], message: str, capsys: Captured) -> None:
+    assert main(["list", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
