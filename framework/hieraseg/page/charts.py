@@ -1,12 +1,16 @@
 """Plotly figures as parts of the page."""
 
 import html
+import re
 
 from markupsafe import Markup
 from plotly import graph_objects as go
 from plotly.io import to_json
 
 from hieraseg.page.sections import render
+
+_TICK = 22
+"""Characters of a line beside an axis."""
 
 
 def chart(figure: go.Figure, description: str) -> Markup:
@@ -18,7 +22,7 @@ def chart(figure: go.Figure, description: str) -> Markup:
     """
     figure.update_layout(template="none", margin={"l": 8, "r": 8, "t": 28, "b": 8})
     figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
+    figure.update_yaxes(automargin=True, title_standoff=12)
     return render(
         "chart.html",
         figure=Markup(to_json(figure, validate=False).replace("<", "\\u003c")),
@@ -30,3 +34,14 @@ def chart(figure: go.Figure, description: str) -> Markup:
 def label(text: str) -> str:
     """Text for a figure, whose strings are a kind of HTML to plotly."""
     return html.escape(text, quote=False)
+
+
+def tick(text: str) -> str:
+    """Text beside an axis: short lines, which are broken where a name has several parts."""
+    parts = re.sub(r"([/,_ =-])", r"\1\0", text).split("\0")
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1] + part) > _TICK:
+            lines.append("")
+        lines[-1] += part
+    return "<br>".join(map(label, lines))

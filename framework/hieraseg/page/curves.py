@@ -7,45 +7,53 @@ from plotly import graph_objects as go
 
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.page.charts import chart, label
-from hieraseg.page.files import Epoch, read_epochs
 from hieraseg.page.looks import Look, legend, looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
+from hieraseg.runs.epochs import Epoch, read_epochs
+from hieraseg.runs.folder import RunFolder
 
 _Value = Callable[[Epoch], float | None]
+_EACH = 20
+"""Epochs of which each has a marker and a number."""
 
 
 def section(comparison: Comparison) -> Section:
     """Curves of each row: the mean over its seeds, and a thin line for each of them."""
     rows = comparison.rows
-    runs = [[read_epochs(run) for run in row.runs] for row in rows]
-    unread = [row.title for row, found in zip(rows, runs, strict=True) if not all(found)]
-    levels = sorted({level for row in runs for run in row for one in run for level in one.miou})
-    panels = [_panel(comparison, runs, f"mIoU, level {level}", _miou(level)) for level in levels]
+    runs = [[read_epochs(RunFolder(run.path)) for run in row.runs] for row in rows]
+    unread = [look.name for look, found in zip(looks(rows), runs, strict=True) if not all(found)]
+    levels = max((len(one.levels) for row in runs for run in row for one in run), default=0)
+    panels = [
+        _panel(comparison, runs, f"mIoU, level {level + 1}", _miou(level))
+        for level in range(levels)
+    ]
     if panels:
         panels.append(_panel(comparison, runs, "training loss", lambda one: one.loss))
     html = render(
         "curves.html",
         unread=unread,
         legend=legend(rows),
-        panels=switched("curves", panels, {"curve": f"mIoU, level {levels[-1]}"}) if panels else "",
+        panels=switched("curves", panels, {"curve": f"mIoU, level {levels}"}) if panels else "",
     )
     return Section("curves", "Over the epochs", html)
 
 
 def _miou(level: int) -> _Value:
-    return lambda epoch: epoch.miou.get(level)
+    return lambda epoch: epoch.levels[level] if level < len(epoch.levels) else None
 
 
 def _panel(
     comparison: Comparison, runs: Sequence[Sequence[Sequence[Epoch]]], title: str, value: _Value
 ) -> Panel:
     figure = go.Figure(layout={"height": 400, "showlegend": False, "hovermode": "closest"})
-    for index, (row, look) in enumerate(zip(comparison.rows, looks(comparison.rows), strict=True)):
+    for index, look in enumerate(looks(comparison.rows)):
         lines = [{one.epoch: value(one) for one in epochs} for epochs in runs[index] if epochs]
-        for trace in _traces(label(row.title), look, lines):
+        for trace in _traces(label(look.name), look, lines):
             figure.add_trace(trace.update(legendgroup=str(index)))
-    figure.update_xaxes(title="epoch", tickformat="d")
+    figure.update_xaxes(title="epoch", tickformat="d", zeroline=False)
+    if max(len(epochs) for row in runs for epochs in row) <= _EACH:
+        figure.update_xaxes(dtick=1)
     figure.update_yaxes(title=title)
     where = "validation split" if title != "training loss" else "training split"
     return Panel({"curve": title}, chart(figure, f"{title} of each recipe, {where}, by epoch"))
@@ -68,7 +76,7 @@ def _traces(title: str, look: Look, lines: Sequence[dict[int, float | None]]) ->
     mean = go.Scatter(
         x=epochs,
         y=values.mean(axis=0),
-        mode="lines+markers" if len(epochs) <= 40 else "lines",
+        mode="lines+markers" if len(epochs) <= _EACH else "lines",
         line={**line, "width": 2.5},
         marker={"color": look.color, "symbol": look.symbol, "size": 7},
         name=title,

@@ -1,4 +1,4 @@
-"""How the rows of a comparison look, which is the same in all parts of the page."""
+"""Names, colors and symbols of rows, which are the same in all parts of the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,17 @@ _SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "
 
 @dataclass(frozen=True)
 class Look:
-    """How a row is drawn.
+    """How a row is written and drawn.
 
     Attributes:
+        name: its title without the folder that all rows have in common.
         color: CSS color, whose contrast to a light and a dark page is at least 3.
         dash: of its lines, as plotly calls it.
         symbol: of its markers, as plotly calls it. Rows of one color have different ones.
         swatch: its marker as a character.
     """
 
+    name: str
     color: str
     dash: str
     symbol: str
@@ -32,15 +34,19 @@ class Look:
 
 def looks(rows: Sequence[Row]) -> list[Look]:
     """The look of each row."""
+    folders = {row.title.rpartition("/")[0] for row in rows}
+    shared = len(f"{folders.pop()}/") if len(folders) == 1 and "" not in folders else 0
     found = []
-    for index in range(len(rows)):
+    for index, row in enumerate(rows):
         turn, color = divmod(index, len(_COLORS))
         symbol, swatch = list(_SYMBOLS.items())[(turn + color) % len(_SYMBOLS)]
-        found.append(Look(_COLORS[color], _DASHES[turn % len(_DASHES)], symbol, swatch))
+        found.append(
+            Look(row.title[shared:], _COLORS[color], _DASHES[turn % len(_DASHES)], symbol, swatch)
+        )
     return found
 
 
 def legend(rows: Sequence[Row]) -> Markup:
     """Checkboxes that show or hide rows: in all charts, those traces whose `legendgroup` is the
     index of the row."""
-    return render("legend.html", rows=list(zip(rows, looks(rows), strict=True)))
+    return render("legend.html", looks=looks(rows))

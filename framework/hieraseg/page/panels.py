@@ -7,6 +7,9 @@ from markupsafe import Markup
 
 from hieraseg.page.sections import render
 
+_BUTTONS = 60
+"""Characters of options that are shown as radio buttons. Longer ones are shown as a list."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -34,12 +37,14 @@ def switched(name: str, panels: Sequence[Panel], start: Mapping[str, str] | None
         for key, option in panel.choice.items():
             if option not in options[key]:
                 options[key].append(option)
+    as_buttons = {key: sum(map(len, values)) <= _BUTTONS for key, values in options.items()}
     shown = {key: (start or {}).get(key, values[0]) for key, values in options.items()}
     return render(
         "panels.html",
         name=name,
         options=options,
         shown=shown,
+        as_buttons=as_buttons,
         panels=[
             {
                 "indices": {key: options[key].index(value) for key, value in panel.choice.items()},

@@ -15,13 +15,16 @@ from hieraseg.files.writing import write_text
 from hieraseg.page.sections import Section, asset, render
 
 
-def write_page(path: Path, comparison: Comparison, images: int = 8) -> None:
+def write_page(
+    path: Path, comparison: Comparison, images: int = 8, run_plugins: bool = True
+) -> None:
     """Write one HTML file that needs no other, and no network.
 
     Args:
         path: the file.
         comparison: what is shown.
         images: number of images whose predictions are shown.
+        run_plugins: whether plugin files of run folders may be run, to predict them.
 
     Raises:
         RecipeError: plotly is not installed.
@@ -29,12 +32,18 @@ def write_page(path: Path, comparison: Comparison, images: int = 8) -> None:
     """
     if find_spec("plotly") is None:
         raise RecipeError("--html: the page needs plotly; `pip install plotly`")
-    write_text(path, page(comparison.split, list(_sections(comparison, images))))
+    write_text(path, page(comparison.split, list(_sections(comparison, images, run_plugins))))
     log(f"page: {path}")
 
 
-def page(split: str, sections: Sequence[Section]) -> str:
-    """The HTML of a page with some sections."""
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The HTML of a page.
+
+    Args:
+        title: its heading.
+        lead: a line below it.
+        sections: its sections, in order.
+    """
     from plotly.offline import get_plotlyjs
 
     names = dict.fromkeys(name for section in sections for name in section.assets)
@@ -43,7 +52,8 @@ def page(split: str, sections: Sequence[Section]) -> str:
     code = [get_plotlyjs(), *map(asset, scripts)]
     return render(
         "page.html",
-        title=f"Comparison on {split}",
+        title=title,
+        lead=lead,
         sections=sections,
         styles=[Markup(asset(name)) for name in styles],
         scripts=[Markup(script) for script in code],
@@ -51,12 +61,30 @@ def page(split: str, sections: Sequence[Section]) -> str:
     )
 
 
-def _sections(comparison: Comparison, images: int) -> Iterator[Section]:
+def _sections(comparison: Comparison, images: int, run_plugins: bool) -> Iterator[Section]:
     """The sections in the order in which they are read."""
     # Not above: they import plotly and torch.
-    from hieraseg.page import curves
+    from hieraseg.page import (
+        answers,
+        curves,
+        gains,
+        matrices,
+        pictures,
+        reliability,
+        summary,
+        table,
+        tree,
+    )
 
+    yield answers.section(comparison)
+    yield summary.section(comparison)
+    yield table.section(comparison)
+    yield gains.section(comparison)
+    yield tree.section(comparison)
     yield curves.section(comparison)
+    yield matrices.section(comparison)
+    yield reliability.section(comparison)
+    yield pictures.section(comparison, images, run_plugins)
 
 
 def _hash(script: str) -> str:

@@ -1,0 +1,166 @@
+"""Section: which rows are better than the baseline, by how much, and how sure that is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from plotly import graph_objects as go
+
+from hieraseg.comparison import numbers
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.rows import Row
+from hieraseg.page.charts import chart, label, tick
+from hieraseg.page.looks import Look, looks
+from hieraseg.page.panels import Panel, switched
+from hieraseg.page.sections import Section, render
+
+_LINE = 30
+"""Height of a row in pixels."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of a row on a level.
+
+    Attributes:
+        level: the level.
+        verdict: `better`, `worse` or a longer one.
+        details: a sentence of the difference and how sure it is.
+    """
+
+    level: int
+    verdict: str
+    details: str
+
+
+def section(comparison: Comparison) -> Section:
+    """A sentence per row and level, and a chart of the differences with their intervals."""
+    baseline = comparison.baseline
+    if baseline is None:
+        panels = list(_scores(comparison))
+        html = render("scores.html", panels=switched("answer", panels, _last(panels)))
+        return Section("answer", "Scores", html)
+    compared = [
+        (row, look)
+        for row, look in zip(comparison.rows, looks(comparison.rows), strict=True)
+        if row.title != baseline.title
+    ]
+    names = dict(zip((row.title for row in comparison.rows), looks(comparison.rows), strict=True))
+    answers = [
+        (look, [answer(one, row, baseline) for one in comparison.differences.get(row.title, ())])
+        for row, look in compared
+    ]
+    panels = list(_differences(comparison.differences, compared))
+    html = render(
+        "answers.html",
+        baseline=names[baseline.title].name,
+        answers=answers,
+        panels=switched("answer", panels, _last(panels)) if panels else "",
+    )
+    return Section("answer", f"Better than {names[baseline.title].name}?", html)
+
+
+def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
+    """A difference in words."""
+    one, low, high = difference.difference, *difference.interval
+    counts = len(row.runs), len(baseline.runs)
+    seeds = (
+        f"{counts[0]} seeds each"
+        if counts[0] == counts[1]
+        else f"{counts[0]} and {counts[1]} seeds"
+    )
+    p = numbers.p_value(difference.p)
+    sure = f"95 % interval {{}} to {{}}, p {p if p.startswith('<') else f'= {p}'}, {seeds}"
+    if difference.verdict in ("better", "worse"):
+        sign = 1 if difference.verdict == "better" else -1
+        low, high = sorted((sign * low, sign * high))
+        details = f"by {abs(one):.3f} ({sure.format(f'{low:.3f}', f'{high:.3f}')})"
+        return Answer(difference.level, difference.verdict, details)
+    sure = sure.format(numbers.difference(low), numbers.difference(high))
+    details = (
+        f"the difference is {numbers.difference(one)} ({sure}); the smallest difference that these "
+        f"images and seeds would show is {difference.detectable:.3f}"
+    )
+    verdict = difference.verdict or "no verdict with fewer than 3 seeds"
+    return Answer(difference.level, verdict, details)
+
+
+def _last(panels: Sequence[Panel]) -> Mapping[str, str]:
+    return panels[-1].choice
+
+
+def _differences(
+    differences: Mapping[str, Sequence[Difference]], rows: Sequence[tuple[Row, Look]]
+) -> Iterator[Panel]:
+    """A chart per level: the difference of each row, and its interval."""
+    for level in sorted({one.level for found in differences.values() for one in found}):
+        figure = _forest("difference in mIoU", len(rows))
+        figure.add_vline(0, line={"color": "#7a7a7a", "width": 1.5})
+        for row, look in rows:
+            for one in differences.get(row.title, ()):
+                if one.level == level:
+                    figure.add_trace(_interval(one, look))
+        figure.update_xaxes(tickformat="+.3~f")
+        text = f"Differences to the baseline on level {level}, with 95 % intervals"
+        yield Panel({"level": str(level)}, chart(figure, text))
+
+
+def _interval(difference: Difference, look: Look) -> go.Scatter:
+    low, high = difference.interval
+    text = (
+        f"{label(look.name)}: {numbers.difference(difference.difference)} "
+        f"{numbers.interval(difference.interval)}<br>"
+        f"p {numbers.p_value(difference.p)}, better with probability "
+        f"{numbers.probability(difference.probability_better)}<extra></extra>"
+    )
+    return go.Scatter(
+        x=[difference.difference],
+        y=[tick(look.name)],
+        mode="markers",
+        marker={"color": look.color, "symbol": look.symbol, "size": 11},
+        error_x={
+            "array": [high - difference.difference],
+            "arrayminus": [difference.difference - low],
+            "color": look.color,
+            "thickness": 2.5,
+        },
+        hovertemplate=text,
+    )
+
+
+def _scores(comparison: Comparison) -> Iterator[Panel]:
+    """A chart per level: the mIoU of each seed of each row, and its mean."""
+    rows = list(zip(comparison.rows, looks(comparison.rows), strict=True))
+    levels = sorted({one["level"] for row, _ in rows for one in row.scores[0]["levels"]})
+    for level in levels:
+        figure = _forest("mIoU", len(rows))
+        for row, look in rows:
+            found = [one for scores in row.scores for one in scores["levels"]]
+            values = [one["miou"] for one in found if one["level"] == level]
+            figure.add_trace(
+                go.Scatter(
+                    x=[numbers.mean(values)],
+                    y=[tick(look.name)],
+                    mode="markers",
+                    marker={"color": look.color, "symbol": "line-ns-open", "size": 20},
+                    hovertemplate="mean over seeds: %{x:.3f}<extra></extra>",
+                )
+            )
+            figure.add_trace(
+                go.Scatter(
+                    x=values,
+                    y=[tick(look.name)] * len(values),
+                    mode="markers",
+                    marker={"color": look.color, "symbol": look.symbol, "size": 9},
+                    customdata=row.seeds,
+                    hovertemplate="seed %{customdata}: %{x:.3f}<extra></extra>",
+                )
+            )
+        yield Panel({"level": str(level)}, chart(figure, f"mIoU of each recipe on level {level}"))
+
+
+def _forest(title: str, rows: int) -> go.Figure:
+    figure = go.Figure(layout={"height": 100 + _LINE * rows, "showlegend": False})
+    figure.update_xaxes(title=title)
+    figure.update_yaxes(type="category", autorange="reversed")
+    return figure

@@ -1,0 +1,79 @@
+"""Section: confusion matrices."""
+
+import numpy as np
+from jaxtyping import Int
+from plotly import graph_objects as go
+
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.rows import Row
+from hieraseg.errors import RecipeError
+from hieraseg.page.charts import chart, tick
+from hieraseg.page.looks import looks
+from hieraseg.page.panels import Panel, switched
+from hieraseg.page.sections import Section, render
+from hieraseg.runs.counts import read_arrays
+from hieraseg.runs.folder import RunFolder
+
+_WRITTEN = 12
+"""Classes of the largest matrix whose cells hold numbers."""
+
+
+def section(comparison: Comparison) -> Section:
+    """The confusion matrix of each level of each row, over all images and seeds."""
+    panels, problems = [], []
+    for row, look in zip(comparison.rows, looks(comparison.rows), strict=True):
+        try:
+            panels += _panels(row, look.name)
+        except RecipeError as error:
+            problems.append(f"{look.name}: {error}")
+    levels = max((int(panel.choice["level"]) for panel in panels), default=0)
+    html = render(
+        "matrices.html",
+        problems=problems,
+        panels=switched("matrices", panels, {"level": str(levels)}) if panels else "",
+    )
+    return Section("confusion", "Confusion matrices", html)
+
+
+def _panels(row: Row, name: str) -> list[Panel]:
+    levels = row.scores[0]["levels"]
+    names = [f"confusion_{level['level']}" for level in levels]
+    runs = [read_arrays(RunFolder(run.path).counts(run.key), names) for run in row.runs]
+    panels = []
+    for level, key in zip(levels, names, strict=True):
+        counts = sum(run[key] for run in runs)
+        if counts.shape != (len(level["iou"]),) * 2:
+            raise RecipeError(
+                "the confusion matrix has other classes than the scores; evaluate the run again"
+            )
+        choice = {"level": str(level["level"]), "recipe": name}
+        text = f"Confusion matrix of {name}, level {level['level']}"
+        panels.append(Panel(choice, chart(_matrix(list(level["iou"]), counts), text)))
+    return panels
+
+
+def _matrix(classes: list[str], counts: Int[np.ndarray, "C C"]) -> go.Figure:
+    """The share of the pixels of each target class that is predicted as each class."""
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan).astype(np.float32)
+    names = [tick(name) for name in classes]
+    figure = go.Figure(
+        go.Heatmap(
+            x=names,
+            y=names,
+            z=share,
+            customdata=counts.astype(np.float64),
+            zmin=0,
+            zmax=100,
+            colorscale="Cividis",
+            texttemplate="%{z:.0f}" if len(classes) <= _WRITTEN else None,
+            hovertemplate="target %{y}<br>predicted %{x}<br>%{z:.1f} % of the target's pixels"
+            "<br>%{customdata:,d} pixels<extra></extra>",
+            colorbar={"title": {"text": "%"}, "thickness": 12},
+        )
+    )
+    size = max(300, 120 + 42 * len(classes)) if len(classes) <= _WRITTEN else 720
+    figure.update_layout(height=size)
+    figure.update_xaxes(type="category", title="predicted", constrain="domain")
+    figure.update_yaxes(type="category", title="target", autorange="reversed")
+    return figure
