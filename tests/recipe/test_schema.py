@@ -91,7 +91,7 @@ def changed(section: str, value: Any) -> dict[str, Any]:
 
 def test_the_schema_is_one(shipped: Draft7Validator) -> None:
     Draft7Validator.check_schema(shipped.schema)
-    assert set(shipped.schema["properties"]) == {"base", "plugins", *SECTIONS}
+    assert set(shipped.schema["properties"]) == {"base", "plugins", "sweep", *SECTIONS}
 
 
 def test_the_copy_in_the_repository_is_fresh(capsys: pytest.CaptureFixture[str]) -> None:

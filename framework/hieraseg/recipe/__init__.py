@@ -7,15 +7,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hieraseg.console import log
 from hieraseg.errors import DataError, RecipeError
 from hieraseg.importing import importing
-from hieraseg.recipe.composing import PluginReference, compose
-from hieraseg.recipe.reading import COMMAND_LINE, Problem
+from hieraseg.recipe.composing import Composed, PluginReference, compose
+from hieraseg.recipe.reading import COMMAND_LINE, Override, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.shipped import recipe_file
 from hieraseg.recipe.spec import ComponentSpec
 
-__all__ = ["ComponentSpec", "Recipe", "load"]
+__all__ = ["ComponentSpec", "Recipe", "load", "load_row"]
 
 
 def load(
@@ -25,6 +26,8 @@ def load(
     require_paths: bool = False,
 ) -> Recipe:
     """Read a recipe, merge it with its base recipes and overrides, check it, fill in defaults.
+
+    A sweep in it is left out, and a log line says so.
 
     Args:
         path: path of the recipe file, or the name of a shipped recipe.
@@ -37,22 +40,54 @@ def load(
         RecipeError: all problems, one per line, each as `file:line: key: what is wrong`.
         DataError: the only problem is that the data set's files do not exist.
     """
+    path = recipe_file(path)
+    composed = compose(path, overrides)
+    recipe = _resolve(path, composed, plugins, require_paths)
+    if composed.sweep is not None:
+        log(f"{path}: its sweep is left out, which only `hieraseg run` and `validate` follow")
+    return recipe
+
+
+def load_row(
+    path: Path | str,
+    overrides: Sequence[tuple[str, str] | Override] = (),
+    plugins: Sequence[Path] = (),
+    row: str | None = None,
+) -> Recipe:
+    """Read a recipe as one run of its sweep. Files and folders that it names must exist.
+
+    Args:
+        path: as in `load`.
+        overrides: as in `load`, and values of swept keys.
+        plugins: as in `load`.
+        row: row of the sweep, if it has rows.
+
+    Raises:
+        RecipeError: as in `load`.
+        DataError: as in `load`.
+    """
+    path = recipe_file(path)
+    return _resolve(path, compose(path, overrides, row), plugins, require_paths=True)
+
+
+def _resolve(
+    path: Path, composed: Composed, plugins: Sequence[Path], require_paths: bool
+) -> Recipe:
     from hieraseg.recipe.plugins import open_plugins
     from hieraseg.registry import plugin_files
 
-    path = recipe_file(path)
-    sections, named, problems = compose(path, overrides)
+    problems = list(composed.problems)
     typed = [PluginReference(plugin, COMMAND_LINE, "--plugin") for plugin in plugins]
     # A run folder has copies of the plugin files, which take precedence over all others.
     in_run_folder = (path.parent / "provenance.json").is_file()
     with importing():
-        files, found = open_plugins([*named, *typed], in_run_folder)
+        files, found = open_plugins([*composed.plugins, *typed], in_run_folder)
         problems += found
         with plugin_files(files, in_run_folder):
             # Imports components and with them torch, which importing this package does not.
             from hieraseg.recipe.checking import check
 
-            recipe, found = check(path, sections, files, require_paths)
+            recipe, found = check(path, composed.sections, files, require_paths)
     problems += found
     if recipe is None or problems:
         is_data = all(problem.of_data for problem in problems)

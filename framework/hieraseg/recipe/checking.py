@@ -65,7 +65,7 @@ def check(
     checker = Checker(Place(str(path), 1), require_paths)
     for section in layer:
         if section not in sections():
-            hint = did_you_mean(section, sections())
+            hint = did_you_mean(section, [*sections(), "sweep"])
             checker.note(layer[section].place, section, f"unknown section, {hint}")
     registries = by_section()
     replaced = checker.replaced(layer)

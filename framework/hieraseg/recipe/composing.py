@@ -11,12 +11,14 @@ from hieraseg.recipe.reading import (
     COMMAND_LINE,
     Entry,
     Layer,
+    Override,
     Place,
     Problem,
     read_file,
     read_override,
 )
 from hieraseg.recipe.shipped import shipped_recipes
+from hieraseg.recipe.sweep import Sweep, read_sweep, row_problem
 from hieraseg.registry import all_kinds, by_section
 
 
@@ -32,32 +34,47 @@ class Composed(NamedTuple):
     """A merged recipe.
 
     Attributes:
-        sections: sections of all layers.
+        sections: sections of all layers but `sweep`.
         plugins: plugin files of all layers.
         problems: problems of reading them.
+        sweep: the section `sweep`, if there is one.
     """
 
     sections: Layer
     plugins: list[PluginReference]
     problems: list[Problem]
+    sweep: Sweep | None = None
 
 
-def compose(path: Path, overrides: Sequence[tuple[str, str]]) -> Composed:
-    """Read a recipe file, and merge it with its base recipes and the overrides.
+def compose(
+    path: Path, overrides: Sequence[tuple[str, str] | Override], row: str | None = None
+) -> Composed:
+    """Read a recipe file, and merge it with its base recipes, a row and the overrides.
 
     Args:
         path: path of the recipe.
         overrides: dotted keys and values in YAML.
+        row: row of its sweep.
 
     Raises:
-        RecipeError: a file is missing or not valid YAML, or a recipe is its own base.
+        RecipeError: a file is missing or not valid YAML, a recipe is its own base, or there is no
+            such row.
     """
     layers, plugins, problems = _files(path)
-    typed, typing_problems = override_layer(overrides)
     composed: Layer = {}
-    for layer in (*layers, typed):
+    for layer in layers:
         composed = merge(composed, layer)
-    return Composed(composed, plugins, problems + typing_problems)
+    sweep = None
+    if "sweep" in composed:
+        sweep, sweep_problems = read_sweep(composed.pop("sweep"))
+        problems += sweep_problems
+    if row is not None:
+        rows = {} if sweep is None else sweep.rows
+        if row not in rows:
+            raise RecipeError(f"{path}: sweep.rows: {row_problem(row, rows)}")
+        composed = merge(composed, _long_forms(rows[row]))
+    typed, typing_problems = override_layer(overrides)
+    return Composed(merge(composed, typed), plugins, problems + typing_problems, sweep)
 
 
 def merge(below: Layer, above: Layer) -> Layer:
@@ -116,7 +133,7 @@ def _files(path: Path) -> tuple[list[Layer], list[PluginReference], list[Problem
         base = layer.pop("base", None)
         if "plugins" in layer:
             plugins += _plugins(path, layer.pop("plugins"), problems)
-        layers.insert(0, {section: _long_form(section, entry) for section, entry in layer.items()})
+        layers.insert(0, _long_forms(layer))
         if base is None:
             return layers, plugins, problems
         path = _base_path(path, base)
@@ -148,7 +165,9 @@ def _plugins(recipe: Path, entry: Entry, problems: list[Problem]) -> Iterator[Pl
         yield PluginReference(path, entry.inside.get(key, entry.place), key)
 
 
-def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Problem]]:
+def override_layer(
+    overrides: Sequence[tuple[str, str] | Override],
+) -> tuple[Layer, list[Problem]]:
     """Merge overrides into one layer.
 
     Overrides of whole sections apply before overrides of single keys, in any order of arguments.
@@ -158,12 +177,13 @@ def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Pr
     """
     layer: Layer = {}
     problems: list[Problem] = []
-    for dotted, text in sorted(overrides, key=lambda override: "." in override[0]):
-        entry, found = read_override(dotted, text)
+    for override in sorted((Override(*one) for one in overrides), key=lambda one: "." in one.key):
+        entry, found = read_override(override)
         problems += found
-        section, dot, key = dotted.partition(".")
-        if section in ("base", "plugins"):
-            problems.append(Problem(COMMAND_LINE, dotted, "can only be given in a recipe file"))
+        section, dot, key = override.key.partition(".")
+        if section in ("base", "plugins", "sweep"):
+            text = "can only be given in a recipe file"
+            problems.append(Problem(override.place, override.key, text))
         elif not dot:
             layer[section] = _long_form(section, entry)
         else:
@@ -171,6 +191,10 @@ def override_layer(overrides: Sequence[tuple[str, str]]) -> tuple[Layer, list[Pr
             if isinstance(current.value, dict):
                 layer[section] = Entry({**current.value, key: entry}, COMMAND_LINE)
     return layer, problems
+
+
+def _long_forms(layer: Layer) -> Layer:
+    return {section: _long_form(section, entry) for section, entry in layer.items()}
 
 
 def _long_form(section: str, entry: Entry) -> Entry:

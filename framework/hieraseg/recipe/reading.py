@@ -60,6 +60,14 @@ class Entry(NamedTuple):
 Layer = dict[str, Entry]
 
 
+class Override(NamedTuple):
+    """A value of a dotted key or a section, in YAML, that replaces the recipe's."""
+
+    key: str
+    text: str
+    place: Place = COMMAND_LINE
+
+
 def read_file(path: Path) -> tuple[Layer, list[Problem]]:
     """Read the sections of a recipe file.
 
@@ -92,21 +100,17 @@ def read_file(path: Path) -> tuple[Layer, list[Problem]]:
     return reader.layer(node), reader.problems
 
 
-def read_override(key: str, text: str) -> tuple[Entry, list[Problem]]:
-    """Read the value of a command-line override.
-
-    Args:
-        key: dotted key.
-        text: value in YAML.
-    """
+def read_override(override: Override) -> tuple[Entry, list[Problem]]:
+    """Read the value of an override."""
+    key, text, place = override
     try:
         node = _compose(text)
     except InvalidYAMLError as error:
-        return Entry(None, COMMAND_LINE), [Problem(COMMAND_LINE, key, f"{text!r} is {error}")]
+        return Entry(None, place), [Problem(place, key, f"{text!r} is {error}")]
     if node is None:
-        return Entry(None, COMMAND_LINE), []
-    reader = _Reader(None, key)
-    return reader.entry(node, COMMAND_LINE, key, "." not in key), reader.problems
+        return Entry(None, place), []
+    reader = _Reader(place, key)
+    return reader.entry(node, place, key, "." not in key), reader.problems
 
 
 def _compose(text: str) -> Node | None:
@@ -124,11 +128,11 @@ class _Reader:
     """Converts YAML nodes to entries, and collects their problems.
 
     Args:
-        source: file of the nodes; None for the command line.
+        source: file of the nodes, or the place of all of them.
         root: key of problems that have no other.
     """
 
-    def __init__(self, source: str | None, root: str = "recipe") -> None:
+    def __init__(self, source: str | Place, root: str = "recipe") -> None:
         self.source = source
         self.root = root
         self.problems: list[Problem] = []
@@ -218,7 +222,9 @@ class _Reader:
         return not problem
 
     def _place(self, node: Node) -> Place:
-        return Place(self.source, strict_yaml.line_of(node)) if self.source else COMMAND_LINE
+        if isinstance(self.source, Place):
+            return self.source
+        return Place(self.source, strict_yaml.line_of(node))
 
     def _note(self, place: Place, key: str, text: str) -> None:
         self.problems.append(Problem(place, key or self.root, text))

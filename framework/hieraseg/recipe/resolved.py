@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import inline
 from hieraseg.recipe.keywords import key_of
-from hieraseg.recipe.reading import COMMAND_LINE
+from hieraseg.recipe.reading import COMMAND_LINE, Place
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
@@ -74,8 +74,12 @@ class Recipe:
         """All components that the recipe names, nested ones included."""
         yield from components_in([*self.components.values(), *self.augmentation.transforms])
 
-    def with_seed(self, seed: int) -> "Recipe":
+    def with_seed(self, seed: int, place: Place = COMMAND_LINE) -> "Recipe":
         """The same recipe with another seed.
+
+        Args:
+            seed: the seed.
+            place: where it is written.
 
         Raises:
             RecipeError: the seed is out of range.
@@ -84,8 +88,8 @@ class Recipe:
             training = replace(self.training, seed=seed)
         except ArgumentError as error:
             problem = f"training.{error.argument}: {error.problem}"
-            raise RecipeError(f"{COMMAND_LINE}: {problem}") from error
-        origin = {**self.origin, "training.seed": str(COMMAND_LINE)}
+            raise RecipeError(f"{place}: {problem}") from error
+        origin = {**self.origin, "training.seed": str(place)}
         return replace(self, training=training, origin=origin)
 
     def to_dict(self, plugins: Sequence[str] | None = None) -> dict[str, Any]:

@@ -40,6 +40,33 @@ _FILES: Schema = {
         "description": "Python files that register components, relative to this file.",
     },
 }
+_SWEEP: Schema = {
+    "description": "The runs of a study, which `hieraseg run` does one after the other.",
+    "type": "object",
+    "properties": {
+        "seeds": {
+            "description": "The seeds of each row.",
+            "type": "array",
+            "items": {
+                "anyOf": [{"type": "integer", "minimum": 0}, {"$ref": "#/definitions/variable"}]
+            },
+            "minItems": 1,
+            "uniqueItems": True,
+        },
+        "grid": {
+            "description": "Values of keys such as loss.gamma, all of which are combined.",
+            "type": "object",
+            "additionalProperties": {"type": "array", "minItems": 1},
+        },
+        "rows": {
+            "description": "By the name of each row, sections that are merged above the recipe.",
+            "type": "object",
+            "additionalProperties": {"$ref": "#/definitions/row"},
+            "minProperties": 1,
+        },
+    },
+    "additionalProperties": False,
+}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", None: "null"}
 
 
@@ -60,15 +87,17 @@ def recipe_schema() -> tuple[Schema, list[str]]:
     properties = {section: _ref(section) for section in sections()}
     for section, settings in CORE_SECTIONS.items():
         properties[section] = _object(_settings(settings))
+    definitions["row"] = _row(registries)
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$comment": "Written by `hieraseg schema`.",
         "title": "hieraseg recipe",
         "type": "object",
-        "properties": {**_FILES, **properties},
+        "properties": {**_FILES, "sweep": _SWEEP, **properties},
         "additionalProperties": False,
         "dependencies": _replaced(registries),
-        "if": {"required": ["base"]},
+        # Rows of a sweep can give what the recipe lacks.
+        "if": {"anyOf": [{"required": ["base"]}, {"required": ["sweep"]}]},
         "then": {"properties": {section: _ref(f"{section}.merged") for section in registries}},
         "else": {
             "allOf": _required(registries),
@@ -77,6 +106,19 @@ def recipe_schema() -> tuple[Schema, list[str]]:
         "definitions": definitions,
     }
     return schema, broken
+
+
+def _row(registries: dict[str, Registry]) -> Schema:
+    """A row of a sweep: sections on top of a recipe."""
+    of_kinds = {
+        section: {"allOf": [_ref(section), _ref(f"{section}.merged")]} for section in registries
+    }
+    of_core = {section: {"$ref": f"#/properties/{section}"} for section in CORE_SECTIONS}
+    return {
+        "type": ["object", "null"],
+        "properties": {**of_kinds, **of_core},
+        "additionalProperties": False,
+    }
 
 
 def _replaced(registries: dict[str, Registry]) -> Schema:
