@@ -10,12 +10,12 @@ from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart, label, tick
-from hieraseg.page.looks import Look, looks
+from hieraseg.page.looks import Look, lines_of, looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
-_LINE = 30
-"""Height of a row in pixels."""
+_LINE, _MORE = 30, 16
+"""Height of a row in pixels, and of each line but the first of its name."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _differences(
 ) -> Iterator[Panel]:
     """A chart per level: the difference of each row, and its interval."""
     for level in sorted({one.level for found in differences.values() for one in found}):
-        figure = _forest("difference in mIoU", len(rows))
+        figure = _forest("difference in mIoU", [look for _, look in rows])
         figure.add_vline(0, line={"color": "#7a7a7a", "width": 1.5})
         for row, look in rows:
             for one in differences.get(row.title, ()):
@@ -133,7 +133,7 @@ def _scores(comparison: Comparison) -> Iterator[Panel]:
     rows = list(zip(comparison.rows, looks(comparison.rows), strict=True))
     levels = sorted({one["level"] for row, _ in rows for one in row.scores[0]["levels"]})
     for level in levels:
-        figure = _forest("mIoU", len(rows))
+        figure = _forest("mIoU", [look for _, look in rows])
         for row, look in rows:
             found = [one for scores in row.scores for one in scores["levels"]]
             values = [one["miou"] for one in found if one["level"] == level]
@@ -159,8 +159,10 @@ def _scores(comparison: Comparison) -> Iterator[Panel]:
         yield Panel({"level": str(level)}, chart(figure, f"mIoU of each recipe on level {level}"))
 
 
-def _forest(title: str, rows: int) -> go.Figure:
-    figure = go.Figure(layout={"height": 100 + _LINE * rows, "showlegend": False})
+def _forest(title: str, rows: Sequence[Look]) -> go.Figure:
+    lines = max(len(lines_of(look.name)) for look in rows)
+    height = 100 + (_LINE + _MORE * (lines - 1)) * len(rows)
+    figure = go.Figure(layout={"height": height, "showlegend": False})
     figure.update_xaxes(title=title)
     figure.update_yaxes(type="category", autorange="reversed")
     return figure

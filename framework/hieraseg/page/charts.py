@@ -1,16 +1,13 @@
 """Plotly figures as parts of the page."""
 
 import html
-import re
 
 from markupsafe import Markup
 from plotly import graph_objects as go
 from plotly.io import to_json
 
+from hieraseg.page.looks import lines_of
 from hieraseg.page.sections import render
-
-_TICK = 22
-"""Characters of a line beside an axis."""
 
 
 def chart(figure: go.Figure, description: str) -> Markup:
@@ -37,11 +34,5 @@ def label(text: str) -> str:
 
 
 def tick(text: str) -> str:
-    """Text beside an axis: short lines, which are broken where a name has several parts."""
-    parts = re.sub(r"([/,_ =-])", r"\1\0", text).split("\0")
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1] + part) > _TICK:
-            lines.append("")
-        lines[-1] += part
-    return "<br>".join(map(label, lines))
+    """Text beside an axis, in short lines."""
+    return "<br>".join(map(label, lines_of(text)))

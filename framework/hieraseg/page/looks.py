@@ -1,5 +1,6 @@
 """Names, colors and symbols of rows, which are the same in all parts of the page."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,16 @@ def looks(rows: Sequence[Row]) -> list[Look]:
             Look(row.title[shared:], _COLORS[color], _DASHES[turn % len(_DASHES)], symbol, swatch)
         )
     return found
+
+
+def lines_of(name: str, width: int = 22) -> list[str]:
+    """A name in lines of some characters. It is broken where it has several parts, if at all."""
+    lines = [""]
+    for part in re.findall(r"[^/,_ =-]*[/,_ =-]|[^/,_ =-]+$", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def legend(rows: Sequence[Row]) -> Markup:

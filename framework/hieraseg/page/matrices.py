@@ -8,11 +8,10 @@ from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
 from hieraseg.page.charts import chart, tick
+from hieraseg.page.counts import summed_counts
 from hieraseg.page.looks import looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
-from hieraseg.runs.counts import read_arrays
-from hieraseg.runs.folder import RunFolder
 
 _WRITTEN = 12
 """Classes of the largest matrix whose cells hold numbers."""
@@ -36,20 +35,19 @@ def section(comparison: Comparison) -> Section:
 
 
 def _panels(row: Row, name: str) -> list[Panel]:
-    levels = row.scores[0]["levels"]
-    names = [f"confusion_{level['level']}" for level in levels]
-    runs = [read_arrays(RunFolder(run.path).counts(run.key), names) for run in row.runs]
-    panels = []
-    for level, key in zip(levels, names, strict=True):
-        counts = sum(run[key] for run in runs)
-        if counts.shape != (len(level["iou"]),) * 2:
-            raise RecipeError(
-                "the confusion matrix has other classes than the scores; evaluate the run again"
-            )
-        choice = {"level": str(level["level"]), "recipe": name}
-        text = f"Confusion matrix of {name}, level {level['level']}"
-        panels.append(Panel(choice, chart(_matrix(list(level["iou"]), counts), text)))
-    return panels
+    classes = {one["level"]: list(one["iou"]) for one in row.scores[0]["levels"]}
+    shapes = {f"confusion_{level}": (len(names),) * 2 for level, names in classes.items()}
+    counts = summed_counts(row, shapes)
+    return [
+        Panel(
+            {"level": str(level), "recipe": name},
+            chart(
+                _matrix(names, counts[f"confusion_{level}"]),
+                f"Confusion matrix of {name}, level {level}",
+            ),
+        )
+        for level, names in classes.items()
+    ]
 
 
 def _matrix(classes: list[str], counts: Int[np.ndarray, "C C"]) -> go.Figure:

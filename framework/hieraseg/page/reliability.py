@@ -16,11 +16,10 @@ from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
 from hieraseg.metrics.calibration import BINS, UNIT
 from hieraseg.page.charts import chart, label
+from hieraseg.page.counts import summed_counts
 from hieraseg.page.looks import Look, legend, looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
-from hieraseg.runs.counts import read_arrays
-from hieraseg.runs.folder import RunFolder
 
 
 class _Curve(NamedTuple):
@@ -65,14 +64,8 @@ def _panel(comparison: Comparison, level: int, curves: Sequence[_Curve]) -> Mark
 
 def _read(row: Row) -> dict[int, Int[np.ndarray, "3 bins"]]:
     levels = [level["level"] for level in row.scores[0]["levels"]]
-    names = [f"calibration_{level}" for level in levels]
-    runs = [read_arrays(RunFolder(run.path).counts(run.key), names) for run in row.runs]
-    counts = {}
-    for level, name in zip(levels, names, strict=True):
-        counts[level] = sum(run[name] for run in runs)
-        if counts[level].shape != (3, BINS):
-            raise RecipeError("calibration was counted in other bins; evaluate the runs again")
-    return counts
+    counts = summed_counts(row, {f"calibration_{level}": (3, BINS) for level in levels})
+    return {level: counts[f"calibration_{level}"] for level in levels}
 
 
 def _diagram(curves: Sequence[_Curve]) -> go.Figure:

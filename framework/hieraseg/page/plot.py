@@ -1,0 +1,108 @@
+"""A single figure of a comparison, for a paper."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hieraseg.comparison import numbers
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.rows import Row
+from hieraseg.console import log
+from hieraseg.errors import RecipeError
+from hieraseg.files.writing import write_file
+from hieraseg.page.looks import Look, lines_of, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FORMATS = ("png", "svg", "pdf")
+_MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^"}
+_Drawn = Sequence[tuple[Row, Look]]
+
+
+def write_plot(path: Path, comparison: Comparison) -> None:
+    """Draw the mIoU of each level: a dot per seed, and a bar of mean ± standard deviation.
+
+    With a baseline it shows the differences to it with their 95 % intervals instead.
+
+    Args:
+        path: the file, whose suffix says which format it has: .png, .svg or .pdf.
+        comparison: what is drawn.
+
+    Raises:
+        RecipeError: the file has another suffix.
+        WriteError: the file cannot be written.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in _FORMATS:
+        raise RecipeError(f"--plot: {path}: figures are .png, .svg or .pdf; choose one of these")
+    # Not above: takes a while. Without pyplot, which has a global state and may need a display.
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    baseline = comparison.baseline
+    rows = [
+        (row, look)
+        for row, look in zip(comparison.rows, looks(comparison.rows), strict=True)
+        if baseline is None or row.title != baseline.title
+    ]
+    levels = _levels(comparison)
+    if not rows or not levels:
+        raise RecipeError("--plot: no row is compared to the baseline; name more runs or recipes")
+    # Text stays text, which a paper can search and a reader can select.
+    with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "text.parse_math": False}):
+        names = ["\n".join(lines_of(look.name)) for _, look in rows]
+        lines = max(2, *(name.count("\n") + 1 for name in names))
+        size = (2.2 + 2.6 * len(levels), 1.1 + 0.17 * lines * len(rows))
+        figure = Figure(figsize=size, dpi=200, layout="constrained")
+        axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+        for one, level in zip(axes, levels, strict=True):
+            _draw(one, level, rows, comparison)
+        axes[0].set_yticks(range(len(rows)), names)
+        axes[0].invert_yaxis()
+        write_file(path, lambda file: figure.savefig(file, format=suffix))
+    log(f"figure: {path}")
+
+
+def _levels(comparison: Comparison) -> list[int]:
+    if comparison.baseline:
+        found = comparison.differences.values()
+        return sorted({one.level for differences in found for one in differences})
+    return sorted({one["level"] for row in comparison.rows for one in row.scores[0]["levels"]})
+
+
+def _draw(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> None:
+    axes.set_title(f"level {level}")
+    axes.grid(axis="x", alpha=0.3)
+    axes.margins(x=0.1, y=0.1)
+    if comparison.baseline is None:
+        axes.set_xlabel("mIoU")
+        _draw_scores(axes, level, rows)
+    else:
+        axes.set_xlabel("difference in mIoU to the baseline")
+        axes.axvline(0, color="#7a7a7a", linewidth=1)
+        _draw_differences(axes, level, rows, comparison)
+
+
+def _draw_scores(axes: "Axes", level: int, rows: _Drawn) -> None:
+    for y, (row, look) in enumerate(rows):
+        found = [one for scores in row.scores for one in scores["levels"]]
+        values = [one["miou"] for one in found if one["level"] == level and one["miou"] is not None]
+        marker = _MARKERS[look.symbol]
+        axes.plot(values, [y] * len(values), marker, color=look.color, alpha=0.6, markersize=5)
+        center = numbers.mean(values)
+        if center is not None:
+            spread = numbers.spread(values)
+            axes.errorbar([center], [y], xerr=spread, fmt="|", color=look.color, markersize=14)
+
+
+def _draw_differences(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> None:
+    for y, (row, look) in enumerate(rows):
+        for one in comparison.differences.get(row.title, ()):
+            if one.level == level:
+                low, high = one.interval
+                ends = [[one.difference - low], [high - one.difference]]
+                marker = _MARKERS[look.symbol]
+                axes.errorbar(
+                    [one.difference], [y], xerr=ends, fmt=marker, color=look.color, capsize=3
+                )
