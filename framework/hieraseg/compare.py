@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.comparison.marks import with_marks
+from hieraseg.comparison.differences import differences_to
+from hieraseg.comparison.marks import PROTOCOL, with_marks
 from hieraseg.comparison.protocol import protocol_of
 from hieraseg.comparison.rows import Row, find_row
 from hieraseg.comparison.settings import with_settings
@@ -46,10 +47,7 @@ def compare(
     if chosen is None:
         return Comparison(split, rows, notes=notes)
     chosen = find_row(rows, chosen.title)  # with its marks
-    # Reads the counts of all images, so only where it is asked for.
-    from hieraseg.comparison.differences import differences_to
-
-    found = differences_to(rows, chosen, per_class)
+    found = differences_to([row for row in rows if PROTOCOL not in row.marks], chosen, per_class)
     return Comparison(
         split,
         rows,
@@ -120,7 +118,7 @@ def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
     by_seed: dict[int, list[FinishedRun]] = {}
     for run in runs:
         by_seed.setdefault(run.seed, []).append(run)
-    for seed, same in by_seed.items():
+    for seed, same in sorted(by_seed.items()):
         newest = max(same, key=lambda run: run.started)
         times = len({run.started for run in same})
         if times > 1:

@@ -31,21 +31,27 @@ def format_table(
     rows: Sequence[Sequence[str]],
     title: str = "",
     optional: Sequence[str] = (),
+    names_first: bool = False,
 ) -> str:
     """A table whose first column holds names, and all others numbers. No cell is ever cut.
 
     A table that is too wide for the terminal first loses its optional columns; then its names
     move to lines of their own; then it loses further columns. The last line lists those left out.
+    Rows without a name belong to the one above.
 
     Args:
         header: heading of each column, without duplicates.
         rows: cells of each row.
         title: first line.
         optional: headings of the columns to leave out, the least important first.
+        names_first: whether names move to lines of their own before any column is lost.
     """
     rows = [[visible(cell) for cell in row] for row in rows]
     width = terminal_width()
-    for stacked, left_out in _layouts(header, optional):
+    layouts = list(_layouts(header, optional))
+    if names_first:
+        layouts = [one for one in layouts if one == (False, []) or one[0]]
+    for stacked, left_out in layouts:
         kept = [index for index, heading in enumerate(header) if heading not in left_out]
         table = [[row[index] for index in kept] for row in (header, *rows)]
         lines = _lines(table, stacked, wrap=width is not None)
@@ -88,8 +94,48 @@ def _lines(table: Sequence[Sequence[str]], stacked: bool, wrap: bool) -> list[st
     lines += [_row(cells, widths) for cells in zip(*headings, strict=True)]
     lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
     for name, row in zip(names[1:], rows, strict=True):
-        lines += [name] * stacked + [_row(row, widths)]
+        lines += [name] * (stacked and bool(name)) + [_row(row, widths)]
     return lines
+
+
+def table_width(header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that a table takes, with its headings wrapped between words."""
+    return max(map(cell_len, _lines([header, *rows], stacked=False, wrap=True)))
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """The text, wrapped between words on a terminal, and indented from the second line on."""
+    width = terminal_width()
+    if width is None:
+        return visible(text)
+    first, *others = _wrap(visible(text), width)
+    rest = _wrap(" ".join(others), width - len(indent)) if others else []
+    return "\n".join([first, *(indent + line for line in rest)])
+
+
+def shortened(texts: Sequence[str], width: int) -> list[str]:
+    """Strings with their middle replaced by an ellipsis where they are too long.
+
+    Strings that would no longer differ keep more of themselves.
+
+    Args:
+        texts: the strings.
+        width: columns of the terminal that each may take.
+    """
+    longest = max(map(cell_len, texts), default=0)
+    for limit in range(max(width, 8), longest):
+        cut = [_cut(text, limit) for text in texts]
+        if len(set(cut)) == len(set(texts)):
+            return cut
+    return list(texts)
+
+
+def _cut(text: str, width: int) -> str:
+    """The ends of a string that is too long; what comes last differs more often."""
+    if cell_len(text) <= width:
+        return text
+    start = (width - 1) // 3
+    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

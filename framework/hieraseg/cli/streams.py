@@ -15,6 +15,7 @@ _STDOUT, _STDERR = 1, 2
 _COLUMNS = 80  # of a terminal that does not say
 # ASCII for the characters that hieraseg itself draws and writes.
 _ASCII = str.maketrans({"│": "|", "├": "|", "└": "`", "─": "-", "±": "+-", "…": "..."})
+_ASCII |= str.maketrans({"†": "(+)", "‡": "(++)", "§": "(S)"})
 
 _ERRORS = "hieraseg.ascii"
 """Name of the handler of characters that the encoding of a stream does not have."""

@@ -2,118 +2,171 @@
 
 import csv
 import io
+import math
 import re
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hieraseg.compare import Row, differences
+from hieraseg.comparison import numbers
+from hieraseg.comparison.columns import Column
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.protocol import protocol_differences
+from hieraseg.comparison.rows import Row
 
-_LEVEL_COLUMNS = {
-    "mIoU": "miou",
-    "mIoU with background": "miou_with_background",
-    "mIoU per image": "miou_per_image",
-    "accuracy": "mean_accuracy",
-    "pixel accuracy": "pixel_accuracy",
-    "Dice": "mean_dice",
-    "frequency-weighted IoU": "frequency_weighted_iou",
-    "boundary IoU": "mean_boundary_iou",
-    "ECE": "ece",
-    "class-wise ECE": "classwise_ece",
-    "sibling mistakes": "sibling_mistakes",
-}
-_TREE_COLUMNS = {
-    "coherence": "coherence",
-    "mistake distance": "mistake_distance",
-    "hierarchical precision": "hierarchical_precision",
-    "hierarchical recall": "hierarchical_recall",
-    "hierarchical F1": "hierarchical_f1",
-}
-_MAIN_COLUMNS = ("mIoU", "coherence", "mistake distance")
-"""Columns of the tables that people read. CSV and JSON have all columns."""
-OPTIONAL_COLUMNS = ("minutes", "parameters (M)", "mistake distance", "coherence")
-"""Columns that narrow terminals have no room for, the least important first."""
+Cells = list[list[str]]
+
 _LATEX: dict[str, str | int | None] = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "[": "{[}",  # after a line break, `[` would start an argument of `\\\\`
+    "[": "{[}",
     "]": "{]}",
-    **{character: rf"\{character}" for character in "&%$#_{}"},
+    "±": r"$\pm$",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    "§": r"$^\S$",
 }
 
 
-def columns(row: Row, all_scores: bool = False) -> dict[str, list[float | None]]:
-    """The columns of a row, with one value per run; None where a score is undefined.
+def title_of(row: Row) -> str:
+    """Title of a row and its marks."""
+    return " ".join([row.title, *(["".join(row.marks)] if row.marks else [])])
+
+
+def as_table(rows: Sequence[Row], columns: Sequence[Column]) -> Cells:
+    """A header and one line of cells per row: means over seeds ± standard deviations."""
+    header = ["recipe", *(column.title for column in columns)]
+    return [header, *([title_of(row), *(column.text(row) for column in columns)] for row in rows)]
+
+
+def as_difference_table(comparison: Comparison, per_class: bool = False) -> Cells:
+    """A header and one line of cells per row and level, or class, that is compared.
+
+    Only the first line of a row has its title.
 
     Args:
-        row: runs of one recipe.
-        all_scores: include all scores instead of the main ones.
+        comparison: a comparison to a baseline.
+        per_class: whether to show the differences of classes, rather than those of levels.
     """
-    found: dict[str, list[float | None]] = {
-        f"{title} L{level['level']}": [scores["levels"][i].get(key) for scores in row.scores]
-        for title, key in _LEVEL_COLUMNS.items()
-        if all_scores or title in _MAIN_COLUMNS
-        for i, level in enumerate(row.scores[0]["levels"])
+    of_rows = comparison.class_differences if per_class else comparison.differences
+    what = "class" if per_class else "level"
+    header = ["recipe", what, "difference", "95 % interval", *_STATISTICS]
+    lines = []
+    for row in comparison.rows:
+        title = title_of(row)
+        for one in of_rows.get(row.title, ()):
+            lines.append([title, *_difference_cells(one)])
+            title = ""
+    return [header, *lines]
+
+
+_STATISTICS = ("P better", "p (Holm)", "verdict", "could show")
+OPTIONAL_STATISTICS = ("could show", "P better")
+"""Columns of differences that narrow terminals have no room for, the least important first."""
+
+
+def _difference_cells(one: Difference) -> list[str]:
+    level = f"L{one.level}"
+    return [
+        level if one.class_name is None else f"{level} {one.class_name}",
+        numbers.difference(one.difference),
+        numbers.interval(one.interval),
+        numbers.probability(one.probability_better),
+        numbers.p_value(one.p),
+        one.verdict or "-",
+        numbers.difference(one.detectable).lstrip("+"),
+    ]
+
+
+def as_json(comparison: Comparison, columns: Sequence[Column]) -> dict[str, Any]:
+    """What is known of each row, one value per run, and whether the rows are comparable."""
+    baseline = comparison.baseline
+    return {
+        "split": comparison.split,
+        "baseline": baseline.title if baseline else None,
+        "comparable": not protocol_differences(comparison.rows),
+        "notes": list(comparison.notes),
+        "rows": [_row_as_json(row, comparison, columns) for row in comparison.rows],
     }
-    for title, key in _TREE_COLUMNS.items():
-        if all_scores or title in _MAIN_COLUMNS:
-            found[title] = [scores.get(key) for scores in row.scores]
-    found["parameters (M)"] = [_divide(cost.get("parameters"), 1e6) for cost in row.costs]
-    found["minutes"] = [_divide(cost.get("seconds"), 60) for cost in row.costs]
+
+
+def _row_as_json(row: Row, comparison: Comparison, columns: Sequence[Column]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "recipe": row.title,
+        "seeds": row.seeds,
+        "settings": dict(row.settings),
+        "marks": list(row.marks),
+        "runs": [str(run.path) for run in row.runs],
+        **{column.name: column.values(row) for column in columns if column.values},
+    }
+    if comparison.baseline and row.title == comparison.baseline.title:
+        found["baseline"] = True
+    elif comparison.baseline:
+        found["levels"] = _levels_as_json(row, comparison)
     return found
 
 
-def as_table(rows: Sequence[Row], all_scores: bool = False) -> list[list[str]]:
-    """A header and one line of cells per row: the mean over seeds ± standard deviation."""
-    values = [columns(row, all_scores) for row in rows]
-    titles = list(dict.fromkeys(title for one in values for title in one))
-    lines = [["recipe", "seeds", *titles]]
-    for row, one in zip(rows, values, strict=True):
-        cells = [_cell(one.get(title, [])) for title in titles]
-        lines.append([row.title, ",".join(map(str, row.seeds)), *cells])
-    return lines
+def _levels_as_json(row: Row, comparison: Comparison) -> list[dict[str, Any]]:
+    """The differences of a row on each level, with those of its classes if they are known."""
+    of_classes = comparison.class_differences.get(row.title, ())
+    levels = []
+    for one in comparison.differences.get(row.title, ()):
+        level = {"level": one.level, **_difference_as_json(one)}
+        classes = [other for other in of_classes if other.level == one.level]
+        if classes:
+            level["classes"] = {str(c.class_name): _difference_as_json(c) for c in classes}
+        levels.append(level)
+    return levels
 
 
-def as_json(rows: Sequence[Row]) -> dict[str, Any]:
-    """All scores of every run, and whether the rows are comparable."""
+def _difference_as_json(one: Difference) -> dict[str, Any]:
     return {
-        "comparable": not differences(rows),
-        "rows": [
-            {"recipe": row.title, "seeds": row.seeds, **columns(row, all_scores=True)}
-            for row in rows
-        ],
+        "difference": _finite(one.difference),
+        "interval": [_finite(end) for end in one.interval],
+        "probability_better": _finite(one.probability_better),
+        "p": _finite(one.p),
+        "detectable": _finite(one.detectable),
+        "verdict": one.verdict,
     }
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    header, *lines = [[escape_markdown(cell) for cell in line] for line in as_table(rows)]
-    ruler = ["---", "---", *["---:"] * (len(header) - 2)]
+def as_markdown(comparison: Comparison, columns: Sequence[Column], per_class: bool = False) -> str:
+    """Markdown tables, followed by the notes."""
+    tables = [_markdown_table(cells) for cells in _all_tables(comparison, columns, per_class)]
+    notes = "\n".join(f"- {escape_markdown(note)}" for note in comparison.notes)
+    return "\n\n".join([*tables, *([notes] if notes else [])])
+
+
+def _markdown_table(cells: Cells) -> str:
+    header, *lines = [[escape_markdown(cell) for cell in line] for line in cells]
+    ruler = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ruler, *lines))
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """Comma-separated values with all scores."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(as_table(rows, all_scores=True))
-    return buffer.getvalue().rstrip("\n")
+def as_latex(comparison: Comparison, columns: Sequence[Column], per_class: bool = False) -> str:
+    """`tabular` environments for the booktabs package, followed by the notes.
+
+    Nothing is bold: the best of several means is best by chance, too, and verdicts are on
+    differences to one baseline.
+    """
+    tables = [_latex_table(cells) for cells in _all_tables(comparison, columns, per_class)]
+    notes = [rf"\par{{\footnotesize {escape_latex(note)}}}" for note in comparison.notes]
+    return "\n\n".join([*tables, *(["\n".join(notes)] if notes else [])])
 
 
-def as_latex(rows: Sequence[Row]) -> str:
-    """A `tabular` environment for the booktabs package."""
-
+def _latex_table(cells: Cells) -> str:
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(escape_latex, cells)) + r" \\"
 
-    header, *lines = as_table(rows)
+    header, *lines = cells
     return "\n".join(
         [
-            rf"\begin{{tabular}}{{ll{'r' * (len(header) - 2)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"\toprule",
             line(header),
             r"\midrule",
@@ -124,9 +177,68 @@ def as_latex(rows: Sequence[Row]) -> str:
     )
 
 
+def _all_tables(comparison: Comparison, columns: Sequence[Column], per_class: bool) -> list[Cells]:
+    """The table of rows, and those of differences."""
+    tables = [as_table(comparison.rows, columns)]
+    if comparison.baseline:
+        tables.append(as_difference_table(comparison))
+        if per_class:
+            tables.append(as_difference_table(comparison, per_class))
+    return tables
+
+
+def as_csv(comparison: Comparison, columns: Sequence[Column]) -> str:
+    """Comma-separated values: one line per row, with numbers that programs read.
+
+    Scores and costs have a column for the mean and one for the standard deviation; differences have
+    one for each of their values, as in `difference L3`, `p L3`, `difference L3 head`.
+    """
+    lines = [_csv_row(row, comparison, columns) for row in comparison.rows]
+    header = list(dict.fromkeys(key for line in lines for key in line))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _csv_row(row: Row, comparison: Comparison, columns: Sequence[Column]) -> dict[str, str]:
+    found = {"recipe": row.title, "marks": "".join(row.marks)}
+    found["seeds"] = ",".join(map(str, row.seeds))
+    for column in columns:
+        if column.values is None:
+            text = column.text(row)
+            found[column.title] = "" if text == "-" else text
+        else:
+            found[column.title] = _number(numbers.mean(column.values(row)))
+            found[f"{column.title} sd"] = _number(numbers.spread(column.values(row)))
+    levels = comparison.differences.get(row.title, ())
+    classes = comparison.class_differences.get(row.title, ())
+    return found | {key: text for one in (*levels, *classes) for key, text in _csv_cells(one)}
+
+
+def _csv_cells(one: Difference) -> Iterator[tuple[str, str]]:
+    where = f"L{one.level}" if one.class_name is None else f"L{one.level} {one.class_name}"
+    values = _difference_as_json(one)
+    low, high = values.pop("interval")
+    for key, value in {**values, "low": low, "high": high}.items():
+        yield f"{key.replace('_', ' ')} {where}", _number(value)
+
+
+def _number(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:.6g}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def escape_latex(text: str) -> str:
     """The text as LaTeX prints it, in one line."""
-    return _one_line(text).translate(str.maketrans(_LATEX))
+    # Two hyphens are a dash.
+    return _one_line(text).translate(str.maketrans(_LATEX)).replace("--", "-{}-")
 
 
 def escape_markdown(text: str) -> str:
@@ -136,17 +248,3 @@ def escape_markdown(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _divide(value: float | None, unit: float) -> float | None:
-    return None if value is None else value / unit
-
-
-def _cell(measured: Sequence[float | None]) -> str:
-    values = [value for value in measured if value is not None]
-    if not values:
-        return "-"
-    mean = statistics.mean(values)
-    digits = 3 if abs(mean) < 10 else 1
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean:.{digits}f}{spread}"

@@ -16,7 +16,7 @@ def choose_columns(
     wanted: Sequence[str] | None = None,
     dropped: Sequence[str] = (),
 ) -> list[Column]:
-    """The columns to show.
+    """The columns to show. The number of seeds is one of them, unless it is dropped.
 
     Args:
         rows: the rows.
@@ -30,7 +30,8 @@ def choose_columns(
     known = all_columns(rows)
     chosen = list(default)
     if wanted is not None:
-        chosen = [one for name in wanted for one in find_columns(known, name, "--columns")]
+        found = [one for name in wanted for one in find_columns(known, name, "--columns")]
+        chosen = [*(one for one in known if one.kind == "seeds"), *found]
     left_out = [one.title for name in dropped for one in find_columns(known, name, "--drop")]
     return [one for one in {one.title: one for one in chosen}.values() if one.title not in left_out]
 

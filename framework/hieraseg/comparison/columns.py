@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from hieraseg.comparison import numbers
 from hieraseg.comparison.rows import Row
+from hieraseg.comparison.settings import by_section
 from hieraseg.runs.finished import FinishedRun
 
 _LEVEL_SCORES = {
@@ -37,7 +38,8 @@ _COSTS = {
     "minutes": ("seconds", 60),
 }
 _MAIN = ("mIoU", "coherence", "mistake severity")
-_LOW_IS_BEST = {"mistake severity", "ECE", "class-wise ECE", *_COSTS} - {"images/s"}
+_LOW_IS_BEST = {"mistake severity", "ECE", "class-wise ECE"}  # of the scores
+_HIGH_IS_BEST = {"images/s"}  # of the costs
 _NAMES = {"mistake severity": "mistake distance"}
 OPTIONAL = (
     *("peak memory (GiB)", "FLOPs per image (G)", "images/s", "minutes", "parameters (M)"),
@@ -73,9 +75,10 @@ class Column:
 def all_columns(rows: Sequence[Row]) -> list[Column]:
     """All columns of some rows: seeds, settings, scores of each level, scores of trees, costs."""
     levels = sorted({one["level"] for row in rows for one in row.scores[0]["levels"]})
+    settings = [key for row in rows for key in row.settings]
     return [
         Column("n", "seeds", lambda row: str(len(row.runs)), best="high"),
-        *map(_setting, dict.fromkeys(key for row in rows for key in row.settings)),
+        *map(_setting, by_section(settings, settings)),
         *(_level_score(title, level) for title in _LEVEL_SCORES for level in levels),
         *map(_tree_score, _TREE_SCORES),
         *map(_cost, _COSTS),
@@ -100,37 +103,35 @@ def _setting(key: str) -> Column:
 def _level_score(title: str, level: int) -> Column:
     key = _LEVEL_SCORES[title]
 
-    def value(run: FinishedRun) -> float | None:
+    def value(run: FinishedRun) -> Any:
         found = (one for one in run.scores["levels"] if one["level"] == level)
-        return next(found, {}).get(key)  # type: ignore[union-attr]
+        return dict(next(found, {})).get(key)
 
-    return _measured(f"{title} L{level}", "score", value, title)
+    return _score(f"{title} L{level}", value, title)
 
 
 def _tree_score(title: str) -> Column:
-    return _measured(title, "score", lambda run: run.scores.get(_TREE_SCORES[title]), title)
+    return _score(title, lambda run: run.scores.get(_TREE_SCORES[title]), title)
 
 
-def _cost(title: str) -> Column:
-    key, unit = _COSTS[title]
-
-    def value(run: FinishedRun) -> float | None:
-        cost: Any = run.cost.get(key)
-        return None if cost is None else cost / unit
-
-    return _measured(title, "cost", value, title)
-
-
-def _measured(
-    title: str,
-    kind: Literal["score", "cost"],
-    value: Callable[[FinishedRun], Any],
-    base: str,
-) -> Column:
+def _score(title: str, value: Callable[[FinishedRun], Any], base: str) -> Column:
     def values(row: Row) -> list[float | None]:
         return [value(run) for run in row.runs]
 
     def text(row: Row) -> str:
         return numbers.mean_and_spread(values(row))
 
-    return Column(title, kind, text, values, "low" if base in _LOW_IS_BEST else "high")
+    return Column(title, "score", text, values, "low" if base in _LOW_IS_BEST else "high")
+
+
+def _cost(title: str) -> Column:
+    key, unit = _COSTS[title]
+
+    def values(row: Row) -> list[float | None]:
+        costs = [cost.get(key) for cost in row.costs]
+        return [None if cost is None else cost / unit for cost in costs]
+
+    def text(row: Row) -> str:
+        return numbers.amount(numbers.mean(values(row)))
+
+    return Column(title, "cost", text, values, "high" if title in _HIGH_IS_BEST else "low")

@@ -4,12 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from hieraseg.comparison.differences import SEEDS
 from hieraseg.comparison.protocol import in_words, protocol_differences, protocol_of
 from hieraseg.comparison.rows import Row
 from hieraseg.comparison.settings import CODE, DATA
 
-CHOSEN, PROTOCOL, STEPS, SEEDS = "†", "‡", "*", "§"
-SEEDS_FOR_VERDICT = 3
+CHOSEN, PROTOCOL, STEPS, OTHER_SEEDS = "†", "‡", "*", "§"
+_METHOD = (
+    "differences: intervals over images and seeds (paired bootstrap); p-values of a sign-flip "
+    "permutation, corrected over rows and levels (Holm); could show: the difference that four of "
+    "five such comparisons would find"
+)
 
 Marked = tuple[list[Row], str]
 """The rows that get a mark, and the note that explains it."""
@@ -27,7 +32,7 @@ def with_marks(
     """
     found: dict[str, Marked] = {CHOSEN: _chosen(rows, key), PROTOCOL: _protocol(rows, baseline)}
     if baseline:
-        found |= {STEPS: _steps(rows, baseline), SEEDS: _seeds(rows, baseline)}
+        found |= {STEPS: _steps(rows, baseline), OTHER_SEEDS: _seeds(rows, baseline)}
     marked = [
         replace(
             row, marks=tuple(mark for mark, (concerned, _) in found.items() if row in concerned)
@@ -35,7 +40,8 @@ def with_marks(
         for row in rows
     ]
     notes = [f"{mark} {note}" for mark, (concerned, note) in found.items() if concerned]
-    return marked, [*notes, *_few_seeds(rows, baseline), *_other_code(rows)]
+    notes += [*_few_seeds(rows, baseline), *_other_code(rows)]
+    return marked, [*notes, _METHOD] if baseline else notes
 
 
 def _chosen(rows: Sequence[Row], key: str) -> Marked:
@@ -49,7 +55,7 @@ def _chosen(rows: Sequence[Row], key: str) -> Marked:
 
     return [row for row in rows if is_chosen(row)], (
         "best epoch chosen on this split, so these scores are optimistic; for a final table, score "
-        "a split that nothing was chosen on, such as `--split holdout`"
+        "a split that nothing was chosen on, such as --split holdout"
     )
 
 
@@ -68,7 +74,7 @@ def _protocol(rows: Sequence[Row], baseline: Row | None) -> Marked:
         if any(protocol[part] not in (None, value) for part, value in usual.items() if value)
     ]
     return other, (
-        f"scored by another protocol or on other data than {reference}, so not comparable with it: "
+        f"scored by another protocol or on other data than {reference}, so not compared with it: "
         f"{in_words(different)}"
     )
 
@@ -80,10 +86,10 @@ def _steps(rows: Sequence[Row], baseline: Row) -> Marked:
         return sorted({run.cost["steps"] for run in row.runs if "steps" in run.cost})
 
     other = [row for row in rows if steps(row) != steps(baseline)]
-    numbers = {row.title: _listed(steps(row)) or "unknown" for row in other}
-    return (
-        other,
-        f"not trained for {_listed(steps(baseline))} steps as the baseline: {_of(numbers)}",
+    of_row = {row.title: _listed(steps(row)) for row in other}
+    return other, (
+        f"trained for another number of steps than the baseline ({_listed(steps(baseline))}): "
+        f"{_of(of_row)}"
     )
 
 
@@ -91,22 +97,21 @@ def _seeds(rows: Sequence[Row], baseline: Row) -> Marked:
     """Rows with other seeds than the baseline."""
     other = [row for row in rows if sorted(row.seeds) != sorted(baseline.seeds)]
     seeds = {row.title: _listed(sorted(row.seeds)) for row in other}
-    return other, f"seeds unlike the baseline's {_listed(sorted(baseline.seeds))}: {_of(seeds)}"
+    return other, f"other seeds than the baseline ({_listed(sorted(baseline.seeds))}): {_of(seeds)}"
 
 
 def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
     """Which rows say nothing of the spread between seeds, and which too little for a verdict."""
     single = [row.title for row in rows if len(row.runs) == 1]
-    few = [row.title for row in rows if len(row.runs) < SEEDS_FOR_VERDICT]
+    few = [row.title for row in rows if len(row.runs) < SEEDS]
     notes = []
     if single:
         which = "all rows" if len(single) == len(rows) else ", ".join(single)
         notes.append(f"n = 1: {which}; one seed says nothing of the spread between seeds")
     if baseline and few:
-        which = "no row" if baseline.title in few else f"none for {', '.join(few)}"
+        which = "any row" if baseline.title in few else ", ".join(few)
         notes.append(
-            f"verdicts need {SEEDS_FOR_VERDICT} seeds of a row and of the baseline, so {which} "
-            "has one"
+            f"no verdict for {which}: it takes {SEEDS} seeds of the row and of the baseline"
         )
     return notes
 
@@ -114,14 +119,14 @@ def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
 def _other_code(rows: Sequence[Row]) -> list[str]:
     """That rows differ in code or data, where they do."""
     notes = {
-        CODE: "rows with another `code` ran other source code, so they are not averaged",
-        DATA: f"rows with another `{DATA}` read other images, masks or weights",
+        CODE: "rows with another code ran other source code, so they are not averaged",
+        DATA: f"rows with another {DATA} read other images, masks or weights",
     }
     return [note for key, note in notes.items() if len({row.settings.get(key) for row in rows}) > 1]
 
 
 def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
+    return ", ".join(map(str, values)) or "unknown"
 
 
 def _of(values: Mapping[str, str]) -> str:

@@ -24,9 +24,16 @@ def mean_and_spread(values: Sequence[float | None]) -> str:
     center, deviation = mean(values), spread(values)
     if center is None:
         return "-"
-    digits = _digits(center)
-    text = f"{center:,.{digits}f}"
-    return text if deviation is None else f"{text} ± {deviation:,.{digits}f}"
+    digits = 3 if abs(center) < 10 else 1
+    text = f"{center:.{digits}f}"
+    return text if deviation is None else f"{text} ± {deviation:.{digits}f}"
+
+
+def amount(value: float | None) -> str:
+    """A cost, with three digits at least; `-` for none."""
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def difference(value: float) -> str:
@@ -48,7 +55,3 @@ def probability(value: float) -> str:
 def p_value(value: float) -> str:
     """As in `0.012`."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _digits(value: float) -> int:
-    return 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0

@@ -1,6 +1,6 @@
 """The settings in which rows differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hieraseg.comparison.rows import Row
@@ -42,9 +42,15 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
     for one in settings:
         for key in components | one.keys():
             values.setdefault((key, *_components_above(key, one)), set()).add(one.get(key))
-    differing = {key for (key, *_), distinct in values.items() if len(distinct) > 1}
-    sections = list(dict.fromkeys(map(_section, keys)))
-    return sorted((k for k in keys if k in differing), key=lambda k: sections.index(_section(k)))
+    return by_section({key for (key, *_), distinct in values.items() if len(distinct) > 1}, keys)
+
+
+def by_section(keys: Collection[str], order: Iterable[str]) -> list[str]:
+    """Keys in an order in which those of a section follow each other."""
+    order = dict.fromkeys(order)
+    sections = list(dict.fromkeys(map(_section, order)))
+    kept = [key for key in order if key in keys]
+    return sorted(kept, key=lambda key: sections.index(_section(key)))
 
 
 def _section(key: str) -> str:
