@@ -4,10 +4,9 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 
 from hieraseg.errors import RecipeError
 from hieraseg.runs.finished import FinishedRun
@@ -58,7 +57,7 @@ def read_levels(run: FinishedRun, images: int) -> list[list[Int64[np.ndarray, "N
     return [[array.astype(np.int64) for array in of_level] for of_level in counts]
 
 
-def read_arrays(file: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+def read_arrays(file: Path, names: Iterable[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Read arrays of an `.npz` file.
 
     Args:
@@ -84,7 +83,7 @@ def read_arrays(file: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, A
     raise RecipeError(f"{file}: {problem}; {_FIX}")
 
 
-def _problem(counts: Sequence[np.ndarray[Any, Any]], shape: tuple[int, int]) -> str:
+def _problem(counts: Sequence[Shaped[np.ndarray, "..."]], shape: tuple[int, int]) -> str:
     """What is wrong with the counts of a level; empty if nothing is."""
     for name, array in zip(COUNTS, counts, strict=True):
         if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
