@@ -32,7 +32,10 @@ def write_page(
     """
     if find_spec("plotly") is None:
         raise RecipeError("--html: the page needs plotly; `pip install plotly`")
-    write_text(path, page(comparison.split, list(_sections(comparison, images, run_plugins))))
+    from hieraseg.page.summary import lead
+
+    sections = list(_sections(comparison, images, run_plugins))
+    write_text(path, page(f"Comparison on {comparison.split}", lead(comparison), sections))
     log(f"page: {path}")
 
 
