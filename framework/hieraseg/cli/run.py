@@ -1,6 +1,6 @@
 """`hieraseg run`: train recipes."""
 
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from hieraseg.cli.options import (
     non_negative_int,
 )
 from hieraseg.cli.report import format_scores, print_result
-from hieraseg.cli.run_name import run_name
+from hieraseg.sweeps.names import run_name
 from hieraseg.cli.streams import write_result
 from hieraseg.console import log
 from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
@@ -56,6 +56,7 @@ def add_parser(commands: Any) -> None:
         help="train once per seed (default: training.seed of the recipe)",
     )
     add_out(parser, "run folders", default="runs")
+    parser.add_argument("--run-name", help=SUPPRESS)  # of launchers, whose recipes are resolved
     add_plugins(parser)
     add_json(parser)
 
@@ -69,7 +70,7 @@ def run(arguments: Namespace) -> int:
 
     recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
     recipes = _with_seeds(recipe, arguments)
-    name = run_name(arguments.overrides, recipe.to_dict())
+    name = arguments.run_name or run_name(arguments.overrides, recipe.to_dict())
     finished: list[dict[str, Any]] = []
     failures: list[Failure] = []
     try:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hieraseg.errors import RecipeError
-from hieraseg.recipe import Recipe, load
+from hieraseg.recipe import Recipe, load_row
+from hieraseg.recipe.reading import Override
 
 
 @dataclass(frozen=True)
@@ -14,14 +15,16 @@ class Source:
 
     Attributes:
         path: file of the recipe.
-        overrides: overrides of the command line (see `recipe.load`).
+        overrides: overrides of the command line, and values of swept keys.
         plugins: plugin files of the command line.
+        row: row of the recipe's sweep.
         seed: seed that replaces the recipe's.
     """
 
     path: Path
-    overrides: tuple[tuple[str, str], ...] = ()
+    overrides: tuple[Override, ...] = ()
     plugins: tuple[Path, ...] = ()
+    row: str | None = None
     seed: int | None = None
 
     def load(self) -> Recipe:
@@ -31,7 +34,7 @@ class Source:
             RecipeError: it has problems.
             DataError: the data set's files do not exist.
         """
-        recipe = load(self.path, self.overrides, self.plugins, require_paths=True)
+        recipe = load_row(self.path, self.overrides, self.plugins, self.row)
         return recipe if self.seed is None else recipe.with_seed(self.seed)
 
 

@@ -3,13 +3,12 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from yaml.nodes import ScalarNode
 
-from hieraseg.cli.overrides import Overrides
 from hieraseg.files import strict_yaml
 
 _LONGEST_NAME, _LONGEST_VALUE = 80, 32  # bytes
@@ -18,7 +17,9 @@ _SAFE = re.compile(r"[\w.+-]+")
 _UNNAMED = re.compile(r"data\.root|training\.(seed|device)|logging\..*")
 
 
-def run_name(overrides: Overrides, recipe: Mapping[str, Any]) -> str:
+def run_name(
+    overrides: Sequence[tuple[str, str]], recipe: Mapping[str, Any], swept: Collection[str] = ()
+) -> str:
     """Name of a run: its overrides, or `base` if there are none.
 
     Different overrides have different names. A key is as short as it can be without meaning
@@ -27,12 +28,14 @@ def run_name(overrides: Overrides, recipe: Mapping[str, Any]) -> str:
     Args:
         overrides: overrides of the command line.
         recipe: the resolved recipe, as `Recipe.to_dict` gives it.
+        swept: keys that the name has although they do not change what is trained, since other runs
+            have other values of them.
     """
     given = {
         key: value
         for dotted, text in overrides
         for key, value in _leaves(dotted.removesuffix(".name"), _read(text))
-        if not _UNNAMED.fullmatch(key)
+        if key in swept or not _UNNAMED.fullmatch(key)
     }
     keys = [key for section, value in recipe.items() for key, _ in _leaves(section, value)]
     counts = Counter(suffix for key in {*keys, *given} for suffix in _suffixes(key))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hieraseg.cli.run_name import run_name
+from hieraseg.sweeps.names import run_name
 
 RECIPE = {
     "data": {"name": "photos", "root": "data"},
