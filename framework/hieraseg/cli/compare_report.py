@@ -88,7 +88,8 @@ def _cells(comparison: Comparison, columns: Sequence[Column]) -> tables.Cells:
 
 
 def _differences(comparison: Comparison, per_class: bool = False) -> str:
-    header, *lines = tables.as_difference_table(comparison, per_class)
+    (first, _, *others), *lines = tables.as_difference_table(comparison, per_class)
+    header = [first, "", *others]  # cells such as `L3` need no heading
     assert comparison.baseline is not None
     what = "IoU of classes" if per_class else "mIoU"
     title = f"difference of {what} to {comparison.baseline.title}"

@@ -124,18 +124,16 @@ def shortened(texts: Sequence[str], width: int) -> list[str]:
     """
     longest = max(map(cell_len, texts), default=0)
     for limit in range(max(width, 8), longest):
-        cut = [_cut(text, limit) for text in texts]
-        if len(set(cut)) == len(set(texts)):
-            return cut
+        for start in (limit // 3, 2 * limit // 3):  # what comes last differs more often
+            cut = [_cut(text, limit, start) for text in texts]
+            if len(set(cut)) == len(set(texts)):
+                return cut
     return list(texts)
 
 
-def _cut(text: str, width: int) -> str:
-    """The ends of a string that is too long; what comes last differs more often."""
-    if cell_len(text) <= width:
-        return text
-    start = (width - 1) // 3
-    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"
+def _cut(text: str, width: int, start: int) -> str:
+    """The ends of a string that is too long; `start` is the number of characters of the first."""
+    return text if cell_len(text) <= width else f"{text[:start]}…{text[start + 1 - width :]}"
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from hieraseg.comparison import numbers
@@ -50,7 +51,8 @@ def find_columns(columns: Sequence[Column], name: str, option: str) -> list[Colu
     found = names.get(name.strip().lower())
     if found is None:
         titles = {one.title.lower(): one.title for one in columns}
-        hint = did_you_mean(name.strip().lower(), titles)
+        close = get_close_matches(name.strip().lower(), titles, n=1)
+        hint = did_you_mean(titles[close[0]] if close else name, titles.values())
         raise RecipeError(f"{option}: no column {name.strip()!r}; {hint}")
     return found
 
