@@ -18,8 +18,12 @@ training: {epochs: 2, batch_size: 4, max_steps: 4}
 logging: {tensorboard: false}
 """
 """Sections over those of `tests.support.oracle`: a classifier of colors, which learns a little."""
-SEEDS = {"marginal_ce": (0, 1, 2), "weighted_ce": (0, 1, 2), "hxe": (0,)}
-"""Seeds of each loss, which is a row."""
+ROWS = {
+    "--loss marginal_ce": (0, 1, 2),
+    "--loss weighted_ce": (0, 1, 2),
+    "--loss hxe --inference best_path --schedule poly --optimizer.weight_decay 0": (0,),
+}
+"""The overrides of each row, which name it, and its seeds."""
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +31,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the runs of the study. Tests must not change it."""
     folder = tmp_path_factory.mktemp("study")
     recipe = write_oracle_recipe(folder, SMALL)
-    for loss, seeds in SEEDS.items():
-        command = ["run", recipe, "--out", str(folder / "runs"), "--loss", loss]
+    for overrides, seeds in ROWS.items():
+        command = ["run", recipe, "--out", str(folder / "runs"), *overrides.split()]
         assert main([*command, "--seeds", *map(str, seeds)]) == 0
     return folder / "runs"
 

@@ -51,7 +51,7 @@ class _Predictions:
     def __init__(self, choice: Choice, run_plugins: bool) -> None:
         self.hierarchy: Hierarchy | None = None
         self.of: dict[str, list[Picture]] = {}
-        self.problems: list[str] = list(choice.problems)
+        self.problems: list[str] = []
         self._choice = choice
         self._run_plugins = run_plugins
 

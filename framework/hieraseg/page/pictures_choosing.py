@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from hieraseg.comparison.counts import LevelCounts, image_ids, read_counts
+from hieraseg.comparison.counts import read_split
+from hieraseg.comparison.level_counts import LevelCounts, SplitCounts
 from hieraseg.comparison.rows import Row
 from hieraseg.errors import HierasegError
 from hieraseg.runs.finished import FinishedRun
@@ -18,11 +19,11 @@ class Chosen(NamedTuple):
     """An image that is shown.
 
     Attributes:
-        index: its place in the split.
+        place: its place in the split, from 0.
         differs: whether it was chosen because the runs differ on it.
     """
 
-    index: int
+    place: int
     differs: bool
 
 
@@ -54,35 +55,24 @@ def shown_run(row: Row) -> FinishedRun:
 def choose_images(rows: Sequence[Row], count: int) -> Choice:
     """Choose images by their mIoU on the finest level (see `choose`).
 
-    Rows are left out of the choice if their counts cannot be read, or are of other images or
-    classes than those of the first row.
+    Rows are left out of the choice if their counts cannot be read, or are of other images,
+    classes or targets than those of the first row.
     """
-    ids: list[str] = []
-    counts: dict[str, list[LevelCounts]] = {}
+    counts: dict[str, SplitCounts] = {}
     problems = []
     for row in rows:
-        run = replace(row, runs=(shown_run(row),))
         try:
-            own_ids, own = image_ids(run), read_counts(run)
+            own = read_split(replace(row, runs=(shown_run(row),)))
+            counts[row.title] = own.like(next(iter(counts.values()), own))
         except HierasegError as error:
             problems.append(str(error))
-            continue
-        first = next(iter(counts.values()), own)
-        if own_ids == (ids or own_ids) and _classes(own) == _classes(first):
-            ids, counts[row.title] = own_ids, own
-        else:
-            problems.append(f"{row.title}: was scored on other images or classes")
     if not counts:
         return Choice([], [], 0, {}, problems)
-    images = choose(np.stack([_image_miou(levels[-1]) for levels in counts.values()]), count)
-    indices = [image.index for image in images]
-    return Choice(
-        images,
-        [ids[index] for index in indices],
-        len(ids),
-        {title: _accuracy(levels, indices) for title, levels in counts.items()},
-        problems,
-    )
+    images = choose(np.stack([_image_miou(split.levels[-1]) for split in counts.values()]), count)
+    indices = [image.place for image in images]
+    ids = next(iter(counts.values())).ids
+    accuracy = {title: _accuracy(split.levels, indices) for title, split in counts.items()}
+    return Choice(images, [ids[index] for index in indices], len(ids), accuracy, problems)
 
 
 def choose(scores: Float[np.ndarray, "runs N"], count: int) -> list[Chosen]:
@@ -103,12 +93,8 @@ def choose(scores: Float[np.ndarray, "runs N"], count: int) -> list[Chosen]:
     rest = sorted(set(range(len(gaps))) - set(differing))
     wanted = min(count - len(differing), len(rest))
     places = np.linspace(0, len(rest) - 1, wanted).round().astype(int).tolist()
-    spread = [Chosen(rest[place], False) for place in places]
+    spread = [Chosen(rest[index], False) for index in places]
     return spread + [Chosen(index, True) for index in differing]
-
-
-def _classes(levels: Sequence[LevelCounts]) -> list[list[str]]:
-    return [level.classes for level in levels]
 
 
 def _image_miou(level: LevelCounts) -> Float[np.ndarray, " N"]:
@@ -121,11 +107,6 @@ def _accuracy(
     levels: Sequence[LevelCounts], indices: Sequence[int]
 ) -> Float[np.ndarray, "images levels"]:
     """Fraction of the pixels of some images that are predicted correctly; NaN without target."""
-    correct, known = (
-        np.stack([counts[0, list(indices)].sum(-1) for counts in arrays], axis=-1)
-        for arrays in (
-            [level.intersection for level in levels],
-            [level.truth for level in levels],
-        )
-    )
+    correct = np.stack([level.intersection[0, indices].sum(-1) for level in levels], axis=-1)
+    known = np.stack([level.truth[0, indices].sum(-1) for level in levels], axis=-1)
     return np.where(known > 0, correct / np.maximum(known, 1), np.nan)

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.numbers import difference, interval, mean, mean_and_spread
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart
 from hieraseg.page.panels import Panel, switched
@@ -46,7 +46,7 @@ def _iou_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iter
         levels = [
             [scores["levels"][i]["miou"] for scores in row.scores] for i in range(tree.levels)
         ]
-        heading = [_number(_mean(values)) for values in levels]
+        heading = [mean_and_spread(values) for values in levels]
         figure = draw_tree(tree, Scale("IoU", "Viridis", 0, 1), _iou_cells(tree, row), heading)
         description = f"The class tree of {row.title}; its IoUs are in the table below."
         yield Panel({"recipe": row.title, **choice}, _wide(chart(figure, description)))
@@ -55,7 +55,12 @@ def _iou_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iter
 def _difference_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iterator[Panel]:
     """A tree per row, in the colors of its differences to the baseline, if they are known."""
     known = comparison.class_differences
-    values = [abs(one.difference) for found in known.values() for one in found]
+    values = [
+        abs(one.difference)
+        for found in known.values()
+        for one in found
+        if one.class_name != tree.background
+    ]
     largest = max((value for value in values if math.isfinite(value)), default=0) or 1
     for row in rows if known else ():
         choice = {"recipe": row.title, "colors": "difference"}
@@ -64,7 +69,7 @@ def _difference_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) 
             yield Panel(choice, Markup(sentence).format(row.title))
             continue
         means = comparison.differences.get(row.title, ())
-        heading = [_signed(one) for one in means]
+        heading = [_text(one) for one in means]
         scale = Scale("difference", "RdBu", -largest, largest)
         figure = draw_tree(tree, scale, _difference_cells(tree, known[row.title]), heading)
         description = f"The class tree of {row.title}, with its differences to the baseline."
@@ -75,8 +80,9 @@ def _iou_cells(tree: Tree, row: Row) -> list[Cell]:
     """IoU of each node, as the mean over seeds; None for a class without a score."""
     found = []
     for node in tree.nodes:
-        iou = _mean([scores["levels"][node.level - 1]["iou"][node.name] for scores in row.scores])
-        found.append(Cell(iou, _number(iou)))
+        levels = [scores["levels"][node.level - 1] for scores in row.scores]
+        iou = mean([level["iou"][node.name] for level in levels])
+        found.append(Cell(iou, mean_and_spread([iou])))
     return found
 
 
@@ -87,7 +93,7 @@ def _difference_cells(tree: Tree, differences: Sequence[Difference]) -> list[Cel
     for node in tree.nodes:
         one = known.get((node.level, node.name))
         is_known = one is not None and math.isfinite(one.difference)
-        cells.append(Cell(one.difference, _signed(one)) if one and is_known else Cell(None, "-"))
+        cells.append(Cell(one.difference, _text(one)) if one and is_known else Cell(None, "-"))
     return cells
 
 
@@ -104,15 +110,5 @@ def _wide(html: Markup) -> Markup:
     return Markup('<div class="scroll"><div class="wide">{}</div></div>').format(html)
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _signed(one: Difference) -> str:
-    low, high = one.interval
-    return f"{one.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+def _text(one: Difference) -> str:
+    return f"{difference(one.difference)} {interval(one.interval)}"

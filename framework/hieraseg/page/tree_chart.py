@@ -12,7 +12,7 @@ from hieraseg.page.charts import label
 from hieraseg.page.tree_nodes import Tree
 
 _LEAF = 22  # height in pixels
-_DARK, _LIGHT = "#111111", "#ffffff"
+_DARK, _LIGHT = "#000000", "#ffffff"
 _PLAIN, _NONE = "rgb(205, 205, 205)", "rgba(0, 0, 0, 0)"
 
 

@@ -32,7 +32,7 @@
     const there = (pixel) => known(pixel) && own[pixel] !== target[pixel] && other[pixel] === target[pixel];
     const both = (pixel) => known(pixel) && own[pixel] !== target[pixel] && other[pixel] !== target[pixel];
     const color = (pixel) => (here(pixel) ? RIGHT_HERE : there(pixel) ? WRONG : both(pixel) ? BOTH_WRONG : NOTHING);
-    return { color, shares: [["right here alone", here], ["wrong here alone", there]] };
+    return { color, shares: [["right only here", here], ["wrong only here", there]] };
   }
 
   function showPictures(root) {
@@ -120,7 +120,8 @@
               : differenceView(truth, own, rows[select.value]);
         const miou = image.rows[row].miou[number];
         const score = miou === null ? "no mIoU" : `mIoU ${miou.toFixed(3)}`;
-        paint(panels[row], image, view, data.rows[row], [score, ...shares(view, truth)]);
+      const isOther = kind === "difference" && row === Number(select.value);
+        paint(panels[row], image, view, data.rows[row], [score, ...shares(view, truth), ...(isOther ? ["the others are compared with it"] : [])]);
       });
       legend(level, [truth, ...rows], kind);
     }
