@@ -57,7 +57,7 @@ def section(comparison: Comparison) -> Section:
         answers=answers,
         panels=switched("answer", panels, _last(panels)) if panels else "",
     )
-    return Section("answer", f"Better than {names[baseline.title].name}?", html)
+    return Section("answer", "Better than the baseline?", html)
 
 
 def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
@@ -164,5 +164,5 @@ def _forest(title: str, rows: Sequence[Look]) -> go.Figure:
     height = 100 + (_LINE + _MORE * (lines - 1)) * len(rows)
     figure = go.Figure(layout={"height": height, "showlegend": False})
     figure.update_xaxes(title=title)
-    figure.update_yaxes(type="category", autorange="reversed")
+    figure.update_yaxes(type="category", range=[len(rows) - 0.5, -0.5])
     return figure

@@ -1,7 +1,7 @@
 """Section: confusion matrices."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 from plotly import graph_objects as go
 
 from hieraseg.comparison.comparison import Comparison
@@ -15,6 +15,9 @@ from hieraseg.page.sections import Section, render
 
 _WRITTEN = 12
 """Classes of the largest matrix whose cells hold numbers."""
+
+_BRIGHT = 47
+"""Above it, black has more contrast than white to the colors of Cividis."""
 
 
 def section(comparison: Comparison) -> Section:
@@ -64,14 +67,29 @@ def _matrix(classes: list[str], counts: Int[np.ndarray, "C C"]) -> go.Figure:
             zmin=0,
             zmax=100,
             colorscale="Cividis",
-            texttemplate="%{z:.0f}" if len(classes) <= _WRITTEN else None,
             hovertemplate="target %{y}<br>predicted %{x}<br>%{z:.1f} % of the target's pixels"
             "<br>%{customdata:,d} pixels<extra></extra>",
             colorbar={"title": {"text": "%"}, "thickness": 12},
         )
     )
+    if len(classes) <= _WRITTEN:
+        figure.add_trace(_numbers(names, share))
     size = max(300, 120 + 42 * len(classes)) if len(classes) <= _WRITTEN else 720
     figure.update_layout(height=size)
-    figure.update_xaxes(type="category", title="predicted", constrain="domain")
-    figure.update_yaxes(type="category", title="target", autorange="reversed")
+    figure.update_xaxes(type="category", title="predicted", range=[-0.5, len(names) - 0.5])
+    figure.update_yaxes(type="category", title="target", range=[len(names) - 0.5, -0.5])
     return figure
+
+
+def _numbers(names: list[str], share: Float32[np.ndarray, "C C"]) -> go.Scatter:
+    """The numbers of the cells, in black or white, whichever has more contrast."""
+    cells = [(x, y, share[j, i]) for j, y in enumerate(names) for i, x in enumerate(names)]
+    columns, rows, values = zip(*cells, strict=True)
+    return go.Scatter(
+        x=columns,
+        y=rows,
+        mode="text",
+        text=["" if np.isnan(value) else f"{value:.0f}" for value in values],
+        textfont={"color": ["#000" if value > _BRIGHT else "#fff" for value in values]},
+        hoverinfo="skip",
+    )

@@ -59,7 +59,7 @@ def write_plot(path: Path, comparison: Comparison) -> None:
         for one, level in zip(axes, levels, strict=True):
             _draw(one, level, rows, comparison)
         axes[0].set_yticks(range(len(rows)), names)
-        axes[0].invert_yaxis()
+        axes[0].set_ylim(len(rows) - 0.5, -0.5)
         write_file(path, lambda file: figure.savefig(file, format=suffix))
     log(f"figure: {path}")
 
@@ -74,7 +74,7 @@ def _levels(comparison: Comparison) -> list[int]:
 def _draw(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> None:
     axes.set_title(f"level {level}")
     axes.grid(axis="x", alpha=0.3)
-    axes.margins(x=0.1, y=0.1)
+    axes.margins(x=0.1)
     if comparison.baseline is None:
         axes.set_xlabel("mIoU")
         _draw_scores(axes, level, rows)

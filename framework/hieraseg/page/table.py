@@ -29,31 +29,42 @@ class Cell:
     bar: tuple[float, float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Heading:
+    """A heading.
+
+    Attributes:
+        title: its text.
+        is_text: whether the cells below hold text, and no numbers.
+    """
+
+    title: str
+    is_text: bool
+
+
 def section(comparison: Comparison) -> Section:
     """The table, whose numbers are those of `hieraseg compare`."""
-    rows, baseline = comparison.rows, comparison.baseline
-    columns = main_columns(rows)
-    levels = sorted({one.level for found in comparison.differences.values() for one in found})
-    compared = {level: _compared(comparison, level) for level in levels}
-    lines = [
-        {
-            "row": row,
-            "look": look,
-            "is_baseline": baseline is not None and row.title == baseline.title,
-            "cells": [_cell(column, row) for column in columns],
-            "differences": [compared[level].get(row.title) for level in levels],
-        }
-        for row, look in zip(rows, looks(rows), strict=True)
-    ]
+    headings, columns = [], []
+    for column in main_columns(comparison.rows):
+        headings.append(Heading(column.title, column.kind == "setting"))
+        columns.append([_cell(column, row) for row in comparison.rows])
+        for level in _levels(comparison):
+            if column.title == f"mIoU L{level}":
+                headings.append(Heading(f"difference L{level}", False))
+                columns.append(_compared(comparison, level))
     html = render(
         "table.html",
-        columns=columns,
-        levels=levels,
-        lines=lines,
+        headings=headings,
+        lines=zip(comparison.rows, looks(comparison.rows), zip(*columns, strict=True), strict=True),
+        baseline=comparison.baseline.title if comparison.baseline else None,
         interval=numbers.interval,
         p_value=numbers.p_value,
     )
     return Section("table", "Table", html)
+
+
+def _levels(comparison: Comparison) -> set[int]:
+    return {one.level for found in comparison.differences.values() for one in found}
 
 
 def _cell(column: Column, row: Row) -> Cell:
@@ -64,16 +75,19 @@ def _cell(column: Column, row: Row) -> Cell:
     return Cell(text, "" if value is None else repr(value))
 
 
-def _compared(comparison: Comparison, level: int) -> dict[str, Cell]:
-    """The cells of a level's differences by title, with bars of one scale."""
+def _compared(comparison: Comparison, level: int) -> list[Cell]:
+    """A level's differences of each row, with bars of one scale."""
     found = {
         title: one
         for title, differences in comparison.differences.items()
         for one in differences
         if one.level == level
     }
-    largest = max((abs(end) for one in found.values() for end in one.interval), default=0) or 1
-    return {title: _difference(one, largest) for title, one in found.items()}
+    largest = max(abs(end) for one in found.values() for end in one.interval) or 1.0
+    return [
+        _difference(found[row.title], largest) if row.title in found else Cell("-", "")
+        for row in comparison.rows
+    ]
 
 
 def _difference(difference: Difference, largest: float) -> Cell:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.console import log
 from hieraseg.errors import RecipeError
-from hieraseg.files.writing import write_text
+from hieraseg.files.writing import replacing
 from hieraseg.page.sections import Section, asset, render
 
 
@@ -34,8 +34,10 @@ def write_page(
         raise RecipeError("--html: the page needs plotly; `pip install plotly`")
     from hieraseg.page.summary import lead
 
-    sections = list(_sections(comparison, images, run_plugins))
-    write_text(path, page(f"Comparison on {comparison.split}", lead(comparison), sections))
+    with replacing(path) as unfinished:  # one that cannot be written is found before predictions
+        sections = list(_sections(comparison, images, run_plugins))
+        text = page(f"Comparison on {comparison.split}", lead(comparison), sections)
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
     log(f"page: {path}")
 
 

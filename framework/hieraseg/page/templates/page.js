@@ -54,16 +54,19 @@ button.addEventListener("click", () => setTheme(document.documentElement.dataset
 dark.addEventListener("change", () => setTheme(dark.matches));
 setTheme(dark.matches);
 
-// Paper is light, and has all levels.
-let before;
+// Paper is light, and has all levels and details.
+let before, closed;
 addEventListener("beforeprint", () => {
   before = document.documentElement.dataset.theme;
+  closed = [...document.querySelectorAll("details:not([open])")];
+  closed.forEach((details) => (details.open = true));
   document.documentElement.classList.add("printed");
   setTheme(false);
   charts.filter((chart) => chart.offsetParent !== null).forEach(draw);
 });
 addEventListener("afterprint", () => {
   document.documentElement.classList.remove("printed");
+  closed.forEach((details) => (details.open = false));
   setTheme(before === "dark");
 });
 
