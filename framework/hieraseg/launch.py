@@ -210,9 +210,14 @@ def _explain(processes: _Processes, rank: int, failure: Path) -> int:
     if code > 0 and _have_ended(processes.values()):
         return int(code)
     failure.touch()  # so that the others are silent
-    how = f"ended with exit code {code}" if code > 0 else f"was killed by {_signal_name(-code)}"
+    how = how_ended(code)
     print(f"hieraseg: error: process {rank} {how}; the others were ended", file=sys.stderr)
     return code if code > 0 else 128 - code
+
+
+def how_ended(code: int) -> str:
+    """What the exit code of a process says; it is negative if a signal killed it."""
+    return f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
 
 def _signal_name(number: int) -> str:

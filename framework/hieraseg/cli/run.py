@@ -1,11 +1,13 @@
 """`hieraseg run`: train recipes."""
 
-from argparse import SUPPRESS, Namespace
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hieraseg.cli.failures import Failure, failure_of, print_failure
+from hieraseg import launch
+from hieraseg.cli.failures import Failure, print_failure
 from hieraseg.cli.options import (
     add_command,
     add_json,
@@ -13,17 +15,22 @@ from hieraseg.cli.options import (
     add_plugins,
     add_recipe,
     non_negative_int,
+    positive_int,
 )
 from hieraseg.cli.report import format_scores, print_result
-from hieraseg.sweeps.names import run_name
+from hieraseg.cli.run_job import run_job
 from hieraseg.cli.streams import write_result
-from hieraseg.console import log
-from hieraseg.errors import DivergedError, RecipeError, UnwrittenScoresError
-from hieraseg.importing import importing
+from hieraseg.cli.sweep_report import format_outcomes
+from hieraseg.console import log, progress
+from hieraseg.errors import INTERRUPTED, DivergedError, first_few
 from hieraseg.launch import Finished
 
-if TYPE_CHECKING:
-    from hieraseg.recipe import Recipe
+if TYPE_CHECKING:  # imports recipes, which `hieraseg --help` does not wait for
+    from hieraseg.sweeps.jobs import Job
+    from hieraseg.sweeps.outcomes import Outcome
+    from hieraseg.sweeps.planning import Plan, Request
+
+_Do = Callable[[Sequence["Job"]], Iterator["Outcome"]]
 
 
 def add_parser(commands: Any) -> None:
@@ -32,132 +39,245 @@ def add_parser(commands: Any) -> None:
         commands,
         "run",
         run,
-        summary="train a recipe, once per seed",
+        summary="train a recipe, also with several seeds and swept values",
         description="""
-            Train a recipe, once per seed, and score the model on the validation split. Each run
-            writes a folder with the resolved recipe, provenance, scores, checkpoints and
-            TensorBoard curves. Existing run folders are never overwritten.
+            Train a recipe, and score the model on the validation split. Each run writes a folder
+            with the resolved recipe, provenance, scores, checkpoints and TensorBoard curves.
+            Existing run folders are never overwritten.
+
+            With --seeds, --sweep, or a recipe that has a section `sweep`, there are several jobs.
+            All are resolved before the first one starts; one that fails does not stop the others;
+            and one that has a finished run with the same settings, data and code is skipped, so the
+            same command goes on where it was interrupted.
         """,
         examples="""
             hieraseg run recipes/quickstart.yaml
-            hieraseg run recipes/quickstart.yaml --seeds 0 1 2
-            hieraseg run --seeds 0 1 2 recipes/quickstart.yaml --json
             hieraseg run recipes/quickstart.yaml --training.epochs 3 --optimizer.lr 1e-3
             hieraseg run quickstart --plugin my_loss.py --loss my_loss
+            hieraseg run quickstart --seeds 0 1 2
+            hieraseg run quickstart --seeds 0 1 2 --sweep loss.gamma=0,1,2 --dry-run
+            hieraseg run quickstart --sweep loss=tree_min,weighted_ce --sweep optimizer.lr=1e-3,1e-4
+            hieraseg run quickstart --zip --sweep input.size=[64,64],[96,96] --sweep data.seed=0,1
+            hieraseg run my_study.yaml --rows tree_min weighted_ce --jobs 2
         """,
         takes_overrides=True,
     )
     add_recipe(parser)
+    _add_jobs(parser)
+    add_out(parser, "run folders", default="runs")
+    add_plugins(parser)
+    add_json(parser)
+
+
+def _add_jobs(parser: Any) -> None:
+    """Add the options that say which jobs there are, and how they are done."""
     parser.add_argument(
         "--seeds",
         metavar="SEED",
         type=non_negative_int,
         nargs="+",
-        help="train once per seed (default: training.seed of the recipe)",
+        help="train once per seed (default: those of the sweep, or training.seed)",
     )
-    add_out(parser, "run folders", default="runs")
-    parser.add_argument("--run-name", help=SUPPRESS)  # of launchers, whose recipes are resolved
-    add_plugins(parser)
-    add_json(parser)
+    parser.add_argument(
+        "--sweep",
+        metavar="KEY=VALUE,VALUE",
+        dest="sweeps",
+        action="append",
+        default=[],
+        help="train once per value of a key, or name of a component; can be repeated, for all "
+        "combinations",
+    )
+    parser.add_argument(
+        "--zip", action="store_true", help="pair the values of several --sweep, not combine them"
+    )
+    parser.add_argument(
+        "--rows", metavar="ROW", nargs="+", help="rows of the recipe's sweep (default: all)"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="do not skip jobs that have a finished run"
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        dest="workers",
+        type=positive_int,
+        default=1,
+        help="jobs at a time; each has one GPU, in turn, or a share of the cores (default: 1)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the jobs, their steps and images, and stop"
+    )
 
 
 def run(arguments: Namespace) -> int:
-    """Train once per seed, and print the scores and the folder of each run.
+    """Do all jobs, and print the scores and the folder of each run."""
+    from hieraseg.sweeps.planning import plan
 
-    A seed that fails does not keep the others from being run.
-    """
-    from hieraseg.recipe import load
-
-    recipe = load(arguments.recipe, arguments.overrides, arguments.plugins, require_paths=True)
-    recipes = _with_seeds(recipe, arguments)
-    name = arguments.run_name or run_name(arguments.overrides, recipe.to_dict())
-    finished: list[dict[str, Any]] = []
-    failures: list[Failure] = []
+    planned = plan(_request(arguments))
+    do = _way(arguments, planned.jobs)
+    outcomes, reasons = _earlier(planned, arguments)
+    if arguments.dry_run:
+        return _print_jobs(planned.jobs, outcomes, reasons, arguments.json)
+    if _speaks(planned.jobs):
+        _say_earlier(outcomes, reasons)
+    failed: list[Outcome] = []
     try:
-        while recipes:
-            result, failure = _train(recipes.pop(0), arguments, name)
-            finished += [] if result is None else [result]
-            failures += [] if failure is None else [failure]
-            if failure is not None and not _can_go_on(recipe, failure):
+        for outcome in do([job for job in planned.jobs if job.title not in outcomes]):
+            outcomes[outcome.title] = outcome
+            _report(outcome, planned.jobs, arguments)
+            failed += [outcome] if outcome.exit_code else []
+            if failed and not _can_go_on(planned.jobs, outcome):
                 break
-    except Finished:  # the processes that this one started have run all seeds
-        recipes = []
+    except Finished:  # the processes that this one started have done all jobs
         raise
-    finally:
-        if recipes:
-            log(f"hieraseg: not run: seed {', '.join(str(one.training.seed) for one in recipes)}")
-        if finished:
-            folders = "\n".join(one["run"] for one in finished if one["run"])
-            print_result(arguments.json, finished, folders)
-            _log_figures(finished)
-    return failures[0].exit_code if failures else 0
+    except BaseException:
+        _print_outcomes(planned.jobs, outcomes, arguments.json)
+        raise
+    _print_outcomes(planned.jobs, outcomes, arguments.json)
+    return failed[0].exit_code if failed else 0
 
 
-def _log_figures(finished: Sequence[Mapping[str, Any]]) -> None:
-    """Say where there is something to look at."""
-    folders = [Path(one["run"], "figures") for one in finished if one["run"]]
+def _request(arguments: Namespace) -> "Request":
+    from hieraseg.sweeps.planning import Request
+
+    return Request(
+        recipe=arguments.recipe,
+        overrides=arguments.overrides,
+        plugins=arguments.plugins,
+        seeds=arguments.seeds,
+        sweeps=arguments.sweeps,
+        zipped=arguments.zip,
+        rows=arguments.rows,
+        out=Path(arguments.out),
+    )
+
+
+def _way(arguments: Namespace, jobs: Sequence["Job"]) -> _Do:
+    """How jobs are done.
+
+    Raises:
+        RecipeError: they cannot be done in this way.
+    """
+    from hieraseg.sweeps.running import run_jobs
+    from hieraseg.sweeps.workers import check_devices, run_in_workers
+
+    alone = _processes(jobs) == 1
+    one = partial(run_job, keeps_going=len(jobs) > 1 and alone)
+    if arguments.workers == 1:
+        return partial(run_jobs, run_job=one, quiet=len(jobs) == 1 or not alone)
+    check_devices(jobs)
+    return lambda todo: progress(run_in_workers(todo, one, arguments.workers), "jobs", len(todo))
+
+
+def _earlier(planned: "Plan", arguments: Namespace) -> tuple[dict[str, "Outcome"], dict[str, str]]:
+    """Jobs of a sweep that are skipped, by title; and why earlier runs of others do not count."""
+    from hieraseg.sweeps.finished import EarlierRuns
+    from hieraseg.sweeps.outcomes import Outcome
+
+    skipped: dict[str, Outcome] = {}
+    reasons: dict[str, str] = {}
+    if arguments.again or not planned.is_sweep:
+        return skipped, reasons
+    runs = EarlierRuns()
+    for job in planned.jobs:
+        finished, reason = runs.of(job)
+        if finished is not None:
+            result = {"splits": {"val": finished.scores}, "cost": finished.cost}
+            skipped[job.title] = Outcome(job.title, "skipped", finished.path, result=result)
+        elif reason:
+            reasons[job.title] = reason
+    return skipped, reasons
+
+
+def _say_earlier(skipped: Mapping[str, "Outcome"], reasons: Mapping[str, str]) -> None:
+    for title, outcome in skipped.items():
+        log(f"skipped: {title}, which is finished in {outcome.folder} (--again runs it again)")
+    for title, reason in reasons.items():
+        log(f"run anew: {title}, since {reason}")
+
+
+def _print_jobs(
+    jobs: Sequence["Job"],
+    skipped: Mapping[str, "Outcome"],
+    reasons: Mapping[str, str],
+    as_json: bool,
+) -> int:
+    """Print what a dry run knows."""
+    from hieraseg.cli.sweep_report import format_planned, planned_as_json
+    from hieraseg.sweeps.dry_run import dry_run
+
+    planned = dry_run(jobs, {title: one.folder for title, one in skipped.items()}, reasons)
+    print_result(as_json, planned_as_json(planned), format_planned(planned))
+    return 0
+
+
+def _report(outcome: "Outcome", jobs: Sequence["Job"], arguments: Namespace) -> None:
+    """Say at once that a job has failed; print the scores of each class, unless jobs are many."""
+    several = len(jobs) > 1
+    interrupts_command = outcome.exit_code == INTERRUPTED and arguments.workers == 1
+    if outcome.exit_code and not interrupts_command:
+        message = outcome.message
+        if several:
+            message = f"{outcome.title}: {message} (exit code {outcome.exit_code})"
+        print_failure(Failure(message, outcome.exit_code))
+    is_sweep = len({job.name for job in jobs}) > 1
+    if outcome.result and not arguments.json and (not is_sweep or outcome.folder is None):
+        title = f"{outcome.folder}, val" if outcome.folder else "val"
+        write_result(format_scores(outcome.result["splits"]["val"], title))
+
+
+def _print_outcomes(
+    jobs: Sequence["Job"], outcomes: Mapping[str, "Outcome"], as_json: bool
+) -> None:
+    """Print what became of all jobs, and where their runs are; in the main process."""
+    from hieraseg.sweeps.outcomes import Outcome
+
+    if not launch.is_main_process():
+        return
+    missing = [job.title for job in jobs if job.title not in outcomes]
+    if missing and len(jobs) > 1:
+        log(f"hieraseg: not run: {first_few(missing, 'jobs')}")
+    every = [outcomes.get(job.title, Outcome(job.title, "not run")) for job in jobs]
+    table = format_outcomes(every) if len(jobs) > 1 else ""
+    results = [_as_json(one, len(jobs) > 1) for one in every if one.result]
+    if as_json:
+        if table:
+            log(table)
+        if results:
+            print_result(True, results, "")
+        return
+    folders = [str(one.folder) for one in every if one.folder]
+    text = "\n".join([*([table] if table else []), *folders])
+    if text:
+        write_result(text)
+    _log_figures(jobs, every)
+
+
+def _as_json(outcome: "Outcome", several: bool) -> dict[str, Any]:
+    job = {"job": outcome.title, "state": outcome.state} if several else {}
+    return {"run": str(outcome.folder) if outcome.folder else None, **job, **outcome.result}
+
+
+def _log_figures(jobs: Sequence["Job"], outcomes: Iterable["Outcome"]) -> None:
+    """Say where there is something to look at, unless jobs are many."""
+    if len({job.name for job in jobs}) > 1:
+        return
+    folders = [one.folder / "figures" for one in outcomes if one.folder and one.state == "finished"]
     for folder in filter(Path.is_dir, folders):  # a run that cannot draw is finished nevertheless
         log(f"curves and figures are in {folder}")
 
 
-def _can_go_on(recipe: "Recipe", failure: Failure) -> bool:
+def _processes(jobs: Sequence["Job"]) -> int:
+    """Number of processes that train one model, of which all jobs have the same."""
+    return max(job.recipe.training.devices * job.recipe.training.num_nodes for job in jobs)
+
+
+def _can_go_on(jobs: Sequence["Job"], outcome: "Outcome") -> bool:
     # Several processes do not outlive a failure of one of them, but they diverge together.
-    is_single = recipe.training.devices * recipe.training.num_nodes == 1
-    return is_single or failure.exit_code == DivergedError.exit_code
+    is_clean = outcome.exit_code in (0, DivergedError.exit_code)
+    return is_clean or _processes(jobs) == 1
 
 
-def _with_seeds(recipe: "Recipe", arguments: Namespace) -> list["Recipe"]:
-    """The recipe once per seed.
-
-    Raises:
-        RecipeError: a seed is out of range or duplicate, or conflicts with `training.seed`.
-    """
-    seeds: list[int] | None = arguments.seeds
-    if seeds is None:
-        return [recipe]
-    repeated = [seed for index, seed in enumerate(seeds) if seed in seeds[:index]]
-    if repeated:
-        raise RecipeError(
-            f"command line: --seeds: duplicate {repeated[0]}, whose run would be the same; "
-            "give each seed once"
-        )
-    if any(key == "training.seed" for key, _ in arguments.overrides):
-        raise RecipeError("command line: --seeds: conflicts with --training.seed; give one of them")
-    return [recipe.with_seed(seed) for seed in seeds]
-
-
-def _train(
-    recipe: "Recipe", arguments: Namespace, name: str
-) -> tuple[dict[str, Any] | None, Failure | None]:
-    """Train with one seed.
-
-    Returns:
-        The result of the run, in the main process, and why it failed, if it did.
-    """
-    with importing():
-        from hieraseg.train import train
-
-    result: dict[str, Any] | None = None
-    failure, title = None, "val"
-    try:
-        folder = train(recipe, arguments.out, name)
-        if folder is not None:
-            result, title = {"run": str(folder.path), **folder.read_result()}, f"{folder.path}, val"
-    except Finished:
-        raise
-    except KeyboardInterrupt as error:
-        before = "interrupted while the run was set up, before it had a folder"
-        raise KeyboardInterrupt(str(error) or before) from error
-    except BaseException as error:
-        failure = failure_of(error)
-        if failure is None:
-            raise
-        if arguments.seeds is not None:
-            text = f"seed {recipe.training.seed}: {failure.message} (exit code {failure.exit_code})"
-            failure = failure._replace(message=text)
-        print_failure(failure)
-        if isinstance(error, UnwrittenScoresError):
-            result = {"run": None, "splits": {"val": error.scores}, "cost": {}}
-    if result is not None and not arguments.json:
-        write_result(format_scores(result["splits"]["val"], title))
-    return result, failure
+def _speaks(jobs: Sequence["Job"]) -> bool:
+    """Whether this process, unlike one that starts others or is started by them, logs plans."""
+    return _processes(jobs) == 1 or (launch.is_started() and launch.is_main_process())

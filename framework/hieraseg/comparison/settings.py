@@ -16,7 +16,7 @@ def with_settings(rows: Sequence[Row]) -> list[Row]:
     """The rows with the settings in which they differ; CODE and DATA are short digests."""
     first = [row.runs[0] for row in rows]
     settings = [settings_in(run.recipe, run.provenance) for run in first]
-    keys = _differing(settings)
+    keys = differing(settings)
     code = _digests([code_of(run.provenance) for run in first])
     data = _digests([_data(data_of(r.provenance), s) for r, s in zip(first, settings, strict=True)])
     return [
@@ -30,7 +30,7 @@ def with_settings(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _differing(settings: Sequence[Settings]) -> list[str]:
+def differing(settings: Sequence[Settings]) -> list[str]:
     """Keys whose values differ, by section.
 
     Arguments are compared between rows with the same component. A row may lack a component, such as

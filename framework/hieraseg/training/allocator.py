@@ -1,7 +1,11 @@
-"""Memory of training steps on a CPU."""
+"""Memory of this process: that of training steps on a CPU, and what earlier runs left."""
 
 import ctypes
+import gc
 import os
+import sys
+
+import torch
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # parameters of mallopt, in malloc.h
 
@@ -21,3 +25,15 @@ def keep_freed_memory() -> None:
         return
     mallopt(_MMAP_THRESHOLD, 2**30)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def forget_runs() -> None:
+    """Free what earlier runs of this process left: objects in circles, GPU memory, compiled code.
+
+    A process compiles a function only so many times, which would keep later runs from it.
+    """
+    gc.collect()
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -103,13 +103,14 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     backbone = build_backbone(recipe)
     start = read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
-    stores, targets = on_all_ranks(lambda: _open_data(recipe, dataset, hierarchy))
+    stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
+    _warn_of_shared(stores)
     _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
     model = _prepared(model, recipe, hierarchy, fabric.device)
-    total_steps = _total_steps(settings, len(stores["train"]))
+    steps = total_steps(settings, len(stores["train"]))
     segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
     fill = tuple(model.mean.flatten().tolist())
     view = open_view(
@@ -127,7 +128,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     forward = TrainingForward(
         cast(nn.Module, called), view, loss, segmenter, fabric.device, recipe.auxiliary.weight
     )
-    wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, total_steps)
+    wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, steps)
     if compiled == "step":
         forward.compile(fullgraph=True)
     parts = Parts(
@@ -141,7 +142,7 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
         loss=loss,
         view=view,
         num_classes=num_classes,
-        total_steps=total_steps,
+        total_steps=steps,
         not_finite=_infinite_buffers(model),
         capture_problems=[*problems, *optimizer_problems(recipe, state.optimizer)],
         compiled=compiled,
@@ -163,7 +164,8 @@ def _prepared(
     return model
 
 
-def _total_steps(settings: Training, images: int) -> int:
+def total_steps(settings: Training, images: int) -> int:
+    """Number of optimizer steps of a run on this number of images."""
     steps = settings.epochs * steps_per_epoch(images, settings.batch_size)
     return steps if settings.max_steps is None else min(steps, settings.max_steps)
 
@@ -178,22 +180,29 @@ def _build_dataset(recipe: Recipe, hierarchy: Hierarchy, images: int | None) -> 
     return dataset
 
 
-def _open_data(
+def open_data(
     recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy
 ) -> tuple[dict[str, Store], TargetStore | None]:
-    """The images of both splits, and the targets that `val` is scored with."""
+    """The images of the splits `train` and `val`, and the targets that `val` is scored with.
+
+    Raises:
+        DataError: images or masks cannot be used.
+    """
     code = data_digest(recipe, dataset)
     levels = num_levels(recipe.input, recipe.augmentation)
     train = open_store(dataset, "train", hierarchy, recipe.input, code, levels)
     seen = evaluation_input(recipe.input, recipe.evaluation)
     val, targets = open_scored(dataset, "val", hierarchy, seen, recipe.evaluation, code)
-    shared = sorted(set(train.ids) & set(val.ids))
+    return {"train": train, "val": val}, targets
+
+
+def _warn_of_shared(stores: dict[str, Store]) -> None:
+    shared = sorted(set(stores["train"].ids) & set(stores["val"].ids))
     if shared:
         warn(
             f"data: {len(shared)} ids are in both train and val, such as {shared[0]!r}; val then "
             "scores images that were trained on"
         )
-    return {"train": train, "val": val}, targets
 
 
 def _infinite_buffers(model: nn.Module) -> set[str]:
