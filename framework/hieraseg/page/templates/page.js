@@ -62,12 +62,16 @@ addEventListener("beforeprint", () => {
   closed.forEach((details) => (details.open = true));
   document.documentElement.classList.add("printed");
   setTheme(false);
-  charts.filter((chart) => chart.offsetParent !== null).forEach(draw);
+  for (const chart of charts.filter((one) => one.offsetParent !== null)) {
+    draw(chart);
+    Plotly.relayout(chart, { width: chart.clientWidth });
+  }
 });
 addEventListener("afterprint", () => {
   document.documentElement.classList.remove("printed");
   closed.forEach((details) => (details.open = false));
   setTheme(before === "dark");
+  charts.filter((chart) => chart.dataset.drawn).forEach((chart) => Plotly.relayout(chart, { width: null, autosize: true }));
 });
 
 // Panels: those whose options are all chosen are shown.
