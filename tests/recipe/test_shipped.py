@@ -1,6 +1,6 @@
 """Every shipped recipe runs: two steps, scored, on small data.
 
-Those of public data sets are tested in `tests/recipes`.
+Those of public data sets, and studies of many runs, are tested in `tests/recipes`.
 """
 
 import json
@@ -14,7 +14,8 @@ from tests.support.layouts import LAYOUTS
 from tests.support.pascal_part import write_pascal_folder
 
 ROOT = Path(__file__).parents[2] / "recipes"
-RECIPES = [path for name, path in shipped_recipes().items() if name not in LAYOUTS]
+STUDIES = ("study_quickstart", "pascal_part/study")
+RECIPES = [path for name, path in shipped_recipes().items() if name not in (*LAYOUTS, *STUDIES)]
 OVERRIDES = {
     "mannequins": ("--data.train_images", "8", "--data.val_images", "3"),
     # No hub in the tests: random weights stand in for ImageNet's.
