@@ -11,13 +11,14 @@ from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.numbers import difference, interval, mean, mean_and_spread
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart
+from hieraseg.page.looks import looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 from hieraseg.page.tree_chart import Cell, Scale, draw_tree
 from hieraseg.page.tree_nodes import Tree, find_tree
 
-_Cells = Mapping[str, Sequence[Cell]]
-"""What is said of each node, by the title of the row."""
+_Rows = Mapping[str, Row]
+"""Rows by their names on the page."""
 
 
 def section(comparison: Comparison) -> Section:
@@ -25,34 +26,34 @@ def section(comparison: Comparison) -> Section:
     tree = find_tree(comparison.rows)
     if tree is None:
         return Section("tree", "Class tree", render("tree.html", tree=None))
-    rows = [row for row in comparison.rows if tree.fits(row)]
-    cells = {row.title: _iou_cells(tree, row) for row in rows}
+    named = list(zip([look.name for look in looks(comparison.rows)], comparison.rows, strict=True))
+    rows = {name: row for name, row in named if tree.fits(row)}
     panels = [*_iou_panels(comparison, tree, rows), *_difference_panels(comparison, tree, rows)]
     html = render(
         "tree.html",
         tree=switched("tree", panels),
-        others=[row.title for row in comparison.rows if row not in rows],
+        others=[name for name, _ in named if name not in rows],
         has_differences=bool(comparison.class_differences),
-        titles=[row.title for row in rows],
-        lines=list(_lines(tree, cells)),
+        names=list(rows),
+        lines=list(_lines(tree, [_iou_cells(tree, row) for row in rows.values()])),
     )
     return Section("tree", "Class tree", html, assets=("tree.css",))
 
 
-def _iou_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iterator[Panel]:
+def _iou_panels(comparison: Comparison, tree: Tree, rows: _Rows) -> Iterator[Panel]:
     """A tree per row, in the colors of its IoU."""
     choice = {"colors": "IoU"} if comparison.class_differences else {}
-    for row in rows:
+    for name, row in rows.items():
         levels = [
             [scores["levels"][i]["miou"] for scores in row.scores] for i in range(tree.levels)
         ]
         heading = [mean_and_spread(values) for values in levels]
         figure = draw_tree(tree, Scale("IoU", "Viridis", 0, 1), _iou_cells(tree, row), heading)
-        description = f"The class tree of {row.title}; its IoUs are in the table below."
-        yield Panel({"recipe": row.title, **choice}, _wide(chart(figure, description)))
+        description = f"The class tree of {name}; its IoUs are in the table below."
+        yield Panel({"recipe": name, **choice}, _wide(chart(figure, description)))
 
 
-def _difference_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) -> Iterator[Panel]:
+def _difference_panels(comparison: Comparison, tree: Tree, rows: _Rows) -> Iterator[Panel]:
     """A tree per row, in the colors of its differences to the baseline, if they are known."""
     known = comparison.class_differences
     values = [
@@ -62,17 +63,17 @@ def _difference_panels(comparison: Comparison, tree: Tree, rows: Sequence[Row]) 
         if one.class_name != tree.background
     ]
     largest = max((value for value in values if math.isfinite(value)), default=0) or 1
-    for row in rows if known else ():
-        choice = {"recipe": row.title, "colors": "difference"}
+    for name, row in rows.items() if known else ():
+        choice = {"recipe": name, "colors": "difference"}
         if row.title not in known:
             sentence = "<p>{} is the baseline, or cannot be compared with it.</p>"
-            yield Panel(choice, Markup(sentence).format(row.title))
+            yield Panel(choice, Markup(sentence).format(name))
             continue
         means = comparison.differences.get(row.title, ())
         heading = [_text(one) for one in means]
         scale = Scale("difference", "RdBu", -largest, largest)
         figure = draw_tree(tree, scale, _difference_cells(tree, known[row.title]), heading)
-        description = f"The class tree of {row.title}, with its differences to the baseline."
+        description = f"The class tree of {name}, with its differences to the baseline."
         yield Panel(choice, _wide(chart(figure, description)))
 
 
@@ -97,11 +98,11 @@ def _difference_cells(tree: Tree, differences: Sequence[Difference]) -> list[Cel
     return cells
 
 
-def _lines(tree: Tree, cells: _Cells) -> Iterator[dict[str, Any]]:
+def _lines(tree: Tree, rows: Sequence[Sequence[Cell]]) -> Iterator[dict[str, Any]]:
     """Lines of the table: the classes in the order of the tree."""
     for index in tree.depth_first():
         node = tree.nodes[index]
-        iou = [found[index].text for found in cells.values()]
+        iou = [cells[index].text for cells in rows]
         yield {"text": tree.text(node), "level": node.level, "iou": iou}
 
 
