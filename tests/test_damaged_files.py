@@ -22,12 +22,14 @@ from PIL import Image
 
 from hieraseg import Hierarchy, registry
 from hieraseg.cli import main
+from hieraseg.comparison.counts import read_counts
 from hieraseg.data.images import read_image, read_mask
 from hieraseg.data.stores.store import open_store
 from hieraseg.data.stores.targets import open_targets
 from hieraseg.errors import HierasegError
 from hieraseg.runs.checkpoint import read_metadata, read_state
 from hieraseg.settings import Input
+from tests.support.counted_runs import row_of, write_run
 from tests.support.damage import damage
 from tests.support.oracle import PLUGIN, oracle_component
 from tests.support.pascal_part import write_pascal_folder
@@ -220,3 +222,18 @@ def test_run_folders(oracle_run: Path, tmp_path: Path, name: str) -> None:
         assert any(row | {"recipe": ""} == expected | {"recipe": ""} for row in rows)
         # A damaged time of its start can make it the older run of the seed, which is said.
         assert len(rows) == 2 or str(broken) in err or "seed 0 was run 2 times" in err
+
+
+def test_counts_of_images(tmp_path: Path) -> None:
+    """Counts that rows are compared by are read as they were written, or refused."""
+    row = row_of("r", write_run(tmp_path / "run"))
+    file, expected = tmp_path / "run/evaluation/val.npz", read_counts(row)
+    for content in damaged(file):
+        file.write_bytes(content)
+        found, message = attempt(read_counts, row)
+        if found is None:
+            assert str(file) in message
+            assert "\n" not in message
+        else:
+            for one, other in zip(found, expected, strict=True):
+                assert np.array_equal(one.predicted, other.predicted)

@@ -24,7 +24,7 @@ def rates(simulation: Simulation, truth: float, number: int) -> tuple[float, flo
 def test_rows_that_do_not_differ(noise: str) -> None:
     """150 experiments: 95 % within three standard errors."""
     coverage, size = rates(Simulation((3, 3), images=40, **NOISE[noise]), 0, 150)
-    assert 0.9 <= coverage
+    assert coverage >= 0.9
     assert size <= 0.1
 
 

@@ -68,7 +68,8 @@ def read_arrays(file: Path, names: Iterable[str]) -> dict[str, Shaped[np.ndarray
         RecipeError: the file is missing or damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # Opened here, since NumPy does not close a damaged file.
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except FileNotFoundError:
         problem = "no such file"

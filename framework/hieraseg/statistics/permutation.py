@@ -16,16 +16,14 @@ class Swapping:
     """
 
     def __init__(self, baseline: Overlap, swaps: UInt8[np.ndarray, "resamples N"]) -> None:
+        _, runs, images, classes = baseline.counts.shape
         self.swaps = swaps
         self.total = baseline.total()[:, :, None]
-        _, runs, images, classes = baseline.counts.shape
-        self.moved: Float64[np.ndarray, "2 runs resamples C"] = np.concatenate(
-            [
-                baseline.sums(swaps[rows])
-                for rows in blocks(len(swaps), max(images, 2 * runs * classes))
-            ],
-            axis=2,
+        self.moved: Float64[np.ndarray, "2 runs resamples C"] = np.empty(
+            (2, runs, len(swaps), classes)
         )
+        for rows in blocks(len(swaps), max(images, 2 * runs * classes)):
+            self.moved[:, :, rows] = baseline.sums(swaps[rows])
 
     def differences(self, row: Overlap) -> Float[np.ndarray, "resamples K"]:
         """Differences between a row and the baseline after images were swapped.
