@@ -12,7 +12,12 @@ from hieraseg import registry
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").rglob("*.*"))
-TEMPLATES = sorted((ROOT / "framework").rglob("*.template"))
+TEMPLATES = sorted(
+    [
+        *(ROOT / "framework").rglob("*.template"),
+        *(ROOT / "framework/hieraseg/page/templates").iterdir(),
+    ]
+)
 
 
 def test_wheel_holds_every_module(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
         return Answer(difference.level, difference.verdict, details)
     sure = sure.format(numbers.difference(low), numbers.difference(high))
     details = (
-        f"the difference is {numbers.difference(one)} ({sure}); the smallest difference that these "
-        f"images and seeds would show is {difference.detectable:.3f}"
+        f"the difference is {numbers.difference(one)} ({sure}); differences from "
+        f"{difference.detectable:.3f} on would show"
     )
     verdict = difference.verdict or "no verdict with fewer than 3 seeds"
     return Answer(difference.level, verdict, details)

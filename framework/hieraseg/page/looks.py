@@ -32,6 +32,11 @@ class Look:
     symbol: str
     swatch: str
 
+    @property
+    def parts(self) -> list[str]:
+        """The name in pieces between which a line may be broken."""
+        return lines_of(self.name, width=1)
+
 
 def looks(rows: Sequence[Row]) -> list[Look]:
     """The look of each row."""

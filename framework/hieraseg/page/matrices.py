@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, Int
 from plotly import graph_objects as go
+from plotly.colors import sample_colorscale
 
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.rows import Row
@@ -16,8 +17,12 @@ from hieraseg.page.sections import Section, render
 _WRITTEN = 12
 """Classes of the largest matrix whose cells hold numbers."""
 
-_BRIGHT = 47
-"""Above it, black has more contrast than white to the colors of Cividis."""
+_STEPS = np.linspace(0, 1, 9)
+_COLORS = list(zip(_STEPS**2, sample_colorscale("Cividis", _STEPS), strict=True))
+"""Colors by the square root of the share, so that confusions of a few percent are seen."""
+
+_BRIGHT = 22
+"""Above this share, black has more contrast to the color than white."""
 
 
 def section(comparison: Comparison) -> Section:
@@ -66,7 +71,7 @@ def _matrix(classes: list[str], counts: Int[np.ndarray, "C C"]) -> go.Figure:
             customdata=counts.astype(np.float64),
             zmin=0,
             zmax=100,
-            colorscale="Cividis",
+            colorscale=_COLORS,
             hovertemplate="target %{y}<br>predicted %{x}<br>%{z:.1f} % of the target's pixels"
             "<br>%{customdata:,d} pixels<extra></extra>",
             colorbar={"title": {"text": "%"}, "thickness": 12},

@@ -72,9 +72,12 @@ def _levels(comparison: Comparison) -> list[int]:
 
 
 def _draw(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(f"level {level}")
     axes.grid(axis="x", alpha=0.3)
     axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     if comparison.baseline is None:
         axes.set_xlabel("mIoU")
         _draw_scores(axes, level, rows)

@@ -1,0 +1,45 @@
+"""The single figure of `hieraseg compare --plot`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hieraseg.comparison.comparison import Comparison
+from hieraseg.errors import RecipeError, WriteError
+from hieraseg.page.plot import write_plot
+
+STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("suffix", STARTS)
+@pytest.mark.parametrize("with_baseline", [True, False])
+def test_formats(suffix: str, with_baseline: bool, comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / f"figure.{suffix.upper()}"
+    write_plot(path, comparison if with_baseline else replace(comparison, baseline=None))
+    assert path.read_bytes().startswith(STARTS[suffix])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_that_of_the_rows(comparison: Comparison, tmp_path: Path) -> None:
+    rows = [replace(comparison.rows[0], title="x/$a_1$ <b>"), *comparison.rows[1:]]
+    write_plot(tmp_path / "figure.svg", replace(comparison, rows=rows, baseline=None))
+    text = (tmp_path / "figure.svg").read_text()
+    for expected in ("$a_", "1$ ", "&lt;b&gt;", "level 3", "mIoU"):
+        assert expected in text
+
+
+def test_other_formats_are_refused(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"figure\.gif: figures are \.png, \.svg or \.pdf"):
+        write_plot(tmp_path / "figure.gif", comparison)
+
+
+def test_a_baseline_alone_is_no_figure(comparison: Comparison, tmp_path: Path) -> None:
+    alone = [row for row in comparison.rows if row is comparison.baseline]
+    with pytest.raises(RecipeError, match="no row is compared to the baseline"):
+        write_plot(tmp_path / "figure.png", replace(comparison, rows=alone))
+
+
+def test_a_folder_that_is_not_there(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="cannot be written"):
+        write_plot(tmp_path / "missing/figure.png", comparison)
