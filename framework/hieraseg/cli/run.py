@@ -1,6 +1,6 @@
 """`hieraseg run`: train recipes."""
 
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from hieraseg.cli.run_job import run_job
 from hieraseg.cli.streams import write_result
 from hieraseg.cli.sweep_report import format_outcomes
 from hieraseg.console import log, progress
-from hieraseg.errors import INTERRUPTED, DivergedError, first_few
+from hieraseg.errors import INTERRUPTED, DivergedError, RecipeError, first_few
 from hieraseg.launch import Finished
+from hieraseg.sweeps.launchers import add_options, from_arguments
 
 if TYPE_CHECKING:  # imports recipes, which `hieraseg --help` does not wait for
     from hieraseg.sweeps.jobs import Job
@@ -107,6 +108,9 @@ def _add_jobs(parser: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the jobs, their steps and images, and stop"
     )
+    add_options(parser)
+    # That of a job which is done elsewhere.
+    parser.add_argument("--run-name", help=SUPPRESS)
 
 
 def run(arguments: Namespace) -> int:
@@ -118,7 +122,7 @@ def run(arguments: Namespace) -> int:
     outcomes, reasons = _earlier(planned, arguments)
     if arguments.dry_run:
         return _print_jobs(planned.jobs, outcomes, reasons, arguments.json)
-    if _speaks(planned.jobs):
+    if arguments.launcher or _speaks(planned.jobs):
         _say_earlier(outcomes, reasons)
     failed: list[Outcome] = []
     try:
@@ -126,14 +130,14 @@ def run(arguments: Namespace) -> int:
             outcomes[outcome.title] = outcome
             _report(outcome, planned.jobs, arguments)
             failed += [outcome] if outcome.exit_code else []
-            if failed and not _can_go_on(planned.jobs, outcome):
+            if failed and not arguments.launcher and not _can_go_on(planned.jobs, outcome):
                 break
     except Finished:  # the processes that this one started have done all jobs
         raise
     except BaseException:
-        _print_outcomes(planned.jobs, outcomes, arguments.json)
+        _print_outcomes(planned.jobs, outcomes, arguments)
         raise
-    _print_outcomes(planned.jobs, outcomes, arguments.json)
+    _print_outcomes(planned.jobs, outcomes, arguments)
     return failed[0].exit_code if failed else 0
 
 
@@ -148,6 +152,7 @@ def _request(arguments: Namespace) -> "Request":
         sweeps=arguments.sweeps,
         zipped=arguments.zip,
         rows=arguments.rows,
+        name=arguments.run_name,
         out=Path(arguments.out),
     )
 
@@ -161,6 +166,14 @@ def _way(arguments: Namespace, jobs: Sequence["Job"]) -> _Do:
     from hieraseg.sweeps.running import run_jobs
     from hieraseg.sweeps.workers import check_devices, run_in_workers
 
+    launcher = from_arguments(arguments)
+    if launcher is not None:
+        if arguments.workers > 1:
+            raise RecipeError(
+                "command line: --jobs: the launcher decides how many jobs run at a time; leave it "
+                "out, or leave --launcher out"
+            )
+        return launcher
     alone = _processes(jobs) == 1
     one = partial(run_job, keeps_going=len(jobs) > 1 and alone)
     if arguments.workers == 1:
@@ -190,10 +203,12 @@ def _earlier(planned: "Plan", arguments: Namespace) -> tuple[dict[str, "Outcome"
 
 
 def _say_earlier(skipped: Mapping[str, "Outcome"], reasons: Mapping[str, str]) -> None:
-    for title, outcome in skipped.items():
-        log(f"skipped: {title}, which is finished in {outcome.folder} (--again runs it again)")
+    for outcome in skipped.values():
+        log(f"skipped: {outcome.folder} is finished")
     for title, reason in reasons.items():
         log(f"run anew: {title}, since {reason}")
+    if skipped:
+        log(f"{len(skipped)} finished jobs are skipped; --again runs them again")
 
 
 def _print_jobs(
@@ -213,21 +228,21 @@ def _print_jobs(
 
 def _report(outcome: "Outcome", jobs: Sequence["Job"], arguments: Namespace) -> None:
     """Say at once that a job has failed; print the scores of each class, unless jobs are many."""
-    several = len(jobs) > 1
-    interrupts_command = outcome.exit_code == INTERRUPTED and arguments.workers == 1
+    is_here = arguments.workers == 1 and not arguments.launcher
+    interrupts_command = outcome.exit_code == INTERRUPTED and is_here
     if outcome.exit_code and not interrupts_command:
         message = outcome.message
-        if several:
+        if len(jobs) > 1:
             message = f"{outcome.title}: {message} (exit code {outcome.exit_code})"
         print_failure(Failure(message, outcome.exit_code))
-    is_sweep = len({job.name for job in jobs}) > 1
-    if outcome.result and not arguments.json and (not is_sweep or outcome.folder is None):
+    is_lost = outcome.folder is None  # unless they are printed
+    if outcome.result and not arguments.json and (is_lost or not _is_sweep(jobs)):
         title = f"{outcome.folder}, val" if outcome.folder else "val"
         write_result(format_scores(outcome.result["splits"]["val"], title))
 
 
 def _print_outcomes(
-    jobs: Sequence["Job"], outcomes: Mapping[str, "Outcome"], as_json: bool
+    jobs: Sequence["Job"], outcomes: Mapping[str, "Outcome"], arguments: Namespace
 ) -> None:
     """Print what became of all jobs, and where their runs are; in the main process."""
     from hieraseg.sweeps.outcomes import Outcome
@@ -238,19 +253,21 @@ def _print_outcomes(
     if missing and len(jobs) > 1:
         log(f"hieraseg: not run: {first_few(missing, 'jobs')}")
     every = [outcomes.get(job.title, Outcome(job.title, "not run")) for job in jobs]
-    table = format_outcomes(every) if len(jobs) > 1 else ""
-    results = [_as_json(one, len(jobs) > 1) for one in every if one.result]
-    if as_json:
-        if table:
+    folders = [str(one.folder) for one in every if one.folder]
+    tables = [format_outcomes(every)] if len(jobs) > 1 else []
+    if arguments.json:
+        results = [_as_json(one, len(jobs) > 1) for one in every if one.result]
+        for table in tables:
             log(table)
         if results:
             print_result(True, results, "")
-        return
-    folders = [str(one.folder) for one in every if one.folder]
-    text = "\n".join([*([table] if table else []), *folders])
-    if text:
-        write_result(text)
-    _log_figures(jobs, every)
+    elif tables or folders:
+        write_result("\n".join(tables if _is_sweep(jobs) else [*tables, *folders]))
+    if folders and _is_sweep(jobs):
+        runs = "" if str(arguments.out) == "runs" else f" --runs {arguments.out}"
+        log(f"runs are in {arguments.out}; compare: hieraseg compare {arguments.recipe}{runs}")
+    else:
+        _log_figures(every)
 
 
 def _as_json(outcome: "Outcome", several: bool) -> dict[str, Any]:
@@ -258,13 +275,16 @@ def _as_json(outcome: "Outcome", several: bool) -> dict[str, Any]:
     return {"run": str(outcome.folder) if outcome.folder else None, **job, **outcome.result}
 
 
-def _log_figures(jobs: Sequence["Job"], outcomes: Iterable["Outcome"]) -> None:
-    """Say where there is something to look at, unless jobs are many."""
-    if len({job.name for job in jobs}) > 1:
-        return
+def _log_figures(outcomes: Iterable["Outcome"]) -> None:
+    """Say where there is something to look at."""
     folders = [one.folder / "figures" for one in outcomes if one.folder and one.state == "finished"]
     for folder in filter(Path.is_dir, folders):  # a run that cannot draw is finished nevertheless
         log(f"curves and figures are in {folder}")
+
+
+def _is_sweep(jobs: Sequence["Job"]) -> bool:
+    """Whether jobs differ in more than the seed."""
+    return len({job.name for job in jobs}) > 1
 
 
 def _processes(jobs: Sequence["Job"]) -> int:

@@ -64,7 +64,7 @@ def format_outcomes(outcomes: Sequence["Outcome"]) -> str:
     levels = max(map(len, scores.values()), default=0)
     rows = [
         [
-            one.title,
+            _job(one),
             f"{one.state} ({one.exit_code})" if one.state == "failed" else one.state,
             *(f"{score:.3f}" if score is not None else "-" for score in scores[one.title]),
             *["-"] * (levels - len(scores[one.title])),
@@ -74,6 +74,13 @@ def format_outcomes(outcomes: Sequence["Outcome"]) -> str:
     ]
     headings = [f"mIoU L{level}" for level in range(1, levels + 1)]
     return format_table(["job", "state", *headings, "minutes"], rows)
+
+
+def _job(outcome: "Outcome") -> str:
+    """The title of a job, which is the path of its run folder below that of all runs, or both."""
+    folder = outcome.folder
+    is_repetition = folder is not None and not folder.as_posix().endswith(outcome.title)
+    return f"{outcome.title} ({folder.name})" if folder and is_repetition else outcome.title
 
 
 def _scores(outcome: "Outcome") -> list[float | None]:

@@ -2,11 +2,16 @@
 
 import json
 from argparse import Namespace
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.options import RECIPE_HELP, add_command, add_json, add_plugins
 from hieraseg.cli.streams import write_result
+from hieraseg.console import log
 from hieraseg.errors import DataError, HierasegError
+
+if TYPE_CHECKING:
+    from hieraseg.sweeps.jobs import Job
 
 
 def add_parser(commands: Any) -> None:
@@ -17,11 +22,12 @@ def add_parser(commands: Any) -> None:
         run,
         summary="check recipes without running them",
         description="""
-            Check the names, keys, types, ranges and paths of recipes. All problems are reported
-            at once, each with its file and line. A missing data folder is only a warning.
+            Check the names, keys, types, ranges and paths of recipes, and of all rows and values
+            that a recipe sweeps. All problems are reported at once, each with its file and line. A
+            missing data folder is only a warning.
 
-            With --build, the components of each valid recipe are also built, and take one
-            training step on the CPU with one batch of the data.
+            With --build, the components of each valid recipe, row and value are also built, and
+            take one training step on the CPU with one batch of the data.
 
             Exit code 0 if all recipes are valid, 2 if a recipe has a problem or its training step
             fails, 3 if the data cannot be used.
@@ -30,6 +36,7 @@ def add_parser(commands: Any) -> None:
             hieraseg validate recipes/quickstart.yaml
             hieraseg validate recipes/*.yaml --training.precision 32-true
             hieraseg validate my_recipe.yaml --build
+            hieraseg validate my_study.yaml
         """,
         takes_overrides=True,
     )
@@ -57,14 +64,19 @@ def run(arguments: Namespace) -> int:
 
 def _validate(name: str, arguments: Namespace) -> tuple[dict[str, Any], str, int]:
     """Validate one recipe. Returns the result as JSON values, a one-line summary, the exit code."""
-    from hieraseg.recipe import load
+    from hieraseg.sweeps.planning import Request, plan
 
     result: dict[str, Any] = {"recipe": name, "ok": True, "problems": []}
+    summary = "ok"
     try:
-        recipe = load(name, arguments.overrides, arguments.plugins, require_paths=True)
-        if not arguments.build:
-            return result, "ok", 0
-        result["trial"], summary = _dry_run(recipe)
+        planned = plan(Request(name, arguments.overrides, arguments.plugins))
+        if planned.is_sweep:
+            result["jobs"] = [job.title for job in planned.jobs]
+            summary = f"ok, {len(planned.jobs)} jobs"
+            if arguments.build:
+                result["trials"] = _dry_runs(planned.jobs)
+        elif arguments.build:
+            result["trial"], summary = _dry_run(planned.jobs[0].recipe)
         return result, summary, 0
     except HierasegError as error:
         lines = str(error).splitlines()
@@ -72,6 +84,18 @@ def _validate(name: str, arguments: Namespace) -> tuple[dict[str, Any], str, int
             result["warnings"] = lines
             return result, f"ok, but a run needs its data: {'; '.join(lines)}", 0
         return {**result, "ok": False, "problems": lines}, "", error.exit_code
+
+
+def _dry_runs(jobs: Sequence["Job"]) -> dict[str, Any]:
+    """Take one training step for each name of jobs. Returns the costs as JSON values."""
+    trials = {}
+    for name, recipe in {job.name: job.recipe for job in jobs}.items():  # a name has no seed
+        try:
+            trials[name], summary = _dry_run(recipe)
+        except HierasegError as error:
+            raise type(error)(f"{name}: {error}") from error
+        log(f"{name}: {summary}")
+    return trials
 
 
 def _dry_run(recipe: Any) -> tuple[dict[str, Any], str]:

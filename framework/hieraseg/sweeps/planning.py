@@ -27,6 +27,7 @@ class Request:
         sweeps: swept keys and their values (see `read_grid`).
         zipped: whether these values are paired.
         rows: rows of the sweep; None for all of them.
+        name: name of the runs in place of that which says what differs.
         out: folder of all runs.
     """
 
@@ -37,6 +38,7 @@ class Request:
     sweeps: Sequence[str] = ()
     zipped: bool = False
     rows: Sequence[str] | None = None
+    name: str | None = None
     out: Path = Path("runs")
 
 
@@ -109,7 +111,7 @@ def _jobs(request: Request, sweep: Sweep) -> list[Job]:
     sources = [
         Source(
             Path(request.recipe),
-            (*(Override(*one) for one in request.overrides), *values),
+            (*values, *(Override(*one) for one in request.overrides)),
             tuple(request.plugins),
             row,
         )
@@ -124,7 +126,7 @@ def _jobs(request: Request, sweep: Sweep) -> list[Job]:
         except HierasegError as error:
             problems.add(_place(source, swept), error)
             continue
-        name = _name(source, recipe, swept)
+        name = request.name or _name(source, recipe, swept)
         jobs += [
             Job(one, name, request.out, replace(source, seed=one.training.seed)) for one in seeded
         ]

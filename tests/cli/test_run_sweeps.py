@@ -1,0 +1,185 @@
+"""`hieraseg run` with several jobs: what is skipped, what a failure leaves, and what is printed."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hieraseg.cli import main
+from hieraseg.errors import DivergedError
+from hieraseg.recipe import Recipe
+from hieraseg.runs.folder import RunFolder
+from tests.support.runs import QUICKSTART, SMALL, read_json
+
+Captured = pytest.CaptureFixture[str]
+
+
+class Training:
+    """Stands for training: copies a run, or raises an error.
+
+    Args:
+        finished: folder of the run.
+
+    Attributes:
+        errors: errors by name of a loss.
+        done: name of the loss, and the seed, of each call.
+    """
+
+    def __init__(self, finished: Path) -> None:
+        self.finished = finished
+        self.errors: dict[str, BaseException] = {}
+        self.done: list[tuple[str, int]] = []
+
+    def __call__(self, recipe: Recipe, out: Path, name: str) -> RunFolder:
+        loss, seed = recipe["loss"].name, recipe.training.seed
+        self.done.append((loss, seed))
+        if loss in self.errors:
+            raise self.errors[loss]
+        folder = RunFolder.create(out, recipe.path.stem, name, seed)
+        shutil.copytree(self.finished, folder.path, dirs_exist_ok=True)
+        return folder
+
+
+@pytest.fixture
+def training(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
+    training = Training(trained_run)
+    monkeypatch.setattr("hieraseg.train.train", training)
+    return training
+
+
+@pytest.fixture
+def earlier(trained_run: Path, tmp_path: Path) -> Path:
+    """A run that a command with `--out tmp_path` finds in its place."""
+    place = tmp_path / trained_run.parent.name / trained_run.name
+    return Path(shutil.copytree(trained_run, place))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., int]:
+    def run(*arguments: str, recipe: str | Path = QUICKSTART) -> int:
+        own = [*SMALL, "--training.epochs", "2", "--out", str(tmp_path)]
+        return main(["run", str(recipe), *own, *arguments])
+
+    return run
+
+
+def test_a_finished_job_is_skipped(
+    run: Callable[..., int], earlier: Path, training: Training, capsys: Captured
+) -> None:
+    assert run("--seeds", "0", "1", "--json") == 0
+    assert training.done == [("tree_min", 1)]
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)
+    assert (first["run"], first["state"], second["state"]) == (str(earlier), "skipped", "finished")
+    assert first["splits"]["val"] == read_json(earlier / "result.json")["splits"]["val"]
+    assert f"skipped: {earlier} is finished\n" in err
+    assert run("--seeds", "0", "1") == 0
+    assert len(training.done) == 1, "both are finished now"
+
+
+@pytest.mark.parametrize("options", [("--seeds", "0", "--again"), ()])
+def test_jobs_that_are_run_again(
+    options: tuple[str, ...],
+    run: Callable[..., int],
+    earlier: Path,
+    training: Training,
+) -> None:
+    """On request, and without a sweep always."""
+    assert run(*options) == 0
+    assert training.done == [("tree_min", 0)]
+    assert len(list(earlier.parent.iterdir())) == 2
+
+
+def change_data(folder: Path) -> None:
+    record = read_json(folder / "provenance.json")
+    record["data"]["val"] = "0" * 64
+    (folder / "provenance.json").write_text(json.dumps(record))
+
+
+def change_code(folder: Path) -> None:
+    record = read_json(folder / "provenance.json")
+    record["plugins"]["loss"][0] |= {"sha256": "0" * 64, "sources": "0" * 64}
+    (folder / "provenance.json").write_text(json.dumps(record))
+
+
+def change_setting(folder: Path) -> None:
+    text = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(re.sub(r"(?m)^  lr: .*", "  lr: 7.5", text))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (change_data, "has other settings, code or data"),
+        (change_code, "has other settings, code or data"),
+        (change_setting, "has other settings, code or data"),
+        (lambda folder: (folder / "result.json").unlink(), "did not finish"),
+    ],
+)
+def test_an_earlier_run_that_does_not_count(
+    change: Callable[[Path], Any],
+    reason: str,
+    run: Callable[..., int],
+    earlier: Path,
+    training: Training,
+    capsys: Captured,
+) -> None:
+    """It stays, and the job gets a folder of its own."""
+    change(earlier)
+    assert run("--seeds", "0") == 0
+    assert training.done == [("tree_min", 0)]
+    err = capsys.readouterr().err
+    assert re.search(rf"run anew: \S+, since {re.escape(str(earlier))} {reason}\n", err)
+    assert len(list(earlier.parent.iterdir())) == 2
+
+
+def test_a_study_goes_on_after_failures(
+    run: Callable[..., int], training: Training, tmp_path: Path, capsys: Captured
+) -> None:
+    """Of the data, of training, or of the code, whose traceback is printed."""
+    study = tmp_path / "study.yaml"
+    rows = "rows: {a: {loss: tree_min}, b: {loss: weighted_ce}, c: {loss: {name: marginal_ce}}}"
+    study.write_text(f"base: {QUICKSTART}\nsweep:\n  {rows}\n")
+    training.errors = {"tree_min": DivergedError("the loss is nan"), "weighted_ce": KeyError("x")}
+    assert run(recipe=study) == 4
+    assert [loss for loss, _ in training.done] == ["tree_min", "weighted_ce", "marginal_ce"]
+    out, err = capsys.readouterr()
+    states = [line.split()[1] for line in out.splitlines() if line.startswith("study/")]
+    assert states == ["failed", "failed", "finished"]
+    assert "Traceback" in err
+    assert re.search(r"error: study/a\S*: the loss is nan \(exit code 4\)\n", err)
+    assert re.search(r"error: study/b\S*: KeyError: 'x'; see the traceback above", err)
+    training.errors.clear()
+    assert run("--rows", "b", "c", recipe=study) == 0
+    assert [loss for loss, _ in training.done[3:]] == ["weighted_ce", "marginal_ce"]
+
+
+def test_nothing_runs_if_a_job_has_a_problem(
+    run: Callable[..., int], training: Training, capsys: Captured
+) -> None:
+    assert run("--sweep", "loss=tree_min,marginal_ce", "--sweep", "loss.gamma=0") == 2
+    assert not training.done
+    assert "loss=marginal_ce, loss.gamma=0: command line: loss.gamma" in capsys.readouterr().err
+
+
+def test_dry_run(
+    run: Callable[..., int], earlier: Path, training: Training, capsys: Captured
+) -> None:
+    """12 images in batches of 4 for 2 epochs are 6 steps."""
+    options = ("--sweep", "loss.gamma=0,1", "--seeds", "0", "1", "--dry-run")
+    assert run(*options, "--json") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["steps"], planned["images"]) == (24, 96)
+    assert [job["settings"] for job in planned["jobs"][1:3]] == [
+        {"loss.gamma": "0.0"},
+        {"loss.gamma": "1.0"},
+    ]
+    assert run("--seeds", "0", "1", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 jobs to run" in out
+    assert "6 steps, 24 images" in out
+    assert not training.done
