@@ -1,0 +1,56 @@
+"""The shipped studies: all of their jobs resolve, train alike, and take a step."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hieraseg.recipe import Recipe
+from hieraseg.recipe.shipped import recipe_file
+from hieraseg.sweeps.planning import Request, plan
+from hieraseg.training.dry_run import dry_run
+from tests.support.pascal_part import write_pascal_folder
+from tests.support.runs import SMALL
+
+ROWS = (
+    *("flat", "weighted_ce", "tree_min", "tree_min_gamma2", "hssn", "marginal_ce"),
+    *("max_constraint", "logic_rules", "hyperbolic"),
+)
+VARIED = {"loss", "inference", "decoder"}
+"""Sections in which the rows of a study differ. The decoder of one is a part of its loss."""
+
+
+def without_varied(recipe: Recipe) -> Recipe:
+    """The recipe as far as all rows should share it."""
+    shared = {key: one for key, one in recipe.components.items() if key not in VARIED}
+    return replace(recipe, components=shared)
+
+
+@pytest.mark.parametrize("study", ["study_quickstart", "pascal_part/study"])
+def test_rows_differ_in_loss_and_inference_only(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pascal_folder(tmp_path / "pascal_part", images=3)
+    monkeypatch.setenv("HIERASEG_DATA", str(tmp_path))
+    jobs = plan(Request(study)).jobs
+    folder = recipe_file(study).stem
+    assert [job.title for job in jobs] == [
+        f"{folder}/{row},inference={rule}-seed{seed}"
+        for row in ROWS
+        for rule in ("independent", "best_path")
+        for seed in (0, 1, 2)
+    ]
+    shared = {without_varied(job.recipe.with_seed(0)).to_yaml() for job in jobs}
+    assert len(shared) == 1
+    decoders = {row: jobs[6 * index].recipe["decoder"].name for index, row in enumerate(ROWS)}
+    assert {row for row, name in decoders.items() if name != "skip"} == {"hyperbolic"}
+
+
+def test_each_row_takes_a_step() -> None:
+    overrides = zip((key.removeprefix("--") for key in SMALL[::2]), SMALL[1::2], strict=True)
+    kept = [(key, value) for key, value in overrides if key != "decoder.width"]  # of `skip` alone
+    request = Request("study_quickstart", kept, seeds=[0], sweeps=["inference=best_path"])
+    jobs = plan(request).jobs
+    assert len(jobs) == len(ROWS)
+    for job in jobs:
+        assert dry_run(job.recipe).images == 4, job.title
