@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hieraseg.cli.options import add_command, add_split, positive_int
+from hieraseg.cli.options import add_command, add_no_plugins, add_split, positive_int
 from hieraseg.cli.streams import write_result
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.console import log, warn
@@ -110,6 +110,7 @@ def _add_outputs(parser: Any) -> None:
         type=positive_int,
         help=f"number of images whose predictions the page shows (default: {_IMAGES})",
     )
+    add_no_plugins(parser)  # of which only the page runs any, to predict images
     parser.add_argument(
         "--plot", metavar="FILE", type=expanded, help="write a figure: .png, .svg or .pdf"
     )
@@ -209,8 +210,8 @@ def _write(comparison: Comparison, arguments: Namespace) -> None:
     if arguments.html:
         from hieraseg.page.write import write_page
 
-        images = arguments.images or _IMAGES
-        _replace(arguments.html, lambda file: write_page(file, comparison, images))
+        images, run_plugins = arguments.images or _IMAGES, arguments.run_plugins
+        _replace(arguments.html, lambda file: write_page(file, comparison, images, run_plugins))
 
 
 def _replace(file: Path, write: Callable[[Path], None]) -> None:
