@@ -2,13 +2,18 @@
 
 import json
 import shutil
+import statistics
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hieraseg.cli import main
+from hieraseg.cli import compare_report, layout, main
+from hieraseg.comparison.comparison import Comparison
 from tests.support.runs import read_json
 
 Captured = pytest.CaptureFixture[str]
@@ -21,6 +26,7 @@ def add_run(trained_run: Path, name: str, seed: int = 0, started: str = "2026-01
     run.mkdir(parents=True)
     for file in ("recipe.yaml", "result.json", "metrics.jsonl", "provenance.json"):
         shutil.copy(trained_run / file, run)
+    shutil.copytree(trained_run / "evaluation", run / "evaluation")
     above, training = (run / "recipe.yaml").read_text().split("training:")
     training = training.replace("  seed: 0\n", f"  seed: {seed}\n")
     (run / "recipe.yaml").write_text(f"{above}training:{training}")
@@ -56,7 +62,8 @@ def test_formats(trained_run: Path, output_format: str, capsys: Captured) -> Non
     assert main(["compare", str(trained_run), f"--{output_format}"]) == 0
     output = capsys.readouterr().out
     assert "quickstart" in output
-    assert (str(score) if output_format == "json" else f"{score:.3f}") in output
+    shown = {"json": str(score), "csv": f"{score:.6g}"}.get(output_format, f"{score:.3f}")
+    assert shown in output
 
 
 @pytest.fixture
@@ -72,6 +79,35 @@ def test_seeds_share_a_row(trained_run: Path, here: None, capsys: Captured) -> N
     (row,) = table["rows"]
     assert (row["recipe"], row["seeds"], row["mIoU L3"]) == ("q/base", [0, 1], [0.25, 0.5])
     assert not warnings
+
+
+def change_provenance(run: Path, **changes: Any) -> None:
+    provenance = read_json(run / "provenance.json")
+    (run / "provenance.json").write_text(json.dumps({**provenance, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "column"),
+    [
+        ("code", {"version": "0", "sources": "other"}, "code"),
+        ("data", {"train": "other", "val": "other"}, "data digest"),
+    ],
+)
+def test_runs_of_other_code_or_data_are_not_averaged(
+    trained_run: Path, here: None, key: str, value: Any, column: str, capsys: Captured
+) -> None:
+    """But those of another revision with the same sources are."""
+    code = {**read_json(trained_run / "provenance.json")["code"], "revision": "docs", "diff": "d"}
+    for seed in range(3):
+        add_run(trained_run, f"runs/q/base-seed{seed}", seed)
+    change_provenance(Path("runs/q/base-seed1"), code=code)
+    change_provenance(Path("runs/q/base-seed2"), **{key: value})
+    table, _ = compared(capsys, "runs")
+    first, second = table["rows"]
+    assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
+    assert first["settings"].keys() == second["settings"].keys() == {column}
+    assert first["settings"] != second["settings"]
+    assert any(f"another {column}" in note for note in table["notes"])
 
 
 def test_a_rerun_of_a_seed_is_no_measurement(
@@ -399,3 +435,150 @@ def test_missing_runs_and_splits(trained_run: Path, tmp_path: Path, capsys: Capt
     assert main(["compare", str(trained_run), "--split", "test"]) == 2
     error = capsys.readouterr().err
     assert f"{trained_run}: no scores on split 'test'; run `hieraseg evaluate" in error
+
+
+def add_perfect_run(trained_run: Path, name: str, seed: int) -> None:
+    """A copy of a run that predicts all of its images right."""
+    run = add_run(trained_run, name, seed)
+    with np.load(run / "evaluation/val.npz", allow_pickle=False) as file:
+        counts = dict(file)
+
+    def change(result: Result) -> None:
+        for number, level in enumerate(result["splits"]["val"]["levels"], 1):
+            truth = counts[f"truth_{number}"]
+            counts[f"intersection_{number}"] = counts[f"predicted_{number}"] = truth
+            seen = dict(zip(level["iou"], truth.any(0).tolist(), strict=True))
+            level["iou"] = {name: 1.0 if seen[name] else None for name in seen}
+            level["miou"] = 1.0
+
+    change_result(run, change)
+    np.savez_compressed(run / "evaluation/val.npz", **counts)
+
+
+@pytest.fixture
+def study(trained_run: Path, here: None) -> None:
+    """Rows `q/base`, `q/copy` with the same predictions, and `q/best` with perfect ones."""
+    for seed in range(3):
+        add_run(trained_run, f"runs/q/base-seed{seed}", seed)
+        add_run(trained_run, f"runs/q/copy-seed{seed}", seed)
+        add_perfect_run(trained_run, f"runs/q/best-seed{seed}", seed)
+    for name, gamma in (("copy", 1.5), ("best", 3.0)):
+        for recipe in Path("runs/q").glob(f"{name}-*/recipe.yaml"):
+            recipe.write_text(recipe.read_text().replace("gamma: 0.0", f"gamma: {gamma}"))
+
+
+def test_differences_to_a_baseline(study: None, capsys: Captured) -> None:
+    """Equal rows cannot be told apart; classes are there if asked for."""
+    table, _ = compared(capsys, "runs", "--baseline", "base")
+    rows = {row["recipe"]: row for row in table["rows"]}
+    assert table["baseline"] == "q/base"
+    assert rows["q/base"]["baseline"]
+    for level in rows["q/copy"]["levels"]:
+        assert (level["difference"], level["p"]) == (0, 1)
+        assert level["interval"][0] <= 0 <= level["interval"][1]
+        assert level["verdict"] == "not distinguishable"
+    for number, level in enumerate(rows["q/best"]["levels"], 1):
+        mean = statistics.mean(rows["q/base"][f"mIoU L{number}"])
+        assert level["difference"] == pytest.approx(1 - mean)
+        assert level["probability_better"] > 0.9
+        assert "classes" not in level
+    table, _ = compared(capsys, "runs", "--baseline", "base", "--per-class")
+    (best,) = (row for row in table["rows"] if row["recipe"] == "q/best")
+    assert "body" in best["levels"][0]["classes"]
+
+
+def test_tables_of_a_terminal(
+    study: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 80 columns: rows with settings that differ, differences, and what to know of them."""
+    for module in (layout, compare_report):
+        monkeypatch.setattr(module, "terminal_width", lambda: 80)
+    assert main(["compare", "runs", "--baseline", "q/base", "--sort", "miou l3"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    rows, differences, notes = text.split("\n\n")
+    titles = [line.split()[0] for line in rows.splitlines() if line.startswith("q/")]
+    assert titles == ["q/best", "q/base", "q/copy"]
+    assert "loss.gamma" in rows
+    assert differences.startswith("difference of mIoU to q/base")
+    assert differences.count("not distinguishable") >= 3
+    assert notes.startswith("† best epoch chosen on this split")
+
+
+def test_rows_of_another_protocol_are_not_compared_to_the_baseline(
+    study: None, capsys: Captured
+) -> None:
+    for seed in range(3):
+        change = {"data": "other"}
+        run = Path(f"runs/q/best-seed{seed}")
+        change_result(run, lambda result, new=change: result["splits"]["val"].update(new))
+    table, (warning,) = compared(capsys, "runs", "--baseline", "q/base")
+    rows = {row["recipe"]: row for row in table["rows"]}
+    assert rows["q/best"]["levels"] == []
+    assert rows["q/best"]["marks"] == ["†", "‡"]
+    assert len(rows["q/copy"]["levels"]) == 3
+    assert "their scores are not comparable" in warning
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--baseline", "bose"], "--baseline: no row 'bose'; did you mean 'base'?"),
+        (["--baseline", "b"], "--baseline: 'b' could be 'q/base', 'q/best'; write more"),
+        (["--sort", "miuo l3"], "--sort: no column 'miuo l3'; did you mean 'mIoU L3'?"),
+        (["--columns", "gamma"], "--columns: no column 'gamma'; did you mean 'loss.gamma'?"),
+        (["--drop", "hours"], "--drop: no column 'hours'; "),
+        (["--per-class"], "--per-class: compares classes to a baseline; add --baseline ROW"),
+        (["--images", "3"], "--images: is for the page alone; add --html FILE"),
+    ],
+)
+def test_mistakes_in_options_are_one_sentence(
+    study: None, words: list[str], problem: str, capsys: Captured
+) -> None:
+    assert main(["compare", "runs", *words]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    (error,) = err.splitlines()
+    assert problem in error
+
+
+def test_chosen_columns(study: None, capsys: Captured) -> None:
+    words = ["--columns", "miou l3, loss.gamma", "--drop", "n", "--md"]
+    assert main(["compare", "runs", *words]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "| recipe | mIoU L3 | loss.gamma |"
+
+
+def test_files_beside_the_table(
+    study: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Existing ones are replaced, which is said; and the page gets the classes in any case."""
+    seen: list[Comparison] = []
+
+    def write_page(file: Path, comparison: Comparison, images: int) -> None:
+        seen.append(comparison)
+        file.write_text(f"{images} images")
+
+    monkeypatch.setattr("hieraseg.page.write.write_page", write_page)
+    words = ["--baseline", "q/base", "--html", "page.html", "--per-image", "images.csv"]
+    assert main(["compare", "runs", *words, "--images", "3"]) == 0
+    out, err = capsys.readouterr()
+    assert "difference of mIoU" in out
+    assert "difference of IoU of classes" not in out
+    assert "wrote page.html" in err
+    assert Path("page.html").read_text() == "3 images"
+    assert seen[0].class_differences["q/best"]
+    assert Path("images.csv").read_text().count("\n") > 5
+    assert main(["compare", "runs", "--html", "page.html"]) == 0
+    assert "replaced page.html" in capsys.readouterr().err
+    assert Path("page.html").read_text() == "8 images"
+    assert main(["compare", "runs", "--per-image", "missing/images.csv"]) == 2
+    assert "missing/images.csv: cannot be written" in capsys.readouterr().err
+
+
+def test_compare_imports_neither_torch_nor_plotly(trained_run: Path) -> None:
+    program = (
+        f"import sys; from hieraseg.cli import main; code = main(['compare', '{trained_run}']); "
+        "sys.exit(code or bool({'torch', 'plotly', 'jinja2', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

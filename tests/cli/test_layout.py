@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from hieraseg.cli import layout
-from hieraseg.cli.layout import align_columns, format_table
+from hieraseg.cli.layout import align_columns, format_table, shortened, table_width, wrapped
 
 HEADER = ("recipe", "seeds", "mIoU L1", "mIoU L2", "coherence", "parameters (M)", "minutes")
 OPTIONAL = ("minutes", "parameters (M)", "coherence")
@@ -94,3 +94,46 @@ def test_control_characters_are_escaped() -> None:
     """A terminal would obey them."""
     text = format_table(("class", "iou"), [["a\x1b[31m\nb", "0.500"]])
     assert "a\\x1b[31m\\nb  0.500" in text
+
+
+def test_rows_without_a_name_belong_to_the_one_above(terminal: Terminal) -> None:
+    """Names can move to their own lines before a column is lost."""
+    lines = [["celeb/base", "L1", "+0.021", "better"], ["", "L2", "-0.004", "worse"]]
+    header = ["recipe", "", "difference", "verdict"]
+    terminal(None)
+    first, second = format_table(header, lines).splitlines()[2:]
+    assert first.split() == ["celeb/base", "L1", "+0.021", "better"]
+    assert second.split() == ["L2", "-0.004", "worse"]
+    terminal(30)
+    assert format_table(header, lines, "", ["verdict"], names_first=True).splitlines()[-3:] == [
+        "celeb/base",
+        "  L1      +0.021   better",
+        "  L2      -0.004    worse",
+    ]
+    assert "left out" in format_table(header, lines, "", ["verdict"])
+
+
+def test_the_width_of_a_table(terminal: Terminal) -> None:
+    header, cells = ["recipe", "parameters (M)"], [["a", "1"]]
+    terminal(table_width(header, cells))
+    assert max(map(len, format_table(header, cells).splitlines())) == len("recipe  parameters")
+
+
+def test_long_names_are_shortened_as_long_as_they_differ() -> None:
+    assert shortened(["study/base", "q"], 10) == ["study/base", "q"]
+    assert shortened(["study/size=64,loss=tree_min"], 16) == ["study…s=tree_min"]
+    names = ["study/loss=a,size=64,64,epochs=3", "study/loss=b,size=64,64,epochs=3"]
+    short = shortened(names, 12)
+    assert len(set(short)) == 2
+    assert all(len(one) < len(names[0]) for one in short)
+    assert shortened([], 10) == []
+
+
+def test_sentences_are_wrapped_on_a_terminal(terminal: Terminal) -> None:
+    terminal(16)
+    assert wrapped("† best epoch chosen on it", "  ").splitlines() == [
+        "† best epoch",
+        "  chosen on it",
+    ]
+    terminal(None)
+    assert wrapped("a " * 99) == "a " * 99

@@ -113,7 +113,7 @@ def test_where_a_file_lies_does_not_make_another_recipe(tmp_path: Path) -> None:
     changed = write_recipe(tmp_path / "c")
     (tmp_path / "c/trees/tree.yaml").write_text(TREE.replace("background: rest\n", ""))
     assert main(["run", changed, "--training.seed", "2", "--out", str(tmp_path / "runs")]) == 0
-    rows = compare(list((tmp_path / "runs" / "oracle").iterdir()))
+    rows = compare(list((tmp_path / "runs" / "oracle").iterdir())).rows
     assert sorted(sorted(row.seeds) for row in rows) == [[0, 1], [2]]
 
 

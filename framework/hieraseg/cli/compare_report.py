@@ -69,11 +69,13 @@ def _rows(comparison: Comparison, columns: Sequence[Column]) -> list[str]:
 
 def _settings(comparison: Comparison, columns: Sequence[Column]) -> str:
     """A line per row, as in `study/base  loss=tree_min, loss.gamma=2.0`."""
-    lines = []
-    for row in comparison.rows:
-        found = [f"{one.title}={one.text(row)}" for one in columns if one.title in row.settings]
-        lines.append([tables.title_of(row), ", ".join(found)])
-    return align_columns(lines)
+    (_, *keys), *lines = _cells(comparison, columns)
+    return align_columns(
+        [
+            [title, ", ".join(f"{k}={v}" for k, v in zip(keys, values, strict=True) if v != "-")]
+            for title, *values in lines
+        ]
+    )
 
 
 def _cells(comparison: Comparison, columns: Sequence[Column]) -> tables.Cells:

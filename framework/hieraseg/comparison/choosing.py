@@ -43,18 +43,22 @@ def find_columns(columns: Sequence[Column], name: str, option: str) -> list[Colu
     Raises:
         RecipeError: there is none; the message suggests one.
     """
-    names: dict[str, list[Column]] = {}
+    name, names = name.strip(), dict[str, list[Column]]()
     for column in columns:
-        without_level = re.sub(r" L\d+$", "", column.title)
-        for one in dict.fromkeys((column.title, column.name, without_level)):
+        for one in dict.fromkeys((column.title, column.name, _without_level(column.title))):
             names.setdefault(one.lower(), []).append(column)
-    found = names.get(name.strip().lower())
+    found = names.get(name.lower())
     if found is None:
         titles = {one.title.lower(): one.title for one in columns}
-        close = get_close_matches(name.strip().lower(), titles, n=1)
-        hint = did_you_mean(titles[close[0]] if close else name, titles.values())
-        raise RecipeError(f"{option}: no column {name.strip()!r}; {hint}")
+        close = get_close_matches(name.lower(), titles, n=1)
+        known = [titles[close[0]]] if close else dict.fromkeys(map(_without_level, titles.values()))
+        hint = did_you_mean(titles[close[0]] if close else name, known)
+        raise RecipeError(f"{option}: no column {name!r}; {hint}")
     return found
+
+
+def _without_level(title: str) -> str:
+    return re.sub(r" L\d+$", "", title)
 
 
 def sorted_rows(rows: Sequence[Row], name: str) -> list[Row]:
