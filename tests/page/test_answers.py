@@ -31,13 +31,13 @@ CASES = {
         difference("not distinguishable", 0.004, (-0.01, 0.018), 0.61),
         "not distinguishable",
         "the difference is +0.004 (95 % interval -0.010 to +0.018, p = 0.610, 3 seeds each); "
-        "differences from 0.020 on would show",
+        "a difference of 0.020 or more would show",
     ),
     "no verdict": (
         difference(None, 0.004, (-0.01, 0.018), 0.61),
         "no verdict with fewer than 3 seeds",
         "the difference is +0.004 (95 % interval -0.010 to +0.018, p = 0.610, 3 seeds each); "
-        "differences from 0.020 on would show",
+        "a difference of 0.020 or more would show",
     ),
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from plotly import graph_objects as go
 
 from hieraseg.comparison import numbers
@@ -10,7 +11,7 @@ from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart, label, tick
-from hieraseg.page.looks import Look, lines_of, looks
+from hieraseg.page.looks import Look, lines_of, with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
@@ -37,38 +38,28 @@ def section(comparison: Comparison) -> Section:
     """A sentence per row and level, and a chart of the differences with their intervals."""
     baseline = comparison.baseline
     if baseline is None:
-        panels = list(_scores(comparison))
-        html = render("scores.html", panels=switched("answer", panels, _last(panels)))
+        html = render("scores.html", panels=_switched(list(_scores(comparison))))
         return Section("answer", "Scores", html)
-    compared = [
-        (row, look)
-        for row, look in zip(comparison.rows, looks(comparison.rows), strict=True)
-        if row.title != baseline.title
-    ]
-    names = dict(zip((row.title for row in comparison.rows), looks(comparison.rows), strict=True))
-    answers = [
-        (look, [answer(one, row, baseline) for one in comparison.differences.get(row.title, ())])
-        for row, look in compared
-    ]
-    panels = list(_differences(comparison.differences, compared))
+    rows = with_looks(comparison.rows)
+    compared = [(row, look) for row, look in rows if row.title != baseline.title]
     html = render(
         "answers.html",
-        baseline=names[baseline.title].name,
-        answers=answers,
-        panels=switched("answer", panels, _last(panels)) if panels else "",
+        baseline=next(look.name for row, look in rows if row.title == baseline.title),
+        answers=[(look, _answers(comparison, baseline, row)) for row, look in compared],
+        panels=_switched(list(_differences(comparison.differences, compared))),
     )
     return Section("answer", "Better than the baseline?", html)
+
+
+def _answers(comparison: Comparison, baseline: Row, row: Row) -> list[Answer]:
+    return [answer(one, row, baseline) for one in comparison.differences.get(row.title, ())]
 
 
 def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
     """A difference in words."""
     one, low, high = difference.difference, *difference.interval
-    counts = len(row.runs), len(baseline.runs)
-    seeds = (
-        f"{counts[0]} seeds each"
-        if counts[0] == counts[1]
-        else f"{counts[0]} and {counts[1]} seeds"
-    )
+    own, others = len(row.runs), len(baseline.runs)
+    seeds = f"{own} seeds each" if own == others else f"{own} and {others} seeds"
     p = numbers.p_value(difference.p)
     sure = f"95 % interval {{}} to {{}}, p {p if p.startswith('<') else f'= {p}'}, {seeds}"
     if difference.verdict in ("better", "worse"):
@@ -78,15 +69,16 @@ def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
         return Answer(difference.level, difference.verdict, details)
     sure = sure.format(numbers.difference(low), numbers.difference(high))
     details = (
-        f"the difference is {numbers.difference(one)} ({sure}); differences from "
-        f"{difference.detectable:.3f} on would show"
+        f"the difference is {numbers.difference(one)} ({sure}); a difference of "
+        f"{difference.detectable:.3f} or more would show"
     )
     verdict = difference.verdict or "no verdict with fewer than 3 seeds"
     return Answer(difference.level, verdict, details)
 
 
-def _last(panels: Sequence[Panel]) -> Mapping[str, str]:
-    return panels[-1].choice
+def _switched(panels: Sequence[Panel]) -> Markup:
+    """The panels of the levels, the finest first to be seen."""
+    return switched("answer", panels, panels[-1].choice) if panels else Markup()
 
 
 def _differences(
@@ -130,7 +122,7 @@ def _interval(difference: Difference, look: Look) -> go.Scatter:
 
 def _scores(comparison: Comparison) -> Iterator[Panel]:
     """A chart per level: the mIoU of each seed of each row, and its mean."""
-    rows = list(zip(comparison.rows, looks(comparison.rows), strict=True))
+    rows = with_looks(comparison.rows)
     levels = sorted({one["level"] for row, _ in rows for one in row.scores[0]["levels"]})
     for level in levels:
         figure = _forest("mIoU", [look for _, look in rows])

@@ -10,7 +10,7 @@ from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart, label, tick
-from hieraseg.page.looks import Look, legend, looks
+from hieraseg.page.looks import Look, legend, with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
@@ -20,37 +20,35 @@ _LINE = 24
 
 def section(comparison: Comparison) -> Section:
     """Differences per class if there are any, else the IoU of each class."""
-    differences = comparison.baseline is not None and bool(comparison.class_differences)
-    panels = list(_differences(comparison) if differences else _ious(comparison))
+    baseline = comparison.baseline if comparison.class_differences else None
+    panels = list(_differences(comparison) if baseline else _ious(comparison))
     levels = max((int(panel.choice["level"]) for panel in panels), default=0)
     html = render(
         "gains.html",
-        baseline=comparison.baseline.title if comparison.baseline and differences else None,
+        baseline=baseline is not None,
         legend=legend(comparison.rows),
         panels=switched("gains", panels, {"level": str(levels)}) if panels else "",
     )
-    return Section("classes", "Gain of each class" if differences else "IoU of each class", html)
+    return Section("classes", "Gain of each class" if baseline else "IoU of each class", html)
 
 
 def _differences(comparison: Comparison) -> Iterator[Panel]:
-    for row, look in zip(comparison.rows, looks(comparison.rows), strict=True):
+    """A chart per level and row: the differences of its classes, sorted."""
+    for row, look in with_looks(comparison.rows):
         found = comparison.class_differences.get(row.title, ())
         for level in sorted({one.level for one in found}):
-            ordered = sorted(
-                (one for one in found if one.level == level and np.isfinite(one.difference)),
-                key=lambda one: one.difference,
-            )
-            text = f"Differences of {row.title} to the baseline per class, level {level}"
+            on_level = [one for one in found if one.level == level]
+            ordered = sorted(on_level, key=lambda one: one.difference)
+            text = f"Differences of {look.name} to the baseline per class, level {level}"
             choice = {"level": str(level), "recipe": look.name}
             yield Panel(choice, chart(_gains(ordered, look), text))
 
 
 def _gains(differences: Sequence[Difference], look: Look) -> go.Figure:
     """Differences with their intervals. A marker is filled if the verdict is better or worse."""
-    value = np.array([one.difference for one in differences])
-    low, high = np.array([one.interval for one in differences]).reshape(-1, 2).T
-    certain = [one.verdict in ("better", "worse") for one in differences]
-    verdicts = [[one.verdict or "no verdict", *one.interval, one.p] for one in differences]
+    low, high = zip(*(one.interval for one in differences), strict=True)
+    value = [one.difference for one in differences]
+    symbols = {"better": "circle", "worse": "circle"}
     figure = go.Figure(
         go.Scatter(
             x=value,
@@ -59,13 +57,15 @@ def _gains(differences: Sequence[Difference], look: Look) -> go.Figure:
             marker={
                 "color": look.color,
                 "size": 9,
-                "symbol": ["circle" if one else "circle-open" for one in certain],
+                "symbol": [symbols.get(one.verdict or "", "circle-open") for one in differences],
             },
-            error_x={"array": high - value, "arrayminus": value - low, "color": look.color},
-            customdata=verdicts,
-            hovertemplate="%{y}: %{x:+.3f}, %{customdata[0]}<br>95 % interval "
-            "%{customdata[1]:+.3f} to %{customdata[2]:+.3f}, p = %{customdata[3]:.3f}"
-            "<extra></extra>",
+            error_x={
+                "array": np.subtract(high, value),
+                "arrayminus": np.subtract(value, low),
+                "color": look.color,
+            },
+            hovertext=[_hover(one) for one in differences],
+            hovertemplate="%{hovertext}<extra></extra>",
         )
     )
     figure.update_layout(height=110 + _LINE * len(differences))
@@ -74,9 +74,17 @@ def _gains(differences: Sequence[Difference], look: Look) -> go.Figure:
     return figure
 
 
+def _hover(one: Difference) -> str:
+    return (
+        f"{label(one.class_name or '')}: {numbers.difference(one.difference)} "
+        f"{numbers.interval(one.interval)}<br>{one.verdict or 'no verdict'}, "
+        f"p {numbers.p_value(one.p)}"
+    )
+
+
 def _ious(comparison: Comparison) -> Iterator[Panel]:
     """A chart per level: the IoU of each class, of all rows."""
-    rows = list(zip(comparison.rows, looks(comparison.rows), strict=True))
+    rows = with_looks(comparison.rows)
     for level in sorted({one["level"] for row, _ in rows for one in row.scores[0]["levels"]}):
         figure = go.Figure(layout={"showlegend": False})
         classes: dict[str, None] = {}

@@ -52,6 +52,11 @@ def looks(rows: Sequence[Row]) -> list[Look]:
     return found
 
 
+def with_looks(rows: Sequence[Row]) -> list[tuple[Row, Look]]:
+    """The rows, each with its look."""
+    return list(zip(rows, looks(rows), strict=True))
+
+
 def lines_of(name: str, width: int = 22) -> list[str]:
     """A name in lines of some characters. It is broken where it has several parts, if at all."""
     lines = [""]

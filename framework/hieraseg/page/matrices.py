@@ -10,7 +10,7 @@ from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
 from hieraseg.page.charts import chart, tick
 from hieraseg.page.counts import summed_counts
-from hieraseg.page.looks import looks
+from hieraseg.page.looks import with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
@@ -28,7 +28,7 @@ _BRIGHT = 22
 def section(comparison: Comparison) -> Section:
     """The confusion matrix of each level of each row, over all images and seeds."""
     panels, problems = [], []
-    for row, look in zip(comparison.rows, looks(comparison.rows), strict=True):
+    for row, look in with_looks(comparison.rows):
         try:
             panels += _panels(row, look.name)
         except RecipeError as error:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from hieraseg.comparison import numbers
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.rows import Row
-from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_file
-from hieraseg.page.looks import Look, lines_of, looks
+from hieraseg.page.looks import Look, lines_of, with_looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +42,7 @@ def write_plot(path: Path, comparison: Comparison) -> None:
     baseline = comparison.baseline
     rows = [
         (row, look)
-        for row, look in zip(comparison.rows, looks(comparison.rows), strict=True)
+        for row, look in with_looks(comparison.rows)
         if baseline is None or row.title != baseline.title
     ]
     levels = _levels(comparison)
@@ -61,7 +60,6 @@ def write_plot(path: Path, comparison: Comparison) -> None:
         axes[0].set_yticks(range(len(rows)), names)
         axes[0].set_ylim(len(rows) - 0.5, -0.5)
         write_file(path, lambda file: figure.savefig(file, format=suffix))
-    log(f"figure: {path}")
 
 
 def _levels(comparison: Comparison) -> list[int]:

@@ -17,7 +17,7 @@ from hieraseg.errors import RecipeError
 from hieraseg.metrics.calibration import BINS, UNIT
 from hieraseg.page.charts import chart, label
 from hieraseg.page.counts import summed_counts
-from hieraseg.page.looks import Look, legend, looks
+from hieraseg.page.looks import Look, legend, with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
@@ -34,7 +34,7 @@ def section(comparison: Comparison) -> Section:
     """For each level, how often the predictions of a score are right."""
     curves: dict[int, list[_Curve]] = {}
     problems = []
-    for index, (row, look) in enumerate(zip(comparison.rows, looks(comparison.rows), strict=True)):
+    for index, (row, look) in enumerate(with_looks(comparison.rows)):
         try:
             for level, counts in _read(row).items():
                 curves.setdefault(level, []).append(_Curve(index, look, counts))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.protocol import protocol_of
-from hieraseg.page.looks import looks
+from hieraseg.page.looks import with_looks
 from hieraseg.page.sections import Section, render
 
 _SCORED = {
@@ -24,11 +24,7 @@ def section(comparison: Comparison) -> Section:
         "summary.html",
         facts=dict(_facts(comparison)),
         notes=comparison.notes,
-        runs=[
-            (look, run)
-            for row, look in zip(comparison.rows, looks(comparison.rows), strict=True)
-            for run in row.runs
-        ],
+        runs=[(look, run) for row, look in with_looks(comparison.rows) for run in row.runs],
     )
     return Section("compared", "What is compared", html)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import replacing
 from hieraseg.page.sections import Section, asset, render
@@ -38,7 +37,6 @@ def write_page(
         sections = list(_sections(comparison, images, run_plugins))
         text = page(f"Comparison on {comparison.split}", lead(comparison), sections)
         unfinished.write_text(text, encoding="utf-8", newline="\n")
-    log(f"page: {path}")
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
