@@ -554,7 +554,7 @@ def test_files_beside_the_table(
     """Existing ones are replaced, which is said; and the page gets the classes in any case."""
     seen: list[Comparison] = []
 
-    def write_page(file: Path, comparison: Comparison, images: int) -> None:
+    def write_page(file: Path, comparison: Comparison, images: int, run_plugins: bool) -> None:
         seen.append(comparison)
         file.write_text(f"{images} images")
 
@@ -572,7 +572,7 @@ def test_files_beside_the_table(
     assert "replaced page.html" in capsys.readouterr().err
     assert Path("page.html").read_text() == "8 images"
     assert main(["compare", "runs", "--per-image", "missing/images.csv"]) == 2
-    assert "missing/images.csv: cannot be written" in capsys.readouterr().err
+    assert "--per-image: missing: no such folder; create it" in capsys.readouterr().err
 
 
 def test_compare_imports_neither_torch_nor_plotly(trained_run: Path) -> None:

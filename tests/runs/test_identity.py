@@ -1,10 +1,13 @@
 """What makes runs replicates of each other."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hieraseg
 from hieraseg.runs.identity import code_of, data_of, identity_of, settings_in
+from hieraseg.runs.provenance import UNUSED_IN_RUNS
 
 SHA = "0123456789abcdef" * 4
 RECIPE: dict[str, Any] = {
@@ -99,3 +102,9 @@ def test_no_replicates(recipe: dict[str, Any], records: dict[str, Any]) -> None:
     other = identity_of("q", recipe, {**PROVENANCE, **records})
     assert other != identity_of("q", RECIPE, PROVENANCE)
     assert identity_of("other", RECIPE, PROVENANCE) != identity_of("q", RECIPE, PROVENANCE)
+
+
+def test_only_packages_that_exist_are_left_out_of_the_code_of_a_run() -> None:
+    root = Path(hieraseg.__file__).parent
+    assert all((root / name).exists() for name in UNUSED_IN_RUNS)
+    assert not UNUSED_IN_RUNS & {"training", "model", "metrics", "train.py"}

@@ -149,11 +149,16 @@ def run(arguments: Namespace) -> int:
 
 
 def _check(arguments: Namespace) -> None:
-    """Raise RecipeError for options that make no sense without another one."""
+    """Raise RecipeError for options that lack another one, or a folder to write to."""
     if arguments.per_class and arguments.baseline is None:
         raise RecipeError("--per-class: compares classes to a baseline; add --baseline ROW")
     if arguments.images is not None and arguments.html is None:
         raise RecipeError("--images: is for the page alone; add --html FILE")
+    for option in ("html", "plot", "per_image"):
+        file = getattr(arguments, option)
+        if file is not None and not file.parent.is_dir():
+            name = option.replace("_", "-")
+            raise RecipeError(f"--{name}: {file.parent}: no such folder; create it first")
 
 
 def _print(comparison: Comparison, arguments: Namespace) -> None:

@@ -25,7 +25,7 @@ _PACKAGES = (
     *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
     *("jsonargparse", "catalogue", "safetensors"),
 )
-_UNUSED = {
+UNUSED_IN_RUNS = {
     *("cli", "comparison", "exporting", "page", "scaffold", "statistics", "sweeps", "testing"),
     *("visualize", "bench.py", "compare.py", "export.py", "inspect_data.py", "predict.py"),
     "preview.py",
@@ -96,7 +96,7 @@ def _sources() -> str:
     """SHA-256 of the source files of hieraseg that take part in training and scoring."""
     root = Path(__file__).parents[1]
     names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*.py"))
-    used = [name for name in names if name.split("/")[0] not in _UNUSED]
+    used = [name for name in names if name.split("/")[0] not in UNUSED_IN_RUNS]
     content = "".join(f"{name} {sha256(root / name)}\n" for name in used)
     return hashlib.sha256(content.encode()).hexdigest()
 
