@@ -509,9 +509,8 @@ def test_rows_of_another_protocol_are_not_compared_to_the_baseline(
     study: None, capsys: Captured
 ) -> None:
     for seed in range(3):
-        change = {"data": "other"}
         run = Path(f"runs/q/best-seed{seed}")
-        change_result(run, lambda result, new=change: result["splits"]["val"].update(new))
+        change_result(run, lambda result: result["splits"]["val"].update(data="other"))
     table, (warning,) = compared(capsys, "runs", "--baseline", "q/base")
     rows = {row["recipe"]: row for row in table["rows"]}
     assert rows["q/best"]["levels"] == []

@@ -5,7 +5,7 @@ import pytest
 from hieraseg.cli import compare_report, layout
 from hieraseg.comparison.columns import main_columns
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.difference import Difference, Verdict
 from tests.support.rows import make_row, scores_of
 
 RUNS = [scores_of(0.4, 0.2, 0.1), scores_of(0.6, 0.3, 0.2), scores_of(0.5, 0.3, 0.1)]
@@ -20,7 +20,7 @@ ROWS = [
     )
     for name in NAMES
 ]
-VERDICT = "not distinguishable"
+VERDICT: Verdict = "not distinguishable"
 DIFFERENCES = [
     Difference(level, None, -0.01, (-0.02, 0.01), 0.2, 1.0, 0.02, VERDICT) for level in (1, 2, 3)
 ]

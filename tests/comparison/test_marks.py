@@ -55,7 +55,7 @@ def test_another_protocol_than_most_rows_or_the_baseline() -> None:
 
 
 def test_what_an_older_run_did_not_record_is_no_difference() -> None:
-    tree = {"parents": "p", "labels": "l", "void": [], "background": None}
+    tree: dict[str, Any] = {"parents": "p", "labels": "l", "void": [], "background": None}
     rows = [
         make_row("a", [scores_of(0.5, tree=tree)]),
         make_row("b", [scores_of(0.5, tree={**tree, "parents": "q"})]),

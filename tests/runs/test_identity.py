@@ -91,14 +91,14 @@ OTHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("recipe", "records"), SAME)
-def test_replicates(recipe: dict[str, Any], records: dict[str, Any]) -> None:
+def test_replicates(recipe: dict[str, Any], records: Any) -> None:
     """Runs that differ in seed, in where things are, or in files of the repository without code."""
     same = identity_of("q", recipe, {**PROVENANCE, **records})
     assert same == identity_of("q", RECIPE, PROVENANCE)
 
 
 @pytest.mark.parametrize(("recipe", "records"), OTHER)
-def test_no_replicates(recipe: dict[str, Any], records: dict[str, Any]) -> None:
+def test_no_replicates(recipe: dict[str, Any], records: Any) -> None:
     other = identity_of("q", recipe, {**PROVENANCE, **records})
     assert other != identity_of("q", RECIPE, PROVENANCE)
     assert identity_of("other", RECIPE, PROVENANCE) != identity_of("q", RECIPE, PROVENANCE)
