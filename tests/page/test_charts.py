@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.difference import Difference, Verdict
 from hieraseg.comparison.rows import Row
 from hieraseg.page import curves, gains, matrices, reliability
 from hieraseg.page.looks import lines_of, looks
@@ -66,12 +66,14 @@ def test_the_gaps_of_a_reliability_diagram_are_the_calibration_error(
 
 def test_gains_are_sorted_and_filled_where_there_is_a_verdict(comparison: Comparison) -> None:
     title = comparison.rows[0].title
-    values = {"head": 0.2, "torso": -0.1, "arms": 0.05}
+    cases: list[tuple[str, float, Verdict]] = [
+        ("head", 0.2, "better"),
+        ("torso", -0.1, "worse"),
+        ("arms", 0.05, "not distinguishable"),
+    ]
     found = [
         Difference(1, name, value, (value - 0.1, value + 0.2), 0.9, 0.01, 0.1, verdict)
-        for (name, value), verdict in zip(
-            values.items(), ("better", "worse", "not distinguishable"), strict=True
-        )
+        for name, value, verdict in cases
     ]
     one = replace(comparison, class_differences={title: found})
     (figure,) = figures_in(gains.section(one).html)

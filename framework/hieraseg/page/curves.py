@@ -66,13 +66,9 @@ def _traces(title: str, look: Look, lines: Sequence[dict[int, float | None]]) ->
     epochs = sorted(set.intersection(*(set(line) for line in lines)))
     values = np.array([[line[epoch] for epoch in epochs] for line in lines], dtype=float)
     line = {"color": look.color, "dash": look.dash}
-    seeds = [
-        go.Scatter(
-            x=list(one), y=list(one.values()), mode="lines", line={**line, "width": 1},
-            opacity=0.45, hoverinfo="skip",
-        )
-        for one in (lines if len(lines) > 1 else [])
-    ]  # fmt: skip
+    thin = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.45, "hoverinfo": "skip"}
+    several = lines if len(lines) > 1 else []
+    seeds = [go.Scatter(x=list(one), y=list(one.values()), **thin) for one in several]
     mean = go.Scatter(
         x=epochs,
         y=values.mean(axis=0),

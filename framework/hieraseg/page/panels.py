@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from markupsafe import Markup
 
@@ -9,6 +10,8 @@ from hieraseg.page.sections import render
 
 _BUTTONS = 60
 """Characters of options that are shown as radio buttons. Longer ones are shown as a list."""
+
+_NOTHING = Markup('<p class="missing">There is nothing to show for this choice.</p>')
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,28 @@ def switched(name: str, panels: Sequence[Panel], start: Mapping[str, str] | None
 
     Args:
         name: unique on the page.
-        panels: the panels, which all have the same keys.
+        panels: the panels, whose choices have the same keys in the same order.
         start: the options shown at first; by default the first ones.
     """
-    options: dict[str, list[str]] = {key: [] for key in panels[0].choice}
-    for panel in panels:
-        for key, option in panel.choice.items():
-            if option not in options[key]:
-                options[key].append(option)
-    as_buttons = {key: sum(map(len, values)) <= _BUTTONS for key, values in options.items()}
+    options = {
+        key: list(dict.fromkeys(panel.choice[key] for panel in panels)) for key in panels[0].choice
+    }
     shown = {key: (start or {}).get(key, values[0]) for key, values in options.items()}
+    found = {tuple(panel.choice.values()): panel.html for panel in panels}
     return render(
         "panels.html",
         name=name,
         options=options,
         shown=shown,
-        as_buttons=as_buttons,
+        as_buttons={key: sum(map(len, values)) <= _BUTTONS for key, values in options.items()},
         panels=[
             {
-                "indices": {key: options[key].index(value) for key, value in panel.choice.items()},
-                "hidden": [key for key, value in panel.choice.items() if value != shown[key]],
-                "caption": ", ".join(f"{key} {value}" for key, value in panel.choice.items()),
-                "html": panel.html,
+                "indices": {key: options[key].index(value) for key, value in choice.items()},
+                "hidden": [key for key, value in choice.items() if value != shown[key]],
+                "caption": ", ".join(f"{key} {value}" for key, value in choice.items()),
+                "html": found.get(tuple(choice.values()), _NOTHING),
             }
-            for panel in panels
+            for values in product(*options.values())
+            for choice in [dict(zip(options, values, strict=True))]
         ],
     )

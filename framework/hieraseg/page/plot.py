@@ -77,10 +77,10 @@ def _draw(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> Non
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     if comparison.baseline is None:
-        axes.set_xlabel("mIoU")
+        axes.set_xlabel("mIoU (mean ± sd)")
         _draw_scores(axes, level, rows)
     else:
-        axes.set_xlabel("difference in mIoU to the baseline")
+        axes.set_xlabel("difference in mIoU (95 % interval)")
         axes.axvline(0, color="#7a7a7a", linewidth=1)
         _draw_differences(axes, level, rows, comparison)
 

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
-from hieraseg.comparison.choosing import find_columns
 from hieraseg.comparison.columns import all_columns
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.rows import Row
@@ -54,11 +53,11 @@ def section(comparison: Comparison) -> Section:
 
 
 def _panel(comparison: Comparison, level: int, curves: Sequence[_Curve]) -> Markup:
-    (column,) = find_columns(all_columns(comparison.rows), f"ECE L{level}", "page")
+    error = next(one for one in all_columns(comparison.rows) if one.title == f"ECE L{level}")
     return render(
         "reliability_level.html",
         chart=chart(_diagram(curves), f"Reliability diagram of each recipe, level {level}"),
-        errors=[(curve.look, column.text(comparison.rows[curve.row])) for curve in curves],
+        errors=[(curve.look, error.text(comparison.rows[curve.row])) for curve in curves],
     )
 
 
