@@ -14,7 +14,7 @@ from tests.support.layouts import LAYOUTS
 from tests.support.pascal_part import write_pascal_folder
 
 ROOT = Path(__file__).parents[2] / "recipes"
-STUDIES = ("study_quickstart", "pascal_part/study")
+STUDIES = ("study_quickstart", "pascal_part/study", "pascal_part/study_cpu")
 RECIPES = [path for name, path in shipped_recipes().items() if name not in (*LAYOUTS, *STUDIES)]
 OVERRIDES = {
     "mannequins": ("--data.train_images", "8", "--data.val_images", "3"),
