@@ -53,7 +53,9 @@ def test_nothing_is_wider_than_the_terminal(report: str, request: pytest.Fixture
 
 @pytest.mark.parametrize("report", [80], indirect=True)
 def test_settings_that_have_no_room_are_a_list(report: str) -> None:
-    _, settings, differences, notes = report.split("\n\n")
+    rows, settings, differences, notes = report.split("\n\n")
+    assert rows.startswith("study: split val, mean")
+    assert rows.count("study") == 1
     assert settings.splitlines()[0] == "settings that differ"
     words = " ".join(settings.split())
     assert "loss=tree_min, init.from=/a/long" in words

@@ -21,8 +21,14 @@ def as_text(comparison: Comparison, columns: Sequence[Column], per_class: bool =
         columns: columns of the rows.
         per_class: whether to show differences of classes, too.
     """
+    title = (
+        f"split {comparison.split}, mean ± standard deviation over n seeds; scores are fractions"
+    )
+    if folder := _shared_folder(comparison):
+        title = f"{folder[:-1]}: {title}"
     comparison = _with_short_titles(comparison)
-    blocks = _rows(comparison, columns)
+    first, *blocks = _rows(comparison, columns)
+    blocks.insert(0, f"{wrapped(title)}\n{first}")
     if comparison.baseline:
         blocks.append(_differences(comparison))
         if per_class:
@@ -32,13 +38,25 @@ def as_text(comparison: Comparison, columns: Sequence[Column], per_class: bool =
     return "\n\n".join(blocks)
 
 
+def _shared_folder(comparison: Comparison) -> str:
+    """The folder that all titles on a terminal begin with, as in `study/`; empty if there is none.
+
+    It is said once, in the first line.
+    """
+    folders = {row.title.rpartition("/")[0] for row in comparison.rows}
+    is_shared = terminal_width() is not None and len(comparison.rows) > 1 and len(folders) == 1
+    return f"{folders.pop()}/" if is_shared and "" not in folders else ""
+
+
 def _with_short_titles(comparison: Comparison) -> Comparison:
     """Rows whose titles leave room for numbers on a terminal, and still differ."""
     width = terminal_width()
     if width is None:
         return comparison
     titles = [row.title for row in comparison.rows]
-    short = dict(zip(titles, shortened(titles, width // _TITLE_SHARE), strict=True))
+    folder = _shared_folder(comparison)
+    names = shortened([title.removeprefix(folder) for title in titles], width // _TITLE_SHARE)
+    short = dict(zip(titles, names, strict=True))
     baseline = comparison.baseline
     return replace(
         comparison,
@@ -51,16 +69,13 @@ def _with_short_titles(comparison: Comparison) -> Comparison:
 
 def _rows(comparison: Comparison, columns: Sequence[Column]) -> list[str]:
     """The table of rows; settings have one of their own if there is no room for them."""
-    title = (
-        f"split {comparison.split}, mean ± standard deviation over n seeds; scores are fractions"
-    )
     width = terminal_width()
     header, *lines = _cells(comparison, columns)
     smallest = _cells(comparison, [one for one in columns if one.title not in OPTIONAL])
     if width is None or table_width(smallest[0], smallest[1:]) <= width:
-        return [format_table(header, lines, title, OPTIONAL)]
+        return [format_table(header, lines, optional=OPTIONAL)]
     header, *lines = _cells(comparison, [one for one in columns if one.kind != "setting"])
-    blocks = [format_table(header, lines, title, OPTIONAL)]
+    blocks = [format_table(header, lines, optional=OPTIONAL)]
     settings = [one for one in columns if one.kind == "setting"]
     if settings:
         blocks.append(f"settings that differ\n{_settings(comparison, settings)}")
