@@ -1,10 +1,11 @@
 """Keys of scores in `result.json`: the run's own protocol is the split alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from hieraseg.metrics.protocol import score_key
+from hieraseg.metrics.protocol import score_key, settings_of
 from hieraseg.settings import Evaluation
 
 
@@ -33,3 +34,19 @@ from hieraseg.settings import Evaluation
 )
 def test_keys(own: dict[str, Any], used: dict[str, Any], checkpoint: str, key: str) -> None:
     assert score_key("val", checkpoint, Evaluation(**used), Evaluation(**own)) == key
+
+
+@pytest.mark.parametrize(
+    ("own", "used"),
+    [
+        ({}, {}),
+        ({}, {"flip": True}),
+        ({"flip": True}, {}),
+        ({}, {"scales": (0.5, 1.0, 1.75)}),
+        ({}, {"window": (32, 64), "window_overlap": 0.25}),
+        ({"window": (32, 64)}, {}),
+    ],
+)
+def test_settings_are_known_from_keys(own: dict[str, Any], used: dict[str, Any]) -> None:
+    key = score_key("val", "last", Evaluation(**used), Evaluation(**own))
+    assert replace(Evaluation(**own), **settings_of(key)) == Evaluation(**used)
