@@ -1,5 +1,6 @@
 """The shipped studies: all of their jobs resolve, train alike, and take a step."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,3 +62,12 @@ def test_each_row_takes_a_step() -> None:
     assert len(jobs) == len(ROWS)
     for job in jobs:
         assert dry_run(job.recipe).images == 4, job.title
+
+
+def test_the_study_of_the_guide(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/comparing.md").read_text(encoding="utf-8")
+    (study,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "my_study.yaml").write_text(study, encoding="utf-8")
+    jobs = plan(Request(tmp_path / "my_study.yaml")).jobs
+    assert len(jobs) == 18
+    assert jobs[0].title == "my_study/tree_min,inference=independent-seed0"
