@@ -14,11 +14,13 @@ class Difference:
         level: the level, from 1 for the coarsest.
         class_name: the class; None for the mean over the classes of the level.
         difference: difference of the means over seeds.
-        interval: 95 % interval, lower and upper end.
+        interval: 95 % interval over other images and other seeds, lower and upper end. With a
+            single run in this row or the baseline, the noise of its seed is missing.
         probability_better: probability that the difference is positive.
-        p: p-value of no difference, corrected over all rows and levels (Holm 1979).
+        p: p-value of no difference, corrected (Holm 1979) over all rows and levels; for classes,
+            over all rows and classes.
         detectable: smallest difference that these images and seeds would show in four of five
-            comparisons.
+            comparisons at p < 0.05, without correction.
         verdict: None with fewer than three seeds in this row or the baseline.
     """
 

@@ -1,16 +1,19 @@
-"""The difference of two rows, and how sure it is.
+"""The difference of the scores of two rows, and how sure it is.
 
-The scores of a run depend on its seed and on the images of the split. With s for the seed, i for
-images, and e for what a seed does on single images, the score of run r of row A is
+The score of a run depends on its seed and on the images of the split. Run r of row A has
 
-    score(A, r) = mean(A) + s(A, r) + i(A) + e(A, r),
+    score(A, r) = mean(A) + seed(A, r) + images(A) + both(A, r),
 
-with i and e about as large as 1 / sqrt(N). The bootstrap over images of the mean over seeds has i
-and e, the variance between seeds has s and e. So the noise of a difference is drawn as that of the
-bootstrap, plus that of seeds, whose variance has the bootstrap's share of it subtracted: the usual
-estimate of a variance component (Searle, Casella and McCulloch 1992, Variance Components). Three
-seeds say little about their variance, which is what Student's t is for, with the degrees of freedom
-of Welch (1947).
+where `images` is the noise that the images of a split add for all runs of a row, and `both` what
+they add for a single run. The bootstrap of the mean over seeds contains `images` and `both`. The
+variance between seeds contains `seed` and `both`. So the noise of a difference is that of the
+bootstrap, plus noise with the variance between seeds less the share of `both`, which is known from
+the bootstrap. This is the estimate of a variance component by the method of moments (Searle,
+Casella and McCulloch 1992, Variance Components, chapter 4). Because few seeds say little about
+their variance, the added noise is Student's t with the degrees of freedom of Welch (1947, The
+generalization of Student's problem).
+
+Simulations of splits whose truth is known are in `tests/statistics/test_simulations.py`.
 """
 
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from jaxtyping import Float
 from hieraseg.statistics.resampling import random
 
 _ROUNDING = 1e-12
-"""Differences of scores that are no larger are those of floating-point sums."""
+"""Scores that differ by no more are equal, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ def estimate(
 ) -> Estimate:
     """Estimate the differences between a row and a baseline.
 
-    Rows with a single run have no noise of seeds, so the interval and p say only what other images
-    would change.
+    A row with a single run does not show the noise of seeds, which its interval and p then lack.
 
     Args:
         row: scores of the row.
@@ -91,10 +93,10 @@ def estimate(
 
 
 def _image_noise(row: Scored, baseline: Scored, images: int) -> Float[np.ndarray, "resamples K"]:
-    """How far differences on bootstrap samples are from that of the split.
+    """Deviations of the differences on bootstrap samples from that on the split.
 
-    The bootstrap's variance is too small by (N - 1) / N, and estimated from N images: both is
-    mended by factors that turn normal noise into Student's t with N - 1 degrees of freedom.
+    The variance of N images is estimated with N - 1 degrees of freedom, and on bootstrap samples it
+    is smaller by (N - 1) / N. One factor corrects both, and makes normal deviations Student's t.
     """
     resampled = row.resampled.mean(0) - baseline.resampled.mean(0)
     deviations = resampled - (row.scores.mean(0) - baseline.scores.mean(0))
@@ -103,22 +105,21 @@ def _image_noise(row: Scored, baseline: Scored, images: int) -> Float[np.ndarray
 
 
 def _seed_noise(row: Scored, baseline: Scored, images: int) -> Float[np.ndarray, "resamples K"]:
-    """Noise that the means over seeds have beside that of images."""
-    one, other = _seed_variance(row, images), _seed_variance(baseline, images)
-    runs = len(row.scores), len(baseline.scores)
-    terms = [v**2 / (n - 1) for v, n in zip((one, other), runs, strict=True) if n > 1]
-    variance = one + other
+    """Noise of the seeds, without that of images."""
+    rows = (row, baseline)
+    variances = np.stack([_seed_variance(one, images) for one in rows])
+    freedom = np.array([max(1, len(one.scores) - 1) for one in rows])
+    total = variances.sum(0)
     noise = np.zeros(row.resampled.shape[1:])
-    for k in np.flatnonzero(variance > 0):
-        freedom = variance[k] ** 2 / sum(term[k] for term in terms)
+    for k in np.flatnonzero(total > 0):
+        welch = 1 / ((variances[:, k] / total[k]) ** 2 / freedom).sum()
         # The same random numbers for all scores, so that none depends on which others there are.
-        draws = random("seeds").standard_t(freedom, size=len(noise))
-        noise[:, k] = np.sqrt(variance[k]) * draws
+        noise[:, k] = np.sqrt(total[k]) * random("seeds").standard_t(welch, size=len(noise))
     return noise
 
 
 def _seed_variance(row: Scored, images: int) -> Float[np.ndarray, " K"]:
-    """Variance of the mean over seeds, apart from that of images."""
+    """Variance of the mean over seeds, without that of images; 0 for a single run."""
     runs = len(row.scores)
     if runs == 1:
         return np.zeros(row.scores.shape[1])
