@@ -224,6 +224,8 @@ DAMAGED: list[tuple[str, bytes | None]] = [
     ("provenance.json", b'{"plugin_files": 3}'),
     ("provenance.json", b'{"started": 3}'),
     ("provenance.json", b"\x00"),
+    ("provenance.json", b'{"code": 3}'),
+    ("provenance.json", b'{"plugins": {"loss": [{"name": 3}]}}'),
 ]
 
 

@@ -84,7 +84,7 @@ def _settings(recipe: Mapping[str, Any], shown: Callable[[str], str]) -> dict[st
     return {
         key: _text(value, shown)
         for section, content in recipe.items()
-        for key, value in _leaves(section, content)
+        for key, value in _leaves(str(section), content)
         if not _NO_SETTING.fullmatch(key)
     }
 
@@ -103,6 +103,8 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _text(value: Any, shown: Callable[[str], str]) -> str:
     """A value as YAML. Each string in it, which may be the path of a file, is shown another way."""
+    if isinstance(value, dict):
+        return inline(value)  # which is empty
     if isinstance(value, list):
         return inline([shown(item) if isinstance(item, str) else item for item in value])
     return _scalar(shown(value) if isinstance(value, str) else value)
