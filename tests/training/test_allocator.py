@@ -1,13 +1,16 @@
-"""Memory of freed tensors is used again."""
+"""Memory of freed tensors is used again, and that of earlier runs of a process is freed."""
 
 import ctypes
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
+import torch
+import torch._dynamo
 
-from hieraseg.training.allocator import keep_freed_memory
+from hieraseg.training.allocator import forget_runs, keep_freed_memory
 
 PROGRAM = """
 import resource
@@ -46,3 +49,23 @@ def test_settings_of_the_user_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_c_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory()
+
+
+def test_a_process_compiles_in_every_run() -> None:
+    """Although torch compiles the code of a module only so many times."""
+    limit = torch._dynamo.config.recompile_limit
+    for number in range(limit + 2):
+        layer = torch.nn.Linear(2, 2 + number)
+        compiled = torch.compile(layer, backend="eager", fullgraph=True, dynamic=False)
+        assert compiled(torch.zeros(1, 2)).shape == (1, 2 + number)
+        forget_runs()
+
+
+def test_objects_of_earlier_runs_are_freed() -> None:
+    """Also those that refer to each other."""
+    layer = torch.nn.Linear(2, 2)
+    layer.own = layer
+    known = weakref.ref(layer)
+    del layer
+    forget_runs()
+    assert known() is None

@@ -135,9 +135,9 @@ def run(arguments: Namespace) -> int:
     except Finished:  # the processes that this one started have done all jobs
         raise
     except BaseException:
-        _print_outcomes(planned.jobs, outcomes, arguments)
+        _print_outcomes(planned, outcomes, arguments)
         raise
-    _print_outcomes(planned.jobs, outcomes, arguments)
+    _print_outcomes(planned, outcomes, arguments)
     return failed[0].exit_code if failed else 0
 
 
@@ -242,13 +242,14 @@ def _report(outcome: "Outcome", jobs: Sequence["Job"], arguments: Namespace) -> 
 
 
 def _print_outcomes(
-    jobs: Sequence["Job"], outcomes: Mapping[str, "Outcome"], arguments: Namespace
+    planned: "Plan", outcomes: Mapping[str, "Outcome"], arguments: Namespace
 ) -> None:
     """Print what became of all jobs, and where their runs are; in the main process."""
     from hieraseg.sweeps.outcomes import Outcome
 
     if not launch.is_main_process():
         return
+    jobs = planned.jobs
     missing = [job.title for job in jobs if job.title not in outcomes]
     if missing and len(jobs) > 1:
         log(f"hieraseg: not run: {first_few(missing, 'jobs')}")
@@ -256,7 +257,7 @@ def _print_outcomes(
     folders = [str(one.folder) for one in every if one.folder]
     tables = [format_outcomes(every)] if len(jobs) > 1 else []
     if arguments.json:
-        results = [_as_json(one, len(jobs) > 1) for one in every if one.result]
+        results = [_as_json(one, planned.is_sweep) for one in every if one.result]
         for table in tables:
             log(table)
         if results:
@@ -270,8 +271,8 @@ def _print_outcomes(
         _log_figures(every)
 
 
-def _as_json(outcome: "Outcome", several: bool) -> dict[str, Any]:
-    job = {"job": outcome.title, "state": outcome.state} if several else {}
+def _as_json(outcome: "Outcome", is_of_sweep: bool) -> dict[str, Any]:
+    job = {"job": outcome.title, "state": outcome.state} if is_of_sweep else {}
     return {"run": str(outcome.folder) if outcome.folder else None, **job, **outcome.result}
 
 
