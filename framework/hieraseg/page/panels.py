@@ -39,7 +39,9 @@ def switched(name: str, panels: Sequence[Panel], start: Mapping[str, str] | None
         key: list(dict.fromkeys(panel.choice[key] for panel in panels)) for key in panels[0].choice
     }
     shown = {key: (start or {}).get(key, values[0]) for key, values in options.items()}
-    found = {tuple(panel.choice.values()): panel.html for panel in panels}
+    known = [tuple(panel.choice.values()) for panel in panels]
+    missing = [values for values in product(*options.values()) if values not in known]
+    nothing = [Panel(dict(zip(options, values, strict=True)), _NOTHING) for values in missing]
     return render(
         "panels.html",
         name=name,
@@ -48,12 +50,11 @@ def switched(name: str, panels: Sequence[Panel], start: Mapping[str, str] | None
         as_buttons={key: sum(map(len, values)) <= _BUTTONS for key, values in options.items()},
         panels=[
             {
-                "indices": {key: options[key].index(value) for key, value in choice.items()},
-                "hidden": [key for key, value in choice.items() if value != shown[key]],
-                "caption": ", ".join(f"{key} {value}" for key, value in choice.items()),
-                "html": found.get(tuple(choice.values()), _NOTHING),
+                "indices": {key: options[key].index(value) for key, value in panel.choice.items()},
+                "hidden": [key for key, value in panel.choice.items() if value != shown[key]],
+                "caption": ", ".join(f"{key} {value}" for key, value in panel.choice.items()),
+                "html": panel.html,
             }
-            for values in product(*options.values())
-            for choice in [dict(zip(options, values, strict=True))]
+            for panel in (*panels, *nothing)
         ],
     )

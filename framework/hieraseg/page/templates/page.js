@@ -32,6 +32,8 @@ function draw(chart) {
   showRows(chart);
 }
 
+const isShown = (chart) => chart.offsetParent !== null;
+const drawnAndShown = () => charts.filter((chart) => chart.dataset.drawn && isShown(chart));
 const charts = [...document.querySelectorAll(".chart")];
 const seen = new IntersectionObserver(
   (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target)),
@@ -62,7 +64,7 @@ addEventListener("beforeprint", () => {
   closed.forEach((details) => (details.open = true));
   document.documentElement.classList.add("printed");
   setTheme(false);
-  for (const chart of charts.filter((one) => one.offsetParent !== null)) {
+  for (const chart of charts.filter(isShown)) {
     draw(chart);
     Plotly.relayout(chart, { width: chart.clientWidth });
   }
@@ -81,6 +83,8 @@ for (const group of document.querySelectorAll(".switched")) {
     control.addEventListener("change", () => {
       const key = control.dataset.key;
       panels.forEach((panel) => panel.classList.toggle("other-" + key, panel.dataset[key] !== control.value));
+      // The page may have changed its width while they were hidden.
+      drawnAndShown().forEach((chart) => Plotly.Plots.resize(chart));
     });
   }
 }
