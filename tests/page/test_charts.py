@@ -3,6 +3,8 @@
 import json
 import re
 from dataclasses import replace
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from hieraseg.comparison.rows import Row
 from hieraseg.page import curves, gains, matrices, reliability
 from hieraseg.page.looks import lines_of, looks
 from hieraseg.page.sections import asset
+from hieraseg.visualize.colors import cielab
 from tests.support.figures import figures_in
 
 
@@ -106,6 +109,37 @@ def test_many_rows_look_different_and_are_seen_on_light_and_dark_pages() -> None
         assert all(contrast(color, page) >= 3 for page in pages), color
 
 
+# Machado et al. 2009, doi:10.1109/TVCG.2009.113, severity 1: linear RGB as it is seen.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_rows_are_told_apart_by_color_blind_readers(vision: str) -> None:
+    colors = [look.color for look in looks([Row(f"study/{index}", ()) for index in range(8)])]
+    seen = np.clip([np.array(VISION[vision]) @ linear(color) for color in colors], 0, 1)
+    srgb = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = cielab(255 * srgb)
+    distances = [np.linalg.norm(one - other) for one, other in combinations(lab, 2)]
+    assert min(distances) > 15
+
+
 @pytest.mark.parametrize("word", ["text", "muted", "link", "good", "bad"])
 def test_words_are_read_on_light_and_dark_pages(word: str) -> None:
     css = asset("page.css")
@@ -117,15 +151,15 @@ def test_words_are_read_on_light_and_dark_pages(word: str) -> None:
             assert contrast(color, page) >= 4.5
 
 
+def linear(color: str) -> Any:
+    """Linear RGB of a CSS color, in 0..1."""
+    srgb = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
 def contrast(one: str, other: str) -> float:
     """Contrast of two colors (WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio)."""
-    luminances = []
-    for color in (one, other):
-        channels = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
-        linear = np.where(
-            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
-        )
-        luminances.append(linear @ (0.2126, 0.7152, 0.0722) + 0.05)
+    luminances = [linear(color) @ (0.2126, 0.7152, 0.0722) + 0.05 for color in (one, other)]
     return float(max(luminances) / min(luminances))
 
 

@@ -9,7 +9,9 @@ from markupsafe import Markup
 from hieraseg.comparison.rows import Row
 from hieraseg.page.sections import render
 
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#b5609b", "#7a7a7a", "#a07800", "#6a5acd", "#c4475e")
+_COLORS = ("#0077b2", "#e67300", "#996b54", "#884dff", "#cc0000", "#b23674", "#ff00d5", "#8e9954")
+"""Each is as far as possible from those before it for readers of any color vision."""
+
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲"}
 
