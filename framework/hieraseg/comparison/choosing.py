@@ -45,20 +45,16 @@ def find_columns(columns: Sequence[Column], name: str, option: str) -> list[Colu
     """
     name, names = name.strip(), dict[str, list[Column]]()
     for column in columns:
-        for one in dict.fromkeys((column.title, column.name, _without_level(column.title))):
+        for one in dict.fromkeys((column.title, column.name, column.base)):
             names.setdefault(one.lower(), []).append(column)
     found = names.get(name.lower())
     if found is None:
         titles = {one.title.lower(): one.title for one in columns}
         close = get_close_matches(name.lower(), titles, n=1)
-        known = [titles[close[0]]] if close else dict.fromkeys(map(_without_level, titles.values()))
+        known = [titles[close[0]]] if close else dict.fromkeys(one.base for one in columns)
         hint = did_you_mean(titles[close[0]] if close else name, known)
         raise RecipeError(f"{option}: no column {name!r}; {hint}")
     return found
-
-
-def _without_level(title: str) -> str:
-    return re.sub(r" L\d+$", "", title)
 
 
 def sorted_rows(rows: Sequence[Row], name: str) -> list[Row]:

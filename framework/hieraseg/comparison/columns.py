@@ -67,6 +67,11 @@ class Column:
     best: Literal["high", "low"] | None = None
 
     @property
+    def base(self) -> str:
+        """Its title without a level, as in `mIoU`."""
+        return re.sub(r" L\d+$", "", self.title)
+
+    @property
     def name(self) -> str:
         """Its key in JSON, which older versions wrote, too."""
         return _NAMES.get(self.title, self.title)
@@ -91,7 +96,7 @@ def main_columns(rows: Sequence[Row]) -> list[Column]:
         column
         for column in all_columns(rows)
         if column.kind in ("seeds", "setting")
-        or (column.kind == "score" and re.sub(r" L\d+$", "", column.title) in _MAIN)
+        or (column.kind == "score" and column.base in _MAIN)
         or (column.kind == "cost" and any(column.text(row) != "-" for row in rows))
     ]
 

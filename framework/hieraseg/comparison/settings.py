@@ -66,9 +66,7 @@ def _components_above(key: str, settings: Settings) -> list[str]:
 
 def _data(digests: Settings, settings: Settings) -> dict[str, str]:
     """Digests of data by split and the settings that the data depend on."""
-    chosen = {
-        key: value for key, value in settings.items() if key.split(".")[0] in ("data", "init")
-    }
+    chosen = {key: text for key, text in settings.items() if _section(key) in ("data", "init")}
     return {f"{split} {digest_of(chosen)}": digest for split, digest in digests.items()}
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from hieraseg.files.strict_yaml import inline
 from hieraseg.runs.records import Provenance
 
-# Keys that change nothing that is trained or scored; the files of `plugins` are code.
 _NO_SETTING = re.compile(r"data\.root|training\.(seed|device)|logging\..*|plugins.*")
 
 
@@ -42,6 +41,11 @@ def settings_in(recipe: Mapping[str, Any], provenance: Provenance) -> dict[str, 
         return f"{PurePath(path).name} ({digests[path][:6]})" if path in digests else path
 
     return _settings(recipe, shown)
+
+
+def is_setting(key: str) -> bool:
+    """Whether a dotted key changes what is trained or scored; the files of `plugins` are code."""
+    return not _NO_SETTING.fullmatch(key)
 
 
 def code_of(provenance: Provenance) -> dict[str, str]:
@@ -85,7 +89,7 @@ def _settings(recipe: Mapping[str, Any], shown: Callable[[str], str]) -> dict[st
         key: _text(value, shown)
         for section, content in recipe.items()
         for key, value in _leaves(str(section), content)
-        if not _NO_SETTING.fullmatch(key)
+        if is_setting(key)
     }
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from yaml.nodes import ScalarNode
 
 from hieraseg.files import strict_yaml
+from hieraseg.runs.identity import is_setting
 
 _LONGEST_NAME, _LONGEST_VALUE = 80, 32  # bytes
 _SAFE = re.compile(r"[\w.+-]+")
-# Overrides that do not change what is trained.
-_UNNAMED = re.compile(r"data\.root|training\.(seed|device)|logging\..*")
 
 
 def run_name(
@@ -35,7 +34,7 @@ def run_name(
         key: value
         for dotted, text in overrides
         for key, value in _leaves(dotted.removesuffix(".name"), _read(text))
-        if key in swept or not _UNNAMED.fullmatch(key)
+        if key in swept or is_setting(key)
     }
     keys = [key for section, value in recipe.items() for key, _ in _leaves(section, value)]
     counts = Counter(suffix for key in {*keys, *given} for suffix in _suffixes(key))
