@@ -135,7 +135,7 @@ def test_rows_are_told_apart_by_color_blind_readers(vision: str) -> None:
     colors = [look.color for look in looks([Row(f"study/{index}", ()) for index in range(8)])]
     seen = np.clip([np.array(VISION[vision]) @ linear(color) for color in colors], 0, 1)
     srgb = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
-    lab = cielab(255 * srgb)
+    lab = cielab((255 * srgb).round().astype(int))
     distances = [np.linalg.norm(one - other) for one, other in combinations(lab, 2)]
     assert min(distances) > 15
 
