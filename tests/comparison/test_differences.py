@@ -110,3 +110,16 @@ def test_rows_on_other_images_are_refused(rows: dict[str, Row], tmp_path: Path) 
     other = row_of("other", write_run(tmp_path / "other", ids=("a", "b")))
     with pytest.raises(RecipeError, match="other: cannot be compared with baseline image by image"):
         differences_to([other], rows["baseline"], resamples=RESAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "names"),
+    [(1, []), (2, [None, "background", "body", None, "background", "arm"])],
+)
+def test_what_no_target_has_is_left_out(
+    leaves: int, names: list[str | None], tmp_path: Path
+) -> None:
+    """A level without foreground has no score to compare, and neither has a class by itself."""
+    rows = [write_row(tmp_path, title, (0,), leaves=leaves) for title in "ab"]
+    found = differences_to(rows, rows[0], per_class=True, resamples=50)["b"]
+    assert [one.class_name for one in found] == names

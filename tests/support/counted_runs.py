@@ -30,6 +30,7 @@ def write_run(
     ids: Sequence[str] = tuple(f"i{number:02}" for number in range(20)),
     hierarchy: Hierarchy | None = None,
     targets: int = 0,
+    leaves: int | None = None,
 ) -> Path:
     """Write a run that predicts a share of the pixels right, and the others at random.
 
@@ -40,15 +41,15 @@ def write_run(
         ids: its images. Their targets depend on their ids alone.
         hierarchy: the class tree; by default `tree()`.
         targets: a number on which the targets depend, too.
+        leaves: number of leaves that are in targets; by default all.
     """
     hierarchy = hierarchy or tree()
-    leaves = [_targets(id, targets, len(hierarchy.paths)) for id in ids]
+    truth = np.stack([_targets(id, targets, leaves or len(hierarchy.paths)) for id in ids])
     random = np.random.default_rng([seed, round(1000 * accuracy)])
     guesses = random.integers(0, len(hierarchy.paths), (len(ids), 8, 8))
-    predicted = np.where(random.random(guesses.shape) < accuracy, leaves, guesses)
+    predicted = np.where(random.random(guesses.shape) < accuracy, truth, guesses)
     as_levels = [
-        hierarchy.paths[torch.from_numpy(maps)].movedim(-1, 1)
-        for maps in (predicted, np.stack(leaves))
+        hierarchy.paths[torch.from_numpy(maps)].movedim(-1, 1) for maps in (predicted, truth)
     ]
     counts = {key: value.numpy() for key, value in count_pixels(hierarchy, *as_levels).items()}
     scores = {
