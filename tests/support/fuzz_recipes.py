@@ -5,7 +5,12 @@ from pathlib import Path
 from hieraseg.recipe.shipped import shipped_recipes
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted(path.relative_to(RECIPES).as_posix() for path in shipped_recipes().values())
+# Not studies, which are many runs, and which `show` shows without their sweep.
+SHIPPED = sorted(
+    path.relative_to(RECIPES).as_posix()
+    for path in shipped_recipes().values()
+    if not path.stem.startswith("study")
+)
 
 PLUGIN = '''\
 """Arguments of every type that a recipe can give, and components inside components."""
