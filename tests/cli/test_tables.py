@@ -73,7 +73,7 @@ def test_a_row_says_how_many_seeds_which_settings_and_marks() -> None:
         "mIoU L1": "0.500 ± 0.141",
         "coherence": "-",
         "mistake severity": "-",
-        "minutes": "1.5",
+        "minutes": "1.50",
     }
     (in_json,) = json_of(row)["rows"]
     assert (in_json["recipe"], in_json["seeds"]) == ("a/base", [0, 1, 2])

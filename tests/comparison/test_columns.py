@@ -2,6 +2,7 @@
 
 import pytest
 
+from hieraseg.comparison import numbers
 from hieraseg.comparison.choosing import choose_columns, sorted_rows
 from hieraseg.comparison.columns import all_columns, main_columns
 from hieraseg.errors import RecipeError
@@ -32,10 +33,25 @@ def test_cells_are_means_over_seeds_with_the_sample_standard_deviation() -> None
     assert cells("mIoU L2") == ["0.200", "0.100", "-"]
     assert cells("mistake severity") == ["-", "-", "2.000"]
     assert cells("parameters (M)") == ["3.95", "-", "-"]
-    assert cells("FLOPs per image (G)") == ["2.5", "-", "-"]
+    assert cells("FLOPs per image (G)") == ["2.50", "-", "-"]
     assert cells("images/s") == ["1,313", "-", "-"]
-    assert cells("minutes") == ["1.5", "-", "-"]
+    assert cells("minutes") == ["1.50", "-", "-"]
     assert cells("loss.gamma") == ["10.0", "2.0", "-"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.9713, "0.971"),
+        (1, "1.00"),
+        (47.92, "47.9"),
+        (123.4, "123"),
+        (999.7, "1,000"),
+        (0, "0.00"),
+    ],
+)
+def test_costs_have_three_digits(value: float, text: str) -> None:
+    assert numbers.amount(value) == text
 
 
 def test_main_columns_are_those_that_people_read() -> None:

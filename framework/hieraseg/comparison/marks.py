@@ -11,9 +11,9 @@ from hieraseg.comparison.settings import CODE, DATA
 
 CHOSEN, PROTOCOL, STEPS, OTHER_SEEDS = "†", "‡", "*", "§"
 _METHOD = (
-    "differences: intervals over images and seeds (paired bootstrap); p-values of a sign-flip "
-    "permutation, corrected over rows and levels (Holm); could show: the difference that four of "
-    "five such comparisons would find"
+    "differences: intervals over images and seeds (paired bootstrap), each for itself; p-values of "
+    "a sign-flip permutation, corrected over rows and levels (Holm); could show: the difference "
+    "that four of five such comparisons would find"
 )
 
 Marked = tuple[list[Row], str]

@@ -30,10 +30,10 @@ def mean_and_spread(values: Sequence[float | None]) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A cost, with three digits at least; `-` for none."""
+    """A cost with three digits, or more before the point, as in `1.00` or `1,313; `-` for none."""
     if value is None:
         return "-"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def difference(value: float) -> str:
