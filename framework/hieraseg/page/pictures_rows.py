@@ -12,7 +12,7 @@ from hieraseg.page.pictures_choosing import Choice, shown_run
 from hieraseg.page.pictures_predicting import Picture, RunPictures
 from hieraseg.tracebacks import describe
 
-_SAME = 0.02  # difference in accuracy that devices and precisions may make
+_SAME = 0.01  # difference in the accuracy of an image that devices and precisions may make
 
 
 class Predictions:
@@ -65,8 +65,11 @@ class Predictions:
         if scored is None or shown_run(row).scores["resolution"] != "native":
             return
         own = np.array([picture.accuracy for picture in pictures], float)  # None becomes NaN
-        if (np.abs(own - scored) > _SAME).any():
+        gaps = np.nan_to_num(np.abs(own - scored)).max(axis=1)
+        worst = int(gaps.argmax())
+        if gaps[worst] > _SAME:
             self.problems.append(
-                f"{row.title}: these predictions differ from those that were scored, so that its "
-                "data, checkpoint or code has changed since"
+                f"{row.title}: these are not quite the predictions that were scored (the accuracy "
+                f"of {self._choice.ids[worst]} differs by {gaps[worst]:.3f}), so its data, "
+                "checkpoint, code or device is another one"
             )

@@ -73,7 +73,7 @@ def draw_tree(tree: Tree, scale: Scale, cells: Sequence[Cell], miou: Sequence[st
         text=["<br>".join(["mIoU", *means]), *lines],
         textinfo="text",
         hovertemplate="%{label}<br>%{text}<extra></extra>",
-        textposition="middle left",
+        textposition="top left",
         marker={"colors": [_NONE, *colors], "line": {"width": 1.5, "color": "#ffffff"}},
         insidetextfont={"color": [_DARK, *map(_text_color, colors)]},
         leaf={"opacity": 1},
@@ -91,7 +91,7 @@ _HIDDEN_AXES = {"xaxis": {"visible": False}, "yaxis": {"visible": False}}
 
 def _color_bar(scale: Scale) -> go.Scatter:
     """A trace without points, whose color bar explains the colors."""
-    bar = {"title": scale.title, "orientation": "h", "thickness": 10, "y": 0, "yanchor": "top"}
+    bar = {"title": scale.title, "orientation": "h", "thickness": 10, "y": 1, "yanchor": "bottom"}
     marker = {"color": [scale.low], "colorscale": scale.colors, "cmin": scale.low}
     return go.Scatter(
         x=[None],

@@ -15,7 +15,7 @@
     return new Uint16Array(await new Response(stream).arrayBuffer());
   }
 
-  // What a map shows on a level: the color of each pixel, and a line of text.
+  // What is painted of a map: the color of each pixel, and which pixels are counted for the caption.
   function classesView(level, own) {
     const colors = [[255, 255, 255, 220], ...level.colors.map((color) => [...color, 220])];
     return { color: (pixel) => colors[own[pixel]] };
@@ -152,7 +152,9 @@
     });
     root.querySelector(".sheet").addEventListener("pointermove", point);
     root.querySelector(".sheet").addEventListener("pointerleave", point);
-    show();
+    show().catch((error) => {
+      root.querySelector(".legend").textContent = `Class maps cannot be shown: ${error.message}`;
+    });
   }
 
   document.querySelectorAll(".pictures").forEach(showPictures);
