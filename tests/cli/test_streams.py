@@ -74,12 +74,12 @@ def test_any_character_in_any_encoding(encoding: str, monkeypatch: pytest.Monkey
     stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stdout)
     prepare_streams()
-    write_result("├── tête 世界 0.5 ± 0.1 \udcff")
+    write_result("├── tête 世界 0.5 ± 0.1 † \udcff")
     written = stdout.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
     expected = {
-        "ascii": "|-- t\\xeate \\u4e16\\u754c 0.5 +- 0.1 \\udcff\n",
-        "latin-1": "|-- tête \\u4e16\\u754c 0.5 ± 0.1 \\udcff\n",
-        "utf-8": "├── tête 世界 0.5 ± 0.1 \\udcff\n",
+        "ascii": "|-- t\\xeate \\u4e16\\u754c 0.5 +- 0.1 (+) \\udcff\n",
+        "latin-1": "|-- tête \\u4e16\\u754c 0.5 ± 0.1 (+) \\udcff\n",
+        "utf-8": "├── tête 世界 0.5 ± 0.1 † \\udcff\n",
     }
     assert written == expected[encoding]
 

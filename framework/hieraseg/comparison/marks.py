@@ -107,7 +107,8 @@ def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
     notes = []
     if single:
         which = "all rows" if len(single) == len(rows) else ", ".join(single)
-        notes.append(f"n = 1: {which}; one seed says nothing of the spread between seeds")
+        so = ", so intervals are of images alone" if baseline else ""
+        notes.append(f"n = 1: {which}; one seed says nothing of the spread between seeds{so}")
     if baseline and few:
         which = "any row" if baseline.title in few else ", ".join(few)
         notes.append(
