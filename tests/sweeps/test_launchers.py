@@ -93,7 +93,8 @@ def test_a_task_is_one_process_of_slurm_which_starts_the_others(
             ("failed", "interrupted in epoch 1", 130),
         ),
         (Done(-9), "run folder x\n", ("failed", "ended with exit code 137; see ", 137)),
-        (Done(1, problem="job 7 was lost"), "", ("failed", "job 7 was lost", 1)),
+        (Done(1, problem="job 7 was lost"), "", ("failed", "job 7 was lost; see ", 1)),
+        (Done(1, problem="lost"), "hieraseg: in epoch 1\n", ("failed", "lost: in epoch 1", 1)),
         (Done(1, '{"not": "a list"'), "Traceback\n", ("failed", "ended with exit code 1; see ", 1)),
     ],
 )
@@ -233,7 +234,7 @@ def test_what_slurm_is_asked_for(cluster: Callable[[str], Path], tmp_path: Path)
     first.job._results_timeout_s = 0  # type: ignore[attr-defined]  # of slow file systems
     lost = wait_for(first)
     assert lost.exit_code == 1
-    assert "job 7_0 of Slurm ended without a result (state timeout)" in lost.problem
+    assert lost.problem == "job 7_0 of slurm ended without a result (state timeout)"
 
 
 def test_what_slurm_refuses_is_one_sentence(

@@ -99,8 +99,7 @@ class _Taken:
         try:
             return ray.get(self.reference)
         except ray.exceptions.RayError as error:
-            kind = type(error).__name__
-            return Done(1, problem=f"ray has no result of the job ({kind}); see {self.task.log}")
+            return Done(1, problem=f"ray has no result of the job ({type(error).__name__})")
 
     def cancel(self) -> None:
         import ray

@@ -25,13 +25,14 @@ class Slurm:
         RecipeError: a value is missing or wrong, or there is no Slurm here.
     """
 
-    name, outlives = "slurm", True
+    name = "slurm"
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         parameters = dict(settings)
         self.cluster = parameters.pop("cluster", "slurm")
         if self.cluster not in ("slurm", "local"):
             raise RecipeError(f"--slurm cluster: must be slurm or local, got {self.cluster!r}")
+        self.outlives = self.cluster == "slurm"  # Ctrl-C reaches processes of this terminal
         minutes = parameters.pop("time", None)
         if not isinstance(minutes, int) or minutes < 1:
             raise RecipeError(
@@ -69,7 +70,7 @@ class Slurm:
                 raise
             words = " ".join(str(error).split())  # of sbatch, as on an unknown partition
             raise RecipeError(f"--launcher slurm: the jobs are refused ({words})") from error
-        return [_Submitted(task, jobs[task]) for task in tasks]
+        return [_Submitted(task, jobs[task], self.cluster) for task in tasks]
 
     def close(self) -> None:
         """Nothing: Slurm goes on."""
@@ -78,8 +79,8 @@ class Slurm:
 class _Submitted:
     """A job of submitit."""
 
-    def __init__(self, task: Task, job: "submitit.Job[Done]") -> None:
-        self.task, self.job = task, job
+    def __init__(self, task: Task, job: "submitit.Job[Done]", cluster: str) -> None:
+        self.task, self.job, self.cluster = task, job, cluster
 
     def poll(self) -> Done | None:
         if not self.job.done():
@@ -88,8 +89,8 @@ class _Submitted:
         if error is None:
             return self.job.result()
         state = self.job.state.lower()
-        problem = f"job {self.job.job_id} of Slurm ended without a result (state {state})"
-        return Done(1, problem=f"{problem}; see {self.task.log}")
+        problem = f"job {self.job.job_id} of {self.cluster} ended without a result (state {state})"
+        return Done(1, problem=problem)
 
     def cancel(self) -> None:
         self.job.cancel(check=False)

@@ -168,7 +168,10 @@ def outcome(task: Task, done: Done) -> Outcome:
     if done.exit_code == 0 and folder is not None:
         return Outcome(task.title, "finished", folder, seconds=done.seconds, result=result)
     code = done.exit_code if done.exit_code > 0 else 128 - done.exit_code
-    message = done.problem or _last_words(task) or f"ended with exit code {code}; see {task.log}"
+    said = [done.problem, _last_words(task)]
+    message = ": ".join(filter(None, said)) or f"ended with exit code {code}"
+    if not said[1]:
+        message += f"; see {task.log}"
     return Outcome(task.title, "failed", folder, message, code, done.seconds, result)
 
 

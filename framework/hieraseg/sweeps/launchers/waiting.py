@@ -94,11 +94,12 @@ class Launcher:
         for task, handle in waiting.items():
             if task not in begun or not self.engine.outlives:
                 handle.cancel()
-        text = f"interrupted; {len(waiting) - len(begun)} jobs that had not begun are cancelled"
-        if not begun:
-            return text
-        what = "go on" if self.engine.outlives else "are interrupted"
-        return f"{text}, and {len(begun)} {what}: {', '.join(task.title for task in begun)}"
+        pending = len(waiting) - len(begun)
+        parts = [f"{pending} jobs that had not begun are cancelled"] if pending else []
+        if begun:
+            what = "go on" if self.engine.outlives else "are interrupted"
+            parts.append(f"{len(begun)} {what}: {', '.join(task.title for task in begun)}")
+        return f"interrupted; {', and '.join(parts)}"
 
 
 def _outcomes(waiting: dict[Task, Handle]) -> Iterator[Outcome]:
