@@ -47,3 +47,25 @@ def test_overrides_are_checked(recipe: str, capsys: Captured) -> None:
     out = capsys.readouterr().out
     assert out.startswith("command line: training.seed: expected an int")
     assert out.endswith("got 'x'\n")
+
+
+SWEEP = """\
+sweep:
+  grid: {optimizer.lr: [1e-3, 1e-4]}
+  rows: {a: {loss: {name: fake_loss, gamma: 0}}, b: {loss: {name: fake_loss, gamma: 1}}}
+"""
+
+
+def test_all_jobs_of_a_sweep(tmp_path: Path, capsys: Captured) -> None:
+    """Problems that only some of them have are named."""
+    path = tmp_path / "study.yaml"
+    path.write_text(VALID + SWEEP)
+    assert main(["validate", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: ok, 4 jobs\n"
+    path.write_text(VALID + SWEEP.replace("gamma: 1", "gama: 1"))
+    assert main(["validate", str(path)]) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"b, optimizer.lr=0.001 and 1 more: {path}:14: loss.gama: ")
+    assert main(["validate", str(path), "--json"]) == 2
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["problems"] == [line]

@@ -510,3 +510,36 @@ def test_the_schema_takes_what_the_checker_takes_and_little_else(
             seen["neither"] += 1
     assert min(seen["both"], seen["neither"]) > 80, seen
     assert 0 < seen["schema alone"] < 30, seen
+
+
+SWEEP = {
+    "seeds": [0, 1],
+    "grid": {"loss.gamma": [0, 2], "loss": ["tree_min", {"name": "focal"}]},
+    "rows": {"a": {"loss": {"gamma": 0}, "training": {"epochs": 1}}, "b": None},
+}
+
+
+def test_a_sweep(shipped: Draft7Validator) -> None:
+    """Its rows may lack what the recipe has, and the recipe may lack what its rows have."""
+    shipped.validate({**RECIPE, "sweep": SWEEP})
+    shipped.validate({"sweep": SWEEP})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": [1]},
+        {"seeds": []},
+        {"seeds": [-1]},
+        {"seeds": [1, 1]},
+        {"grid": {"loss.gamma": 1}},
+        {"grid": {"loss.gamma": []}},
+        {"rows": {}},
+        {"rows": {"a": 1}},
+        {"rows": {"a": {"base": "x"}}},
+        {"rows": {"a": {"loss": {"name": "tree_min", "gama": 1}}}},
+        {"rows": {"a": {"training": {"epoch": 1}}}},
+    ],
+)
+def test_problems_of_a_sweep(shipped: Draft7Validator, wrong: dict[str, Any]) -> None:
+    assert not shipped.is_valid({**RECIPE, "sweep": wrong})
