@@ -57,23 +57,25 @@ def _answers(comparison: Comparison, baseline: Row, row: Row) -> list[Answer]:
 
 def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
     """A difference in words."""
-    one, low, high = difference.difference, *difference.interval
+    level, verdict = difference.level, difference.verdict
+    if verdict in ("better", "worse"):
+        size = f"{abs(difference.difference):.3f}"
+        ends = [f"{end:.3f}" for end in sorted(map(abs, difference.interval))]
+    else:
+        size = numbers.difference(difference.difference)
+        ends = [numbers.difference(end) for end in difference.interval]
+    p = numbers.p_value(difference.p)
+    sign = "<" if p.startswith("<") else "="
     own, others = len(row.runs), len(baseline.runs)
     seeds = f"{own} seeds each" if own == others else f"{own} and {others} seeds"
-    p = numbers.p_value(difference.p)
-    sure = f"95 % interval {{}} to {{}}, p {p if p.startswith('<') else f'= {p}'}, {seeds}"
-    if difference.verdict in ("better", "worse"):
-        sign = 1 if difference.verdict == "better" else -1
-        low, high = sorted((sign * low, sign * high))
-        details = f"by {abs(one):.3f} ({sure.format(f'{low:.3f}', f'{high:.3f}')})"
-        return Answer(difference.level, difference.verdict, details)
-    sure = sure.format(numbers.difference(low), numbers.difference(high))
-    details = (
-        f"the difference is {numbers.difference(one)} ({sure}); a difference of "
-        f"{difference.detectable:.3f} or more would show"
-    )
-    verdict = difference.verdict or "no verdict with fewer than 3 seeds"
-    return Answer(difference.level, verdict, details)
+    sure = f"95 % interval {' to '.join(ends)}, p {sign} {p.lstrip('<')}, {seeds}"
+    if verdict is None:
+        details = f"the difference is {size} ({sure})"
+        return Answer(level, "no verdict with fewer than 3 seeds", details)
+    if verdict == "not distinguishable":
+        would_show = f"a difference of {difference.detectable:.3f} or more would show"
+        return Answer(level, verdict, f"the difference is {size} ({sure}); {would_show}")
+    return Answer(level, verdict, f"by {size} ({sure})")
 
 
 def _switched(panels: Sequence[Panel]) -> Markup:

@@ -13,6 +13,7 @@ from hieraseg.page.looks import Look, lines_of, with_looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FORMATS = ("png", "svg", "pdf")
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^"}
@@ -29,15 +30,13 @@ def write_plot(path: Path, comparison: Comparison) -> None:
         comparison: what is drawn.
 
     Raises:
-        RecipeError: the file has another suffix.
+        RecipeError: the file has another suffix, or there is nothing to draw.
         WriteError: the file cannot be written.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in _FORMATS:
         raise RecipeError(f"--plot: {path}: figures are .png, .svg or .pdf; choose one of these")
-    # Not above: takes a while. Without pyplot, which has a global state and may need a display.
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    from matplotlib import rc_context  # not above: takes a while
 
     baseline = comparison.baseline
     rows = [
@@ -50,16 +49,24 @@ def write_plot(path: Path, comparison: Comparison) -> None:
         raise RecipeError("--plot: no row is compared to the baseline; name more runs or recipes")
     # Text stays text, which a paper can search and a reader can select.
     with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "text.parse_math": False}):
-        names = ["\n".join(lines_of(look.name)) for _, look in rows]
-        lines = max(2, *(name.count("\n") + 1 for name in names))
-        size = (2.2 + 2.6 * len(levels), 1.1 + 0.17 * lines * len(rows))
-        figure = Figure(figsize=size, dpi=200, layout="constrained")
-        axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
-        for one, level in zip(axes, levels, strict=True):
-            _draw(one, level, rows, comparison)
-        axes[0].set_yticks(range(len(rows)), names)
-        axes[0].set_ylim(len(rows) - 0.5, -0.5)
+        figure = _figure(comparison, rows, levels)
         write_file(path, lambda file: figure.savefig(file, format=suffix))
+
+
+def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Figure":
+    # Without pyplot, which has a global state and may need a display.
+    from matplotlib.figure import Figure
+
+    names = ["\n".join(lines_of(look.name)) for _, look in rows]
+    lines = max(2, *(name.count("\n") + 1 for name in names))
+    size = (2.2 + 2.6 * len(levels), 1.1 + 0.17 * lines * len(rows))
+    figure = Figure(figsize=size, dpi=200, layout="constrained")
+    axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    for one, level in zip(axes, levels, strict=True):
+        _draw(one, level, rows, comparison)
+    axes[0].set_yticks(range(len(rows)), names)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    return figure
 
 
 def _levels(comparison: Comparison) -> list[int]:
