@@ -86,19 +86,22 @@ def new_folder(out: Path) -> Path:
                 return path
 
 
-def prepare(jobs: Sequence[Job], folder: Path) -> list[Task]:
-    """Write the resolved recipe of each job, and say how it is run.
-
-    Raises:
-        RecipeError: a job needs several nodes.
-        WriteError: a recipe cannot be written.
-    """
+def check_nodes(jobs: Sequence[Job]) -> None:
+    """Raise RecipeError if a job needs several nodes."""
     for job in jobs:
         if job.recipe.training.num_nodes > 1:
             raise RecipeError(
                 f"{job.title}: training.num_nodes: a launcher starts each job on one node; set it "
                 "to 1, or start this run with srun and without --launcher"
             )
+
+
+def prepare(jobs: Sequence[Job], folder: Path) -> list[Task]:
+    """Write the resolved recipe of each job, and say how it is run.
+
+    Raises:
+        WriteError: a recipe cannot be written.
+    """
     return [_task(job, folder / str(number)) for number, job in enumerate(jobs, 1)]
 
 

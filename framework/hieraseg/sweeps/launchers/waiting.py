@@ -9,7 +9,7 @@ from rich.progress import BarColumn
 
 from hieraseg.console import log, progress_bar, text_column
 from hieraseg.sweeps.jobs import Job
-from hieraseg.sweeps.launchers.tasks import Done, Task, new_folder, outcome, prepare
+from hieraseg.sweeps.launchers.tasks import Done, Task, check_nodes, new_folder, outcome, prepare
 from hieraseg.sweeps.outcomes import Outcome
 
 _INTERVAL = 1  # seconds between two questions whether a task is done
@@ -73,6 +73,7 @@ class Launcher:
         """
         if not jobs:
             return
+        check_nodes(jobs)
         folder = new_folder(jobs[0].out)
         tasks = prepare(jobs, folder)
         try:
