@@ -18,9 +18,8 @@ COLUMNS = ("level", "image", "row", "seed", "miou")
 def write_per_image(path: Path, rows: Sequence[Row]) -> None:
     """Write the mIoU of each image, level and run as CSV, in the long form.
 
-    A line per level, image, row and seed, as scikit-posthocs and R's formulas read it. For one
-    level and the mean over seeds it is a pivot table away from the wide form, an image per line and
-    a row per column, that autorank reads.
+    A line per level, image, row and seed, as mixed models in R (lme4) read it. A pivot table of one
+    level, an image per line and a row per column, is what autorank and scikit-posthocs read.
 
     The mIoU of an image is the mean over the foreground classes that it has in the target or the
     prediction, which is empty if there are none. Its mean over images is not the mIoU of the split.
