@@ -68,6 +68,7 @@ def progress_bar(*columns: ProgressColumn, auto_refresh: bool = True) -> Progres
         console=console,
         auto_refresh=auto_refresh,
         transient=True,
+        speed_estimate_period=24 * 60 * 60,  # also of jobs; of steps it takes the last 1000
         disable=not console.is_terminal,
     )
 

@@ -236,7 +236,7 @@ def _report(outcome: "Outcome", jobs: Sequence["Job"], arguments: Namespace) -> 
             message = f"{outcome.title}: {message} (exit code {outcome.exit_code})"
         print_failure(Failure(message, outcome.exit_code))
     is_lost = outcome.folder is None  # unless they are printed
-    if outcome.result and not arguments.json and (is_lost or not _is_sweep(jobs)):
+    if outcome.result and not arguments.json and (is_lost or not _differ_in_settings(jobs)):
         title = f"{outcome.folder}, val" if outcome.folder else "val"
         write_result(format_scores(outcome.result["splits"]["val"], title))
 
@@ -263,8 +263,8 @@ def _print_outcomes(
         if results:
             print_result(True, results, "")
     elif tables or folders:
-        write_result("\n".join(tables if _is_sweep(jobs) else [*tables, *folders]))
-    if folders and _is_sweep(jobs):
+        write_result("\n".join(tables if _differ_in_settings(jobs) else [*tables, *folders]))
+    if folders and _differ_in_settings(jobs):
         runs = "" if str(arguments.out) == "runs" else f" --runs {arguments.out}"
         log(f"runs are in {arguments.out}; compare: hieraseg compare {arguments.recipe}{runs}")
     else:
@@ -283,8 +283,8 @@ def _log_figures(outcomes: Iterable["Outcome"]) -> None:
         log(f"curves and figures are in {folder}")
 
 
-def _is_sweep(jobs: Sequence["Job"]) -> bool:
-    """Whether jobs differ in more than the seed."""
+def _differ_in_settings(jobs: Sequence["Job"]) -> bool:
+    """Whether jobs differ, in more than their seeds."""
     return len({job.name for job in jobs}) > 1
 
 
