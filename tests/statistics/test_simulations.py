@@ -38,12 +38,11 @@ def test_a_difference_is_found() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [50, 200])
 @pytest.mark.parametrize("seeds", [(3, 3), (5, 5), (3, 5)])
 @pytest.mark.parametrize("noise", NOISE)
-def test_coverage_and_size(noise: str, seeds: tuple[int, int], images: int) -> None:
-    """1,000 experiments: 93 to 98 %, and 6 %, with two standard errors beside."""
-    coverage, size = rates(Simulation(seeds, images, **NOISE[noise]), 0, 1000)
-    print(f"{images} images, seeds {seeds}, noise of {noise}: {coverage:.3f}, {size:.3f}")
-    assert 0.915 <= coverage <= 0.99
+def test_coverage_and_size(noise: str, seeds: tuple[int, int]) -> None:
+    """1,000 experiments: 93 to 98 %, and 6 %, with two standard errors on either side."""
+    coverage, size = rates(Simulation(seeds, images=50, **NOISE[noise]), 0, 1000)
+    print(f"seeds {seeds}, noise of {noise}: coverage {coverage:.3f}, size {size:.3f}")
+    assert 0.915 <= coverage <= 0.985
     assert size <= 0.075
