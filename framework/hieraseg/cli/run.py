@@ -294,8 +294,9 @@ def _processes(jobs: Sequence["Job"]) -> int:
 
 
 def _can_go_on(jobs: Sequence["Job"], outcome: "Outcome") -> bool:
-    # Several processes do not outlive a failure of one of them, but they diverge together.
-    is_clean = outcome.exit_code in (0, DivergedError.exit_code)
+    # Several processes do not outlive a failure of one of them, but they diverge together. What
+    # does the jobs raises an interrupt itself, after its outcome.
+    is_clean = outcome.exit_code in (0, DivergedError.exit_code, INTERRUPTED)
     return is_clean or _processes(jobs) == 1
 
 
