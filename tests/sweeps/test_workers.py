@@ -34,6 +34,11 @@ def test_jobs_are_done_by_processes_that_outlive_failures(capsys: Captured) -> N
     assert f"[{jobs[3].title}] works on seed 3 with " in err
 
 
+def test_no_jobs_need_no_workers() -> None:
+    """All are finished, when the same command is given again."""
+    assert list(run_in_workers([], work, workers=2)) == []
+
+
 @pytest.mark.slow
 def test_an_interrupt_ends_the_jobs_that_are_being_done(capsys: Captured) -> None:
     """Each as Ctrl-C would; the others are not begun, and no process is left."""

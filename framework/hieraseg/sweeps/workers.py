@@ -40,6 +40,8 @@ def run_in_workers(jobs: Sequence[Job], run_job: RunJob, workers: int) -> Iterat
         KeyboardInterrupt: the user interrupts; the outcomes of the jobs that were being done come
             first.
     """
+    if not jobs:  # all are finished
+        return
     pool = _Pool(jobs, run_job, min(workers, len(jobs)))
     try:
         yield from pool.outcomes()
