@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.comparison.differences import differences_to
+from hieraseg.comparison.differences import differences_to, limits
 from hieraseg.comparison.marks import PROTOCOL, with_marks
 from hieraseg.comparison.protocol import protocol_of
 from hieraseg.comparison.rows import Row, find_row
@@ -54,7 +54,7 @@ def compare(
         chosen,
         {title: [one for one in of if one.class_name is None] for title, of in found.items()},
         {title: [one for one in of if one.class_name is not None] for title, of in found.items()},
-        notes,
+        [*limits(found), *notes],
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hieraseg.comparison.difference import Difference
-from hieraseg.comparison.differences import differences_to
+from hieraseg.comparison.differences import differences_to, limits
 from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
 from tests.support.counted_runs import row_of, write_row, write_run
@@ -82,6 +82,35 @@ def test_more_rows_make_p_larger(rows: dict[str, Row]) -> None:
     assert all(one.p > other.p for one, other in zip(beside, alone, strict=True))
     (with_classes,) = compared(rows, "better", per_class=True)
     assert [one for one in with_classes if one.class_name is None] == alone
+
+
+def test_classes_of_other_rows_do_not_matter(rows: dict[str, Row]) -> None:
+    """Or 10,000 permutations would find none among 171 classes of ten rows."""
+    (alone,) = compared(rows, "better", per_class=True)
+    _, beside = compared(rows, "again", "better", per_class=True)
+    of_classes = [[one for one in found if one.class_name] for found in (alone, beside)]
+    assert of_classes[0] == of_classes[1]
+    assert any(one.verdict == "better" for one in of_classes[0])
+
+
+def test_no_verdict_where_none_could_be_significant(rows: dict[str, Row]) -> None:
+    """With 39 permutations no p is below 1/40, which is 0.05 for two levels."""
+    better = [rows["better"]]
+    for resamples, verdicts in ((39, [None, None]), (40, ["better", "better"])):
+        found = differences_to(better, rows["baseline"], resamples=resamples)["better"]
+        assert [one.verdict for one in found] == verdicts
+
+
+def test_too_many_differences_are_said() -> None:
+    level = Difference(1, None, 0.1, (0.1, 0.1), 1.0, 0.01, 0.01, None)
+    one = replace(level, class_name="a")
+    assert limits({}) == limits({"a": [level] * 500, "b": [one] * 500, "c": [one] * 500}) == []
+    assert limits({"a": [level] * 400, "b": [level] * 101, "c": [one] * 501}) == [
+        "no verdict on levels: 501 differences are more than 10,000 permutations can find one "
+        "among; compare fewer rows",
+        "no verdict on classes: 501 differences of a row are more than 10,000 permutations can "
+        "find one among",
+    ]
 
 
 def test_no_verdict_with_two_seeds(rows: dict[str, Row]) -> None:

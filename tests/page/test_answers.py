@@ -33,9 +33,15 @@ CASES = {
         "the difference is +0.004 (95 % interval -0.010 to +0.018, p = 0.610, 3 seeds each); "
         "a difference of 0.020 or more would show",
     ),
+    "too many differences": (
+        difference("not distinguishable", -0.041, (-0.057, -0.025), 0.106),
+        "not distinguishable",
+        "the difference is -0.041 (95 % interval -0.057 to -0.025, p = 0.106, 3 seeds each); "
+        "it would show if no other recipe or level were compared",
+    ),
     "no verdict": (
         difference(None, 0.004, (-0.01, 0.018), 0.61),
-        "no verdict with fewer than 3 seeds",
+        "no verdict with so many recipes",
         "the difference is +0.004 (95 % interval -0.010 to +0.018, p = 0.610, 3 seeds each)",
     ),
 }
@@ -53,8 +59,9 @@ def test_a_difference_in_words(case: str, comparison: Comparison) -> None:
 def test_other_numbers_of_seeds_are_said(comparison: Comparison) -> None:
     assert comparison.baseline is not None
     few = replace(comparison.baseline, runs=comparison.baseline.runs[:2])
-    found = answers.answer(CASES["better"][0], few, comparison.baseline)
+    found = answers.answer(CASES["no verdict"][0], few, comparison.baseline)
     assert "2 and 3 seeds" in found.details
+    assert found.verdict == "no verdict with fewer than 3 seeds"
 
 
 def test_the_chart_has_each_difference_and_its_interval(comparison: Comparison) -> None:

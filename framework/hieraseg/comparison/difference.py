@@ -18,10 +18,11 @@ class Difference:
             single run in this row or the baseline, the noise of its seed is missing.
         probability_better: probability that the difference is positive.
         p: p-value of no difference, corrected (Holm 1979) over all rows and levels; for classes,
-            over all rows and classes.
+            over those of the row.
         detectable: smallest difference that these images and seeds would show in four of five
             comparisons at p < 0.05, without correction.
-        verdict: None with fewer than three seeds in this row or the baseline.
+        verdict: None with fewer than three seeds in this row or the baseline, or with so many
+            differences that none could be significant.
     """
 
     level: int

@@ -12,8 +12,9 @@ from hieraseg.comparison.settings import CODE, DATA
 CHOSEN, PROTOCOL, STEPS, OTHER_SEEDS = "†", "‡", "*", "§"
 _METHOD = (
     "differences: intervals over images and seeds (paired bootstrap), each for itself; p-values of "
-    "a sign-flip permutation, corrected over rows and levels (Holm); could show: the difference "
-    "that four of five such comparisons would find"
+    "a sign-flip permutation, corrected over rows and levels (Holm), or over the classes of "
+    "a row; could show: the difference that four of five such comparisons would find if it were "
+    "the only one"
 )
 
 Marked = tuple[list[Row], str]

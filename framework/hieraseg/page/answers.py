@@ -9,6 +9,7 @@ from plotly import graph_objects as go
 from hieraseg.comparison import numbers
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
+from hieraseg.comparison.differences import SEEDS
 from hieraseg.comparison.rows import Row
 from hieraseg.page.charts import chart, label, tick
 from hieraseg.page.looks import Look, lines_of, with_looks
@@ -71,9 +72,13 @@ def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
     sure = f"95 % interval {' to '.join(ends)}, p {sign} {p.lstrip('<')}, {seeds}"
     if verdict is None:
         details = f"the difference is {size} ({sure})"
-        return Answer(level, "no verdict with fewer than 3 seeds", details)
+        few = min(own, others) < SEEDS
+        why = f"with fewer than {SEEDS} seeds" if few else "with so many recipes"
+        return Answer(level, f"no verdict {why}", details)
     if verdict == "not distinguishable":
         would_show = f"a difference of {difference.detectable:.3f} or more would show"
+        if abs(difference.difference) >= difference.detectable:
+            would_show = "it would show if no other recipe or level were compared"
         return Answer(level, verdict, f"the difference is {size} ({sure}); {would_show}")
     return Answer(level, verdict, f"by {size} ({sure})")
 
