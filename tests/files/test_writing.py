@@ -1,5 +1,6 @@
 """Writing files whole: not through links, with nothing left over, and errors as sentences."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,26 @@ def test_a_link_is_replaced_and_not_followed(
     assert (outside / "file").read_text() == "precious"
     assert {path.name for path in outside.rglob("*")} == {"file", "folder"}
     assert [path.name for path in inside.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path, is_link: bool) -> None:
+    """As root, `--html /dev/stdout` would remove it from the machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    path = link if is_link else pipe
+    with pytest.raises(WriteError, match="is a device or a pipe, which is not replaced; name a"):
+        write_text(path, "new")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_a_folder_is_found_before_content_is_computed(path: str) -> None:
+    with pytest.raises(WriteError, match="a folder is in its place"):
+        write_file(Path(path), lambda _: pytest.fail("content was computed"))
 
 
 @pytest.mark.parametrize("name", ["result.unfinished", "result.json.unfinished", "result.lock"])

@@ -58,8 +58,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: the file cannot be written.
     """
-    unfinished = path.with_name(f"{secrets.token_hex(8)}.unfinished")
     with write_errors(path):
+        _check_replaceable(path)
+        unfinished = path.with_name(f"{secrets.token_hex(8)}.unfinished")
         os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o666))
         try:
             yield unfinished
@@ -69,6 +70,17 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise WriteError for a device or a pipe, which root could replace, and OSError for a folder.
+
+    That is before the content is computed, which can take long.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise WriteError(f"{path}: is a device or a pipe, which is not replaced; name a file")
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
