@@ -575,6 +575,10 @@ def test_files_beside_the_table(
     assert Path("page.html").read_text() == "8 images"
     assert main(["compare", "runs", "--per-image", "missing/images.csv"]) == 2
     assert "--per-image: missing: no such folder; create it" in capsys.readouterr().err
+    assert main(["compare", "runs", "--plot", "figure.jpg"]) == 2
+    printed = capsys.readouterr()
+    assert "--plot: figure.jpg: figures are .png, .svg or .pdf" in printed.err
+    assert printed.out == ""
 
 
 def test_compare_imports_neither_torch_nor_plotly(trained_run: Path) -> None:

@@ -29,6 +29,21 @@ def test_text_is_that_of_the_rows(comparison: Comparison, tmp_path: Path) -> Non
         assert expected in text
 
 
+@pytest.mark.parametrize(("suffix", "lines"), [("png", 1), ("svg", 0)])
+def test_characters_without_a_glyph_are_one_warning(
+    suffix: str,
+    lines: int,
+    comparison: Comparison,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [replace(comparison.rows[0], title="x/日本語"), *comparison.rows[1:]]
+    path = tmp_path / f"figure.{suffix}"
+    write_plot(path, replace(comparison, rows=rows, baseline=None))
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.count("the font lacks some characters") == error.count("warning") == lines
+
+
 def test_other_formats_are_refused(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"figure\.gif: figures are \.png, \.svg or \.pdf"):
         write_plot(tmp_path / "figure.gif", comparison)

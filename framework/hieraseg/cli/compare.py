@@ -149,7 +149,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _check(arguments: Namespace) -> None:
-    """Raise RecipeError for options that lack another one, or a folder to write to."""
+    """Raise RecipeError for options that lack another one, and for files that cannot be."""
     if arguments.per_class and arguments.baseline is None:
         raise RecipeError("--per-class: compares classes to a baseline; add --baseline ROW")
     if arguments.images is not None and arguments.html is None:
@@ -159,6 +159,10 @@ def _check(arguments: Namespace) -> None:
         if file is not None and not file.parent.is_dir():
             name = option.replace("_", "-")
             raise RecipeError(f"--{name}: {file.parent}: no such folder; create it first")
+    if arguments.plot is not None:
+        from hieraseg.page.plot import format_of
+
+        format_of(arguments.plot)
 
 
 def _print(comparison: Comparison, arguments: Namespace) -> None:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from hieraseg.comparison import numbers
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.rows import Row
+from hieraseg.console import warn
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import write_file
 from hieraseg.page.looks import Look, lines_of, with_looks
@@ -33,9 +35,7 @@ def write_plot(path: Path, comparison: Comparison) -> None:
         RecipeError: the file has another suffix, or there is nothing to draw.
         WriteError: the file cannot be written.
     """
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in _FORMATS:
-        raise RecipeError(f"--plot: {path}: figures are .png, .svg or .pdf; choose one of these")
+    suffix = format_of(path)
     from matplotlib import rc_context  # not above: takes a while
 
     baseline = comparison.baseline
@@ -50,7 +50,23 @@ def write_plot(path: Path, comparison: Comparison) -> None:
     # Text stays text, which a paper can search and a reader can select.
     with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "text.parse_math": False}):
         figure = _figure(comparison, rows, levels)
-        write_file(path, lambda file: figure.savefig(file, format=suffix))
+        with catch_warnings(record=True, action="always") as caught:
+            write_file(path, lambda file: figure.savefig(file, format=suffix))
+    # Matplotlib warns of each character, with the line of code that draws it. SVG has text instead.
+    if suffix != "svg" and any("missing from font" in str(one.message) for one in caught):
+        warn(f"{path}: the font lacks some characters of the names, which are drawn as boxes")
+
+
+def format_of(path: Path) -> str:
+    """The format of a figure, as in `png`.
+
+    Raises:
+        RecipeError: the suffix of the file is that of no format.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in _FORMATS:
+        raise RecipeError(f"--plot: {path}: figures are .png, .svg or .pdf; choose one of these")
+    return suffix
 
 
 def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Figure":
