@@ -37,7 +37,7 @@ CASES = {
         difference("not distinguishable", -0.041, (-0.057, -0.025), 0.106),
         "not distinguishable",
         "the difference is -0.041 (95 % interval -0.057 to -0.025, p = 0.106, 3 seeds each); "
-        "it would show if no other recipe or level were compared",
+        "p is corrected for all recipes and levels",
     ),
     "no verdict": (
         difference(None, 0.004, (-0.01, 0.018), 0.61),

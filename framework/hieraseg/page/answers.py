@@ -78,7 +78,7 @@ def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
     if verdict == "not distinguishable":
         would_show = f"a difference of {difference.detectable:.3f} or more would show"
         if abs(difference.difference) >= difference.detectable:
-            would_show = "it would show if no other recipe or level were compared"
+            would_show = "p is corrected for all recipes and levels"
         return Answer(level, verdict, f"the difference is {size} ({sure}); {would_show}")
     return Answer(level, verdict, f"by {size} ({sure})")
 
