@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from hieraseg.cli import main
 from hieraseg.errors import DivergedError
@@ -135,6 +136,16 @@ def test_an_earlier_run_that_does_not_count(
     err = capsys.readouterr().err
     assert re.search(rf"run anew: \S+, since {re.escape(str(earlier))} {reason}\n", err)
     assert len(list(earlier.parent.iterdir())) == 2
+
+
+def test_an_earlier_run_that_still_runs_is_said(
+    run: Callable[..., int], earlier: Path, capsys: Captured
+) -> None:
+    """As that of a Slurm job whose command was interrupted; the job would run twice."""
+    (earlier / "result.json").unlink()
+    with FileLock(earlier / "run.lock"):
+        assert run("--seeds", "0", "--dry-run") == 0
+    assert f"{earlier} did not finish yet (it still runs), so it is run" in capsys.readouterr().out
 
 
 def test_a_study_goes_on_after_failures(

@@ -150,6 +150,19 @@ def test_an_interrupt_cancels_what_has_not_begun_and_says_what_goes_on(
     assert engine.closed
 
 
+def test_jobs_that_may_go_on_are_not_called_not_run(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hieraseg.sweeps.launchers.options._engine", lambda *_: Stuck(True))
+    recipe = write_oracle_recipe(tmp_path)
+    command = ["run", recipe, "--out", str(tmp_path / "runs"), "--seeds", "0", "1"]
+    assert main([*command, *LOCAL]) == 130
+    out, err = capsys.readouterr()
+    assert out.count("not waited for") == 2
+    assert "hieraseg: not waited for: 2 jobs" in err
+    assert "not run" not in out + err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

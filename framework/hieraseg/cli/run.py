@@ -28,7 +28,7 @@ from hieraseg.sweeps.launchers import add_options, from_arguments
 
 if TYPE_CHECKING:  # imports recipes, which `hieraseg --help` does not wait for
     from hieraseg.sweeps.jobs import Job
-    from hieraseg.sweeps.outcomes import Outcome
+    from hieraseg.sweeps.outcomes import Outcome, OutcomeState
     from hieraseg.sweeps.planning import Plan, Request
 
 _Do = Callable[[Sequence["Job"]], Iterator["Outcome"]]
@@ -250,10 +250,11 @@ def _print_outcomes(
     if not launch.is_main_process():
         return
     jobs = planned.jobs
+    state: OutcomeState = "not waited for" if arguments.launcher else "not run"
     missing = [job.title for job in jobs if job.title not in outcomes]
     if missing and len(jobs) > 1:
-        log(f"hieraseg: not run: {first_few(missing, 'jobs')}")
-    every = [outcomes.get(job.title, Outcome(job.title, "not run")) for job in jobs]
+        log(f"hieraseg: {state}: {first_few(missing, 'jobs')}")
+    every = [outcomes.get(job.title, Outcome(job.title, state)) for job in jobs]
     folders = [str(one.folder) for one in every if one.folder]
     tables = [format_outcomes(every)] if len(jobs) > 1 else []
     if arguments.json:

@@ -63,9 +63,9 @@ def read_statuses(root: Path) -> list[RunStatus]:
 def read_status(folder: RunFolder) -> RunStatus:
     """The state of a run."""
     # Before the files are read: one that has ended will write nothing after that.
-    is_running = _is_running(folder)
+    running = is_running(folder)
     try:
-        status = _finished(folder) or _unfinished(folder, is_running)
+        status = _finished(folder) or _unfinished(folder, running)
     except RecipeError as error:
         status = RunStatus(folder.path, "damaged", problem=str(error))
     files = list(_files_in(folder.path))
@@ -75,7 +75,7 @@ def read_status(folder: RunFolder) -> RunStatus:
     return replace(status, changed=changed, bytes=sum(stat.st_size for _, stat in files))
 
 
-def _is_running(folder: RunFolder) -> bool | None:
+def is_running(folder: RunFolder) -> bool | None:
     """Whether a process holds the lock of a run; None if that cannot be found out."""
     if not folder.lock.exists():
         return False
@@ -113,22 +113,22 @@ def _score(folder: RunFolder, result: Result) -> Score:
     return levels[-1]["miou"] if levels else None
 
 
-def _unfinished(folder: RunFolder, is_running: bool | None) -> RunStatus:
+def _unfinished(folder: RunFolder, running: bool | None) -> RunStatus:
     training = read_recipe(folder)["training"]
     done = read_epochs(folder)
     scores = [one.levels[-1] for one in done if one.levels and one.levels[-1] is not None]
-    state, problem = _ending(folder, is_running)
+    state, problem = _ending(folder, running)
     best = max(scores, default=None)
     return RunStatus(
         folder.path, state, training["seed"], len(done), training["epochs"], best, problem
     )
 
 
-def _ending(folder: RunFolder, is_running: bool | None) -> tuple[State, str]:
+def _ending(folder: RunFolder, running: bool | None) -> tuple[State, str]:
     """Whether and how a run without a result has ended, and why."""
-    if is_running is None:
+    if running is None:
         return "unknown", ""
-    if is_running:
+    if running:
         return "running", ""
     try:
         failure: Failure = read_record(folder.failure, Failure)

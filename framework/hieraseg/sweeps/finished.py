@@ -13,6 +13,7 @@ from hieraseg.runs.finished import FinishedRun, read_finished
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.identity import identity_of
 from hieraseg.runs.provenance import provenance
+from hieraseg.runs.status import is_running
 from hieraseg.sweeps.jobs import Job
 from hieraseg.training.setup import open_data
 from hieraseg.training.starting import read_start
@@ -56,6 +57,9 @@ class EarlierRuns:
             except RecipeError:
                 continue
         if not runs:
+            going = [folder.path for folder in folders if is_running(folder)]
+            if going:
+                return Earlier(None, f"{going[-1]} did not finish yet (it still runs)")
             return Earlier(None, f"{folders[-1].path} did not finish")
         identity = self._identity(job)
         same = [run for run in runs if run.identity == identity]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from hieraseg.sweeps.jobs import Job
 
-OutcomeState = Literal["finished", "skipped", "failed", "not run"]
+OutcomeState = Literal["finished", "skipped", "failed", "not run", "not waited for"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Outcome:
 
     Attributes:
         title: title of the job.
-        state: `skipped` if there was a finished run of it before.
+        state: `skipped` if there was a finished run of it before; `not waited for` if the user has
+            interrupted a launcher, whose jobs may go on.
         folder: the run folder, if it is known.
         message: why it failed; one sentence.
         exit_code: exit code of the failure; 0 if there was none.
