@@ -102,15 +102,22 @@ def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:
 
 
 def _titles(groups: Iterable[Sequence[FinishedRun]]) -> list[str]:
-    """Recipe and run name of each group of runs, or a run folder if several have the same."""
+    """Recipe and run name of each group of runs, with more of the path if several have the same."""
     first = [min((run.path for run in runs), key=lambda path: len(path.name)) for runs in groups]
     places = [path.resolve() for path in first]  # it may be `.`
-    titles = [f"{place.parent.name}/{place.name.rsplit('-seed', 1)[0]}" for place in places]
-    counts = Counter(titles)
-    return [
-        title if counts[title] == 1 else str(path)
-        for title, path in zip(titles, first, strict=True)
-    ]
+    short = [f"{place.parent.name}/{_without_seed(place.name)}" for place in places]
+    long = [str(path.parent / _without_seed(path.name)) for path in first]
+    return _distinct(short, _distinct(long, [str(path) for path in first]))
+
+
+def _without_seed(name: str) -> str:
+    return name.rsplit("-seed", 1)[0]
+
+
+def _distinct(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The names, or others where several are the same."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else other for name, other in zip(names, others, strict=True)]
 
 
 def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:

@@ -143,13 +143,17 @@ def test_a_run_counts_once(trained_run: Path, here: None, capsys: Captured) -> N
 def test_names_of_rows(
     trained_run: Path, here: None, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run folders where recipes and runs have the same name; and inside of a run folder."""
+    """More of the path where recipes and runs have the same name; and inside of a run folder."""
     add_run(trained_run, "runs/q/base-seed0")
     other = add_run(trained_run, "other/q/base-seed0")
     change_result(other, lambda result: result["splits"]["val"]["tree"].update(void=[9]))
     table, _ = compared(capsys, "runs", "other")
     names = [row["recipe"] for row in table["rows"]]
-    assert names == ["runs/q/base-seed0", "other/q/base-seed0"]
+    assert names == ["runs/q/base", "other/q/base"]
+    other = add_run(trained_run, "other/q/base-seed1", 1)
+    table, _ = compared(capsys, "other")
+    names = [row["recipe"] for row in table["rows"]]
+    assert names == ["other/q/base-seed0", "other/q/base-seed1"]  # scored by other protocols
     monkeypatch.chdir(other)
     table, _ = compared(capsys, ".")
     assert [row["recipe"] for row in table["rows"]] == ["q/base"]

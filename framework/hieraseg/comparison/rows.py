@@ -13,8 +13,8 @@ class Row:
     """Runs of one recipe that differ only in their seeds.
 
     Attributes:
-        title: recipe and run name, as in `quickstart/base`; a run folder if other rows have the
-            same.
+        title: recipe and run name, as in `quickstart/base`; with more of the path if other rows
+            have the same.
         runs: the run of each seed.
         settings: values by dotted key, of those settings alone that differ between the rows.
         marks: symbols such as `†`, which the notes of the comparison explain.
