@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,17 @@ def test_a_study_goes_on_after_failures(
     training.errors.clear()
     assert run("--rows", "b", "c", recipe=study) == 0
     assert [loss for loss, _ in training.done[3:]] == ["weighted_ce", "marginal_ce"]
+
+
+def test_the_command_that_compares_can_be_pasted(
+    run: Callable[..., int], training: Training, tmp_path: Path, capsys: Captured
+) -> None:
+    study = tmp_path / "my study.yaml"
+    study.write_text(f"base: {QUICKSTART}\nsweep: {{rows: {{a: {{loss: bce}}, b: }}}}\n")
+    assert run(recipe=study) == 0
+    command = capsys.readouterr().err.rpartition("compare: hieraseg ")[2]
+    assert main(shlex.split(command)) == 0
+    assert "my study" in capsys.readouterr().out
 
 
 def test_nothing_runs_if_a_job_has_a_problem(

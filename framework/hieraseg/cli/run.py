@@ -1,5 +1,6 @@
 """`hieraseg run`: train recipes."""
 
+import shlex
 from argparse import SUPPRESS, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -266,8 +267,9 @@ def _print_outcomes(
     elif tables or folders:
         write_result("\n".join(tables if _differ_in_settings(jobs) else [*tables, *folders]))
     if folders and _differ_in_settings(jobs):
-        runs = "" if str(arguments.out) == "runs" else f" --runs {arguments.out}"
-        log(f"runs are in {arguments.out}; compare: hieraseg compare {arguments.recipe}{runs}")
+        runs = [] if str(arguments.out) == "runs" else ["--runs", str(arguments.out)]
+        command = shlex.join(["hieraseg", "compare", str(arguments.recipe), *runs])
+        log(f"runs are in {arguments.out}; compare: {command}")
     else:
         _log_figures(every)
 
