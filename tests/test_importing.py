@@ -54,7 +54,7 @@ def test_garbage_of_later_imports_is_still_collected() -> None:
     frozen = gc.get_freeze_count()
     with importing():
         assert gc.isenabled()
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen  # some of them may be gone
 
 
 def test_hidden_package_cannot_be_imported_until_the_end(

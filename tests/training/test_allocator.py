@@ -1,6 +1,7 @@
 """Memory of freed tensors is used again, and that of earlier runs of a process is freed."""
 
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_other_c_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     keep_freed_memory()
 
 
+@pytest.fixture
+def few_objects() -> None:
+    """The garbage collector leaves out the millions of objects that a session of tests has."""
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("few_objects")
 def test_a_process_compiles_in_every_run() -> None:
     """Although torch compiles the code of a module only so many times."""
     limit = torch._dynamo.config.recompile_limit
@@ -61,6 +69,7 @@ def test_a_process_compiles_in_every_run() -> None:
         forget_runs()
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_objects_of_earlier_runs_are_freed() -> None:
     """Also those that refer to each other."""
     layer = torch.nn.Linear(2, 2)

@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
             hieraseg run quickstart --seeds 0 1 2 --sweep loss.gamma=0,1,2 --dry-run
             hieraseg run quickstart --sweep loss=tree_min,weighted_ce --sweep optimizer.lr=1e-3,1e-4
             hieraseg run quickstart --zip --sweep input.size=[64,64],[96,96] --sweep data.seed=0,1
-            hieraseg run my_study.yaml --rows tree_min weighted_ce --jobs 2
+            hieraseg run study_quickstart --rows flat tree_min --jobs 2
         """,
         takes_overrides=True,
     )
