@@ -113,22 +113,22 @@ def wrapped(text: str, indent: str = "") -> str:
     return "\n".join([first, *(indent + line for line in rest)])
 
 
-def shortened(texts: Sequence[str], width: int) -> list[str]:
+def shortened(strings: Sequence[str], width: int) -> list[str]:
     """Strings with their middle replaced by an ellipsis where they are too long.
 
     Strings that would no longer differ keep more of themselves.
 
     Args:
-        texts: the strings.
+        strings: the strings.
         width: columns of the terminal that each may take.
     """
-    longest = max(map(cell_len, texts), default=0)
+    longest = max(map(cell_len, strings), default=0)
     for limit in range(max(width, 8), longest):
         for start in (limit // 3, 2 * limit // 3):  # what comes last differs more often
-            cut = [_cut(text, limit, start) for text in texts]
-            if len(set(cut)) == len(set(texts)):
+            cut = [_cut(one, limit, start) for one in strings]
+            if len(set(cut)) == len(set(strings)):
                 return cut
-    return list(texts)
+    return list(strings)
 
 
 def _cut(text: str, width: int, start: int) -> str:

@@ -39,7 +39,7 @@ class Scale:
 
 
 class Cell(NamedTuple):
-    """What the chart says of a class: a value, None if there is none, and a text."""
+    """What the chart says of a class: a value, None if there is none, and its label."""
 
     value: float | None
     text: str
