@@ -29,7 +29,7 @@ import pytest
 from hieraseg import registry
 from hieraseg.cli import main
 from hieraseg.cli.streams import write_result
-from hieraseg.recipe import arguments, reading
+from hieraseg.recipe import Recipe, arguments, reading
 from tests.support import shapes as shape_checks
 from tests.support.fuzz_cases import Case, block, case_of, seed
 from tests.support.fuzz_oracle import SECTIONS, RefusalDueError, differences, said_by
@@ -295,8 +295,8 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         "is read as another recipe",
     ),
     "another recipe is trained": (
-        "hieraseg.cli.run._with_seeds",
-        lambda real: lambda recipe, _: [recipe.with_seed(recipe.training.seed + 1)],
+        "hieraseg.sweeps.jobs.Source.load",
+        lambda real: lambda self: _other_seed(real(self)),
         "`run` trains",
     ),
     "lines are wrong": (
@@ -315,6 +315,10 @@ SABOTAGE: dict[str, tuple[str, Callable[[Any], Any], str]] = {
         "TypeError",
     ),
 }
+
+
+def _other_seed(recipe: Recipe) -> Recipe:
+    return recipe.with_seed(recipe.training.seed + 1)
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
