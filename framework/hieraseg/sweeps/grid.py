@@ -16,11 +16,11 @@ _TOKEN = re.compile(r"""(?<![^\s,:\[{])(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*")|."""
 _EXAMPLE = "as in --sweep loss.gamma=0,1,2"
 
 
-def read_grid(texts: Sequence[str]) -> dict[str, list[Override]]:
+def read_grid(options: Sequence[str]) -> dict[str, list[Override]]:
     """Read options `--sweep KEY=VALUE,VALUE`.
 
     Args:
-        texts: the value of each option. Values are YAML, separated by the commas outside of
+        options: the value of each option. Values are YAML, separated by the commas outside of
             brackets, braces and quotes.
 
     Raises:
@@ -28,7 +28,7 @@ def read_grid(texts: Sequence[str]) -> dict[str, list[Override]]:
     """
     grid: dict[str, list[Override]] = {}
     problems = []
-    for text in texts:
+    for text in options:
         key, equals, values = text.partition("=")
         key = key.removesuffix(".name")
         split = [value.strip() for value in split_values(values)]
