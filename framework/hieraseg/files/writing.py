@@ -151,7 +151,7 @@ def append_line(path: Path, line: str) -> None:
                 raise
 
 
-def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
+def write_folder(folder: Path, write: Callable[[Path], Any], keep: int = 1) -> None:
     """Replace a folder, after its new content is complete. One process at a time may do so.
 
     The folder that it is in is created, but none above that.
@@ -162,13 +162,17 @@ def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
     Args:
         folder: the folder.
         write: function that writes the files to another, empty folder beside it.
+        keep: number of versions to keep (see `versions`).
 
     Raises:
         WriteError: the folder cannot be written.
     """
     with write_errors(folder):
         folder.parent.mkdir(exist_ok=True)
-        previous = _restore_or_remove_previous(folder)
+        previous = _beside(folder, "previous")
+        if previous.is_dir() and not folder.exists():
+            previous.rename(folder)
+        _retire(previous, folder, keep)
         for leftover in folder.parent.glob(f"{escape(folder.name)}.*unfinished"):
             _remove(leftover)  # of a process that was killed
         unfinished = _beside(folder, f"{secrets.token_hex(4)}.unfinished")
@@ -183,7 +187,49 @@ def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
             _remove(unfinished)
             raise
         _sync_folder(folder.parent)
+        _retire(previous, folder, keep)
+
+
+def versions(folder: Path) -> list[Path]:
+    """The versions of a folder that are there, the newest first."""
+    numbered = {
+        int(match[1]): path
+        for path in folder.parent.glob(f"{escape(folder.name)}_*")
+        if (match := re.fullmatch(rf"{re.escape(folder.name)}_(\d+)", path.name))
+    }
+    paths = [folder, _beside(folder, "previous"), *(numbered[one] for one in sorted(numbered))]
+    return [path for path in paths if path.is_dir()]
+
+
+def restore_version(folder: Path, version: Path) -> None:
+    """Let an older version of a folder be the newest one, and remove those that were newer.
+
+    Raises:
+        WriteError: it cannot be moved.
+    """
+    with write_errors(folder):
+        for path in versions(folder):
+            if path == version:
+                break
+            _remove(path)
+        if version != folder:
+            version.rename(folder)
+        _sync_folder(folder.parent)
+
+
+def _retire(previous: Path, folder: Path, keep: int) -> None:
+    """Keep the version that was moved aside as the newest of the older ones, if there is one."""
+    if not previous.is_dir() or previous.is_symlink() or keep == 1:
         _remove(previous)
+    older = [folder.with_name(f"{folder.name}_{number}") for number in range(2, keep + 1)]
+    if previous.is_dir():
+        _remove(older[-1])
+        for newer, target in zip(reversed(older[:-1]), reversed(older[1:]), strict=True):
+            if newer.is_dir():
+                newer.rename(target)
+        previous.rename(older[0])
+    for left in set(versions(folder)) - {folder, *older}:
+        _remove(left)  # of a run that kept more
 
 
 def existing_folder(folder: Path) -> Path:
@@ -208,16 +254,6 @@ def is_free(lock: Path) -> bool:
 
 def _beside(folder: Path, what: str) -> Path:
     return folder.with_name(f"{folder.name}.{what}")
-
-
-def _restore_or_remove_previous(folder: Path) -> Path:
-    """Clear the place that the old version of a folder is moved to, and return it."""
-    previous = _beside(folder, "previous")
-    if previous.is_dir() and not folder.exists():
-        previous.rename(folder)
-    else:
-        _remove(previous)
-    return previous
 
 
 def _remove(path: Path) -> None:

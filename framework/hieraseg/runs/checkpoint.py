@@ -60,6 +60,7 @@ def save_checkpoint(
     weights: Mapping[str, Tensor],
     metadata: Mapping[str, Any],
     state: Mapping[str, Any] | None = None,
+    keep: int = 1,
 ) -> None:
     """Write a checkpoint folder. It appears whole, so weights and state are of the same epoch.
 
@@ -70,6 +71,7 @@ def save_checkpoint(
             file as JSON.
         state: everything else that training needs to continue, as `torch.load` reads it with
             `weights_only=True`.
+        keep: number of versions of the folder to keep.
 
     Raises:
         DivergedError: a weight is not finite.
@@ -95,7 +97,7 @@ def save_checkpoint(
         digests = {file.name: sha256(file) for file in sorted(unfinished.iterdir())}
         (unfinished / CHECKSUMS).write_text(json.dumps(digests, indent=2), encoding="utf-8")
 
-    write_folder(folder, write)
+    write_folder(folder, write, keep)
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -116,8 +118,7 @@ def weights_file(folder: Path) -> Path:
     path = existing_folder(folder) / WEIGHTS
     if not path.is_file():
         raise RecipeError(
-            f"{path}: no such checkpoint; checkpoints are written after each epoch, "
-            "unless logging.checkpoints is false"
+            f"{path}: no such checkpoint; runs write them as `checkpoints.every` says"
         )
     return path
 
