@@ -13,6 +13,7 @@ from hieraseg.types import (
     NonEmpty,
     NonNegativeFloat,
     NonNegativeInt,
+    Pattern,
     PositiveFloat,
     PositiveInt,
     Probability,
@@ -23,6 +24,10 @@ from hieraseg.types import (
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Scale = Annotated[float, Range(gt=0, le=16)]
 """Factor of test-time augmentation. Larger ones are typing errors, and exceed any memory."""
+
+INTERVAL = r"([1-9]\d{0,8}) (step|epoch|minute)s?"
+"""How an interval is written."""
+INTERVALS = "an interval such as 500 steps, 2 epochs or 10 minutes"
 
 _Area = Annotated[float, Range(gt=0, le=1)]
 _Interval = Annotated[tuple[PositiveFloat, PositiveFloat], Ascending()]
@@ -235,16 +240,33 @@ class Evaluation:
 
 @check_arguments
 @dataclass(frozen=True)
+class Checkpoints:
+    """When a run saves its state, from which `hieraseg resume` continues it, and its best weights.
+
+    Ctrl-C and SIGTERM save it as well, after the step that is being taken.
+
+    Args:
+        every: `1 epoch`, `500 steps` or `10 minutes`, with any number; null to save nothing, so
+            that the run can neither be resumed nor predict. It is also saved after an epoch that
+            is the best so far, and at the end.
+        keep: versions of the checkpoints `last` and `best` to keep: where the newest one is
+            damaged, a run is resumed from the one before.
+    """
+
+    every: Annotated[str, Pattern(INTERVAL, INTERVALS)] | None = "1 epoch"
+    keep: PositiveInt = 2
+
+
+@check_arguments
+@dataclass(frozen=True)
 class Logging:
     """What a run writes beside its scores.
 
     Args:
         tensorboard: write curves and images for TensorBoard.
-        checkpoints: keep the weights of the best and the last epoch.
         images: number of validation images that are drawn each epoch and at the end, always the
             same ones.
     """
 
     tensorboard: bool = True
-    checkpoints: bool = True
     images: NonNegativeInt = 4

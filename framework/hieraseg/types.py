@@ -13,6 +13,7 @@ A recipe with `gamma: -1` is refused with its file and line before anything is b
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import EnumType
@@ -138,6 +139,27 @@ class NonEmpty:
     def schema(self) -> dict[str, Any]:
         """`minItems`."""
         return {"minItems": 1}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Strings that a regular expression matches as a whole.
+
+    Args:
+        pattern: the expression.
+        phrase: what the string must be, as in `an interval such as 500 steps`.
+    """
+
+    pattern: str
+    phrase: str
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the expression matches."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    def schema(self) -> dict[str, Any]:
+        """`pattern`."""
+        return {"pattern": f"^{self.pattern}$"}
 
 
 PositiveInt = Annotated[int, Range(gt=0)]

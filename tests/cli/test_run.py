@@ -113,7 +113,7 @@ def test_logging_can_be_disabled(tmp_path: Path, trained_run: Path, capsys: Capt
 
     `evaluate` then reports the missing checkpoint.
     """
-    disabled = ("--logging.tensorboard", "false", "--logging.checkpoints", "false")
+    disabled = ("--logging.tensorboard", "false", "--checkpoints.every", "null")
     folder = run_recipe(tmp_path, "--training.epochs", "2", *disabled)
     assert (
         read_json(folder / "result.json")["splits"]

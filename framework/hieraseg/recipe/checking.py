@@ -11,7 +11,7 @@ from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.hierarchy.files import EXTENSIONS
 from hieraseg.recipe.arguments import Argument, arguments_of
 from hieraseg.recipe.keywords import by_parameter, key_of
-from hieraseg.recipe.moved import moved, rewritten
+from hieraseg.recipe.moved import has_no_effect, moved, rewritten
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
@@ -22,6 +22,7 @@ from hieraseg.registry.files import PluginFile
 from hieraseg.settings import (
     Augmentation,
     Auxiliary,
+    Checkpoints,
     Evaluation,
     Init,
     Input,
@@ -38,6 +39,7 @@ CORE_SECTIONS: dict[str, type] = {
     "init": Init,
     "training": Training,
     "evaluation": Evaluation,
+    "checkpoints": Checkpoints,
     "logging": Logging,
 }
 """Sections that configure the framework itself, and the class that has their signature."""
@@ -243,7 +245,7 @@ class Checker:
             if key in supplied:
                 text = "is supplied by the runner; remove it"
                 self.note(given.place, f"{section}.{key}", text)
-            elif key not in known:
+            elif key not in known and not has_no_effect(kind, key, given.value):
                 hint = did_you_mean(key, known)
                 text = f"{owner} has no such key, {hint}" if known else f"{owner} has no keys"
                 self.note(given.place, f"{section}.{key}", moved(kind, key) or text)

@@ -13,12 +13,22 @@ _ARGUMENTS = {
     "blur_sigma": "{name: blur, sigma: [0.1, 1.5]}",
 }
 _MOVED = {
+    ("logging", "checkpoints"): "is a section now, as in `checkpoints: {every: null}` for none",
     ("data", "size"): "is input.size now, as in `input: {size: [224, 224]}`",
     **{
         ("augmentation", key): f"belongs to a transform now, as in `transforms: [{example}]`"
         for key, example in _ARGUMENTS.items()
     },
 }
+
+
+_WITHOUT_EFFECT = {("logging", "checkpoints"): True}
+"""Values that recipes of older runs have, and that say what is so without them."""
+
+
+def has_no_effect(section: str, key: str, value: Any) -> bool:
+    """Whether a key that a section no longer has may stay, because its value changes nothing."""
+    return _WITHOUT_EFFECT.get((section, key)) is value
 
 
 def moved(section: str, key: str) -> str:

@@ -1,6 +1,6 @@
 """A resolved recipe: every section and every argument filled in."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the settings import torch, which commands that only list do
     from hieraseg.settings import (
         Augmentation,
         Auxiliary,
+        Checkpoints,
         Evaluation,
         Init,
         Input,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:  # the settings import torch, which commands that only list do
         Training,
     )
 
-_SETTINGS = ("input", "augmentation", "auxiliary", "init", "training", "evaluation", "logging")
+_SETTINGS = (
+    *("input", "augmentation", "auxiliary", "init", "training"),
+    *("evaluation", "checkpoints", "logging"),
+)
 """Sections that configure the framework itself, in the order in which they are printed."""
 
 
@@ -43,6 +47,7 @@ class Recipe:
         init: the weights that training starts from.
         training: how long, how fast and where to train.
         evaluation: protocol of the scores.
+        checkpoints: when the state of training is saved.
         logging: what a run writes.
         origin: place of each value by dotted key: `file:line`, `command line` or `default`.
     """
@@ -56,6 +61,7 @@ class Recipe:
     init: "Init"
     training: "Training"
     evaluation: "Evaluation"
+    checkpoints: "Checkpoints"
     logging: "Logging"
     origin: Mapping[str, str] = field(compare=False, repr=False)
 
@@ -116,26 +122,34 @@ class Recipe:
             origins: append the place of each value as a comment.
             plugins: as in `to_dict`.
         """
-        return "\n".join(self._lines(origins, plugins)) + "\n"
+        comment = (lambda key: f"  # {self.origin[key]}") if origins else None
+        return as_yaml(self.to_dict(plugins), comment)
 
-    def _lines(self, origins: bool, plugins: Sequence[str] | None) -> Iterator[str]:
-        for section, settings in self.to_dict(plugins).items():
-            if section == "plugins" or settings == []:
-                yield f"{section}: {inline(settings)}"
-                continue
-            yield f"{section}:"
-            if isinstance(settings, list):
-                for index, item in enumerate(settings):
-                    yield f"  - {inline(item)}{self._comment(f'{section}[{index}].name', origins)}"
-                continue
-            for key, value in settings.items():
-                comment = self._comment(f"{section}.{key}", origins)
-                if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-                    # Nested components are long: one on each line.
-                    yield f"  {key}:{comment}"
-                    yield from (f"    - {inline(item)}" for item in value)
-                else:
-                    yield f"  {key}: {inline(value)}{comment}"
 
-    def _comment(self, key: str, origins: bool) -> str:
-        return f"  # {self.origin[key]}" if origins else ""
+def as_yaml(sections: Mapping[str, Any], comment: Callable[[str], str] | None = None) -> str:
+    """The sections of a recipe as YAML.
+
+    Args:
+        sections: as `Recipe.to_dict` gives them.
+        comment: what follows the value of a dotted key.
+    """
+    return "\n".join(_lines(sections, comment or (lambda _: ""))) + "\n"
+
+
+def _lines(sections: Mapping[str, Any], comment: Callable[[str], str]) -> Iterator[str]:
+    for section, settings in sections.items():
+        if section == "plugins" or settings == []:
+            yield f"{section}: {inline(settings)}"
+            continue
+        yield f"{section}:"
+        if isinstance(settings, list):
+            for index, item in enumerate(settings):
+                yield f"  - {inline(item)}{comment(f'{section}[{index}].name')}"
+            continue
+        for key, value in settings.items():
+            if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+                # Nested components are long: one on each line.
+                yield f"  {key}:{comment(f'{section}.{key}')}"
+                yield from (f"    - {inline(item)}" for item in value)
+            else:
+                yield f"  {key}: {inline(value)}{comment(f'{section}.{key}')}"
