@@ -17,9 +17,10 @@ import torch
 
 from hieraseg.recipe import load
 from hieraseg.train import train_and_score
-from hieraseg.training.recorder import Recorder
+from hieraseg.training.recorder import Recorder, new_folder
 from hieraseg.training.setup import set_up
 from hieraseg.training.state import State
+from hieraseg.training.stopping import Stopping
 
 WAYS = ("before training goes on", "while training goes on")
 WARM_UP = 2  # epochs
@@ -71,9 +72,9 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         parts, state = set_up(load(args.recipe, list(overrides.items())))
-        recorder = TimedRecorder(parts, Path(folder), "run")
-        with recorder:
-            train_and_score(parts, state, recorder)
+        recorder = TimedRecorder(parts, new_folder(parts, Path(folder), "run"), state)
+        with Stopping() as stopping, recorder:
+            train_and_score(parts, state, recorder, stopping)
     for way in WAYS:
         writing, epoch = (
             statistics.median(one[way]) for one in (recorder.writing, recorder.epochs)

@@ -13,6 +13,17 @@ INTERRUPTED = 130
 """Exit code of a command that the user interrupts."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The system asked a run to end, and it can be resumed (exit code 75)."""
+
+    exit_code = 75
+
+
+def interrupt_code(interrupt: KeyboardInterrupt) -> int:
+    """Exit code of a command that ends by an interrupt."""
+    return getattr(interrupt, "exit_code", INTERRUPTED)
+
+
 class HierasegError(Exception):
     """Base class of errors that a user can fix."""
 

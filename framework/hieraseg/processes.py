@@ -100,6 +100,20 @@ def broadcast(tensors: Iterable[Tensor]) -> None:
             torch.distributed.broadcast(tensor.detach(), 0)
 
 
+def is_first() -> bool:
+    """Whether this process is the first one of those that train together."""
+    return num_processes() == 1 or torch.distributed.get_rank() == 0
+
+
+def from_first(flag: bool) -> bool:
+    """What the first process says."""
+    if num_processes() == 1:
+        return flag
+    flags = [flag]
+    torch.distributed.broadcast_object_list(flags, 0)
+    return flags[0]
+
+
 def sum_over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, each summed over all processes. No gradient flows back."""
     return {key: _sum(tensor) for key, tensor in tensors.items()}

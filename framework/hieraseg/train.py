@@ -1,6 +1,6 @@
 """Job: train a recipe, score the model after each epoch, keep the best."""
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,20 @@ from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
 from hieraseg.data.sampling import generator, training_order
 from hieraseg.draws import Draws
-from hieraseg.errors import DivergedError
+from hieraseg.errors import DivergedError, Stopped
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checks import check_weights, deciding_level, deciding_notice
-from hieraseg.training.cost import reset_peak_memory
 from hieraseg.training.graph import TakeStep, open_step
 from hieraseg.training.meter import EpochMeter
-from hieraseg.training.recorder import Recorder
+from hieraseg.training.recorder import Recorder, new_folder
+from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
+from hieraseg.training.stopping import Stopping
 
 
 def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
@@ -42,33 +43,61 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
         RecipeError: the recipe cannot be run.
         DataError: the data cannot be used.
         DivergedError: the loss, weights or scores are not finite. What was written stays.
+        Stopped: the system asked the process to end; the run can be resumed.
         KeyboardInterrupt: the user stopped the run; the message says what was written.
     """
-    started = time.monotonic()
     with failing_together():
         parts, state = set_up(recipe)
-        reset_peak_memory(parts.fabric.device)
-        recorder = Recorder(parts, out, name)
-        try:
-            with recorder:
-                train_and_score(parts, state, recorder)
-                recorder.restore_best(state.model)
-                # All counts take several times as long, so they are not taken after each epoch.
-                counts = validate(parts, state, SplitCounts)
-                recorder.save_result(state, counts, time.monotonic() - started)
-        except DivergedError as error:
-            raise DivergedError(f"{error}{recorder.kept()}") from error
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(recorder.interrupted(state)) from error
-        parts.fabric.barrier()
+        return _run(parts, state, new_folder(parts, out, name))
+
+
+def resume(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> RunFolder | None:
+    """Go on with a run that was stopped or killed, as if it had not been.
+
+    Args:
+        folder: the run folder.
+        recipe: its recipe, in which only what `runs.resuming.MAY_CHANGE` names may differ.
+        command: the command line, for the provenance.
+
+    Returns, Raises:
+        As `train`.
+    """
+    with failing_together():
+        parts, state = set_up(recipe, has_weights=True)
+        restore(parts, state, folder, command)
+        return _run(parts, state, folder)
+
+
+def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
+    """Train from a state to the end, and write the result."""
+    recorder = Recorder(parts, folder, state)
+    try:
+        with Stopping(parts.fabric.world_size) as stopping, recorder:
+            try:
+                train_and_score(parts, state, recorder, stopping)
+            except KeyboardInterrupt:
+                recorder.save_now(state)
+                raise
+            recorder.restore_best(state.model)
+            # All counts take several times as long, so they are not taken after each epoch.
+            counts = validate(parts, state, SplitCounts)
+            recorder.save_result(state, counts)
+    except DivergedError as error:
+        raise DivergedError(f"{error}{recorder.kept()}") from error
+    except KeyboardInterrupt as error:
+        message = recorder.interrupted(state)
+        if stopping.is_request_to_end and recorder.can_be_resumed:
+            raise Stopped(message) from error
+        raise KeyboardInterrupt(message) from error
+    parts.fabric.barrier()
     return recorder.folder if recorder.is_main else None
 
 
-def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
+def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: Stopping) -> None:
     """All epochs, each followed by validation."""
     take_step = open_step(parts, state)
-    while state.step < parts.total_steps:
-        record = train_epoch(parts, state, recorder, take_step)
+    while not state.is_complete:
+        record = train_epoch(parts, state, recorder, take_step, stopping)
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
         counts = validate(parts, state, PixelCounts)
         record["val"] = scores = summarize(counts, parts.hierarchy)
@@ -77,29 +106,36 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder) -> None:
         if notice and state.epoch == 1:
             warn(notice)
         # Without a level, the last epoch is the best one.
-        improved = state.update_best(scores["levels"][level - 1]["miou"] if level else state.epoch)
-        recorder.save_epoch(state, record, improved)
+        score = scores["levels"][level - 1]["miou"] if level else state.epoch
+        with stopping.step():
+            recorder.save_epoch(state, record, state.end_epoch(score))
 
 
 def train_epoch(
-    parts: Parts, state: State, recorder: Recorder, take_step: TakeStep
+    parts: Parts, state: State, recorder: Recorder, take_step: TakeStep, stopping: Stopping
 ) -> dict[str, Any]:
-    """One pass over the training split. Returns the epoch's record for `metrics.jsonl`."""
+    """One pass over the training split, or the rest of one.
+
+    Returns:
+        The epoch's record for `metrics.jsonl`.
+    """
     fabric, settings, store = parts.fabric, parts.recipe.training, parts.stores["train"]
-    state.epoch += 1
-    state.totals.reset()
+    state.begin_epoch()
     order = training_order(
         len(store), settings.batch_size, settings.seed, state.epoch, store.members
     )
-    order = order[: parts.total_steps - state.step]
-    steps = (run_step(parts, state.epoch, *one) for one in enumerate(order, state.step + 1))
+    done = state.totals.steps
+    order = order[: parts.total_steps - state.step + done]
+    steps = (run_step(parts, state.epoch, *one) for one in enumerate(order[done:], state.step + 1))
     parts.forward.train()
     with EpochMeter(parts, state, len(order)) as meter:
         for batch in on_device(meter.timed(parts.view.load(steps)), fabric.device):
-            take_step(batch)
+            with stopping.step():
+                take_step(batch)
+                recorder.save_step(state)
             meter.update()
             recorder.check()
-    return meter.record()
+        return meter.record()
 
 
 def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -> Step:

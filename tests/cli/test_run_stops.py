@@ -178,14 +178,16 @@ def test_signals_name_the_epoch_and_the_folder(
     number: signal.Signals, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_at_step(monkeypatch, number, step=4)  # epochs have three steps
-    assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
+    code = run("--out", str(tmp_path), "--training.epochs", "3")
+    assert code == (130 if number == signal.SIGINT else 75)
     out, err = capsys.readouterr()
     (folder,) = tmp_path.glob("*/*")
     assert not out
     assert err.endswith(
-        f"hieraseg: interrupted in epoch 2 of 3; the checkpoint of epoch 1 is kept in {folder}\n"
+        "interrupted in epoch 2 of 3; the checkpoints of epoch 2 and of the best one, 1, are kept "
+        f"in {folder}; go on with `hieraseg resume {folder}`\n"
     )
-    assert (folder / "checkpoints/last/model.safetensors").is_file()
+    assert read_state(folder / "checkpoints/last")["progress"]["step"] == 4
     assert not (folder / "result.json").exists()
 
 
@@ -193,7 +195,7 @@ def test_signals_name_the_epoch_and_the_folder(
 def test_interrupt_while_a_checkpoint_is_written(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is finished first, although the next epoch has begun."""
+    """It is finished first, then that of the step that was taken."""
     from hieraseg.runs import checkpoint
 
     save_file = checkpoint.save_file
@@ -207,10 +209,10 @@ def test_interrupt_while_a_checkpoint_is_written(
     send_at_step(monkeypatch, signal.SIGINT, step=4, sent=interrupted)
     assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
     (folder,) = tmp_path.glob("*/*")
-    said = f"interrupted in epoch 2 of 3; the checkpoint of epoch 1 is kept in {folder}\n"
-    assert capsys.readouterr().err.endswith(said)
+    assert f"go on with `hieraseg resume {folder}`\n" in capsys.readouterr().err
     assert read_metadata(folder / "checkpoints/best")["epoch"] == 1
-    assert read_state(folder / "checkpoints/last")["progress"]["step"] == 3
+    assert read_state(folder / "checkpoints/last_2")["progress"]["step"] == 3
+    assert read_state(folder / "checkpoints/last")["progress"]["step"] == 4
 
 
 @pytest.mark.usefixtures("default_handlers")
@@ -230,11 +232,12 @@ def test_interrupt_while_figures_are_drawn(
 
 
 @pytest.mark.usefixtures("default_handlers")
-def test_interrupt_before_a_checkpoint(
+def test_interrupt_of_a_run_without_checkpoints(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_at_step(monkeypatch, signal.SIGTERM, step=1)
-    assert run("--out", str(tmp_path), "--training.epochs", "3") == 130
+    options = ("--training.epochs", "3", "--checkpoints.every", "null")
+    assert run("--out", str(tmp_path), *options) == 130
     (folder,) = tmp_path.glob("*/*")
     expected = f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint\n"
     assert capsys.readouterr().err.endswith(expected)
@@ -255,6 +258,7 @@ def test_signal_to_several_processes(tmp_path: Path) -> None:
     said = process.stderr.read()  # until all processes have ended
     assert process.wait() == 130
     assert re.search(r"^hieraseg: interrupted in epoch \d+ of 900; the checkpoint", said, re.M)
+    assert "go on with `hieraseg resume " in said
     assert said.count("interrupted") == 1
 
 

@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path, capfd: Captur
 def test_a_run_goes_on_without_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Captured
 ) -> None:
-    def full(*arguments: Any) -> None:
+    def full(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("hieraseg.training.trackers.SummaryWriter", full)

@@ -7,7 +7,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from hieraseg.runs.checkpoint import (
     read_state,
     save_checkpoint,
 )
-from hieraseg.training.recorder import Recorder
+from hieraseg.training.recorder import Recorder, new_folder
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from tests.training.test_state import OVERRIDES, equal
@@ -45,9 +44,9 @@ def built() -> tuple[Parts, State]:
 def run(built: tuple[Parts, State], tmp_path: Path) -> tuple[State, Recorder]:
     """The state of a run after its first step, and its recorder."""
     parts, state = built
-    state.epoch = 1
+    state.epoch = state.scored = 1
     step(state)
-    return state, Recorder(parts, tmp_path / "runs", "run")
+    return state, Recorder(parts, new_folder(parts, tmp_path / "runs", "run"), state)
 
 
 def step(state: State) -> None:
@@ -124,12 +123,12 @@ def test_what_a_reader_sees_is_in_order(
     def note(self: Any, record: dict[str, Any]) -> None:
         seen.append(f"line {record['epoch']}")
 
-    def save(folder: Path, *arguments: Any) -> None:
+    def save(folder: Path, *arguments: Any, **options: Any) -> None:
         time.sleep(0.01)
         seen.append(folder.name)
 
     monkeypatch.setattr("hieraseg.runs.folder.RunFolder.append_metrics", note)
-    monkeypatch.setattr("hieraseg.training.recorder.save_checkpoint", save)
+    monkeypatch.setattr("hieraseg.training.checkpoints.save_checkpoint", save)
     monkeypatch.setattr(
         "hieraseg.training.recorder.load_checkpoint", lambda *arguments: seen.append("loaded")
     )
@@ -247,9 +246,7 @@ def test_without_checkpoints_the_best_weights_are_in_memory(
     run: tuple[State, Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, recorder = run
-    logging = replace(recorder.parts.recipe.logging, checkpoints=False)
-    recipe = replace(recorder.parts.recipe, logging=logging)
-    monkeypatch.setattr(recorder, "parts", replace(recorder.parts, recipe=recipe))
+    monkeypatch.setattr(recorder.checkpoints, "interval", None)
     expected = copied(state)["model"]
     with recorder:
         recorder.save_epoch(state, record(1), improved=True)

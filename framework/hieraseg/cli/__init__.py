@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 recipe, plugin or usage problem, 3 data problem, 4 training
-        diverged, 130 interrupted.
+        diverged, 75 stopped by the system, 130 interrupted.
     """
     prepare_streams()
     # The processes that training starts are ended by SIGTERM at once, wherever they wait.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from hieraseg.errors import INTERRUPTED, HierasegError, exhausted_memory
+from hieraseg.errors import INTERRUPTED, HierasegError, Stopped, exhausted_memory, interrupt_code
 from hieraseg.launch import error_prefix
 
 _OUT_OF_MEMORY = (
@@ -28,7 +28,7 @@ def failure_of(error: BaseException) -> Failure | None:
     if isinstance(error, HierasegError):
         return Failure(text, error.exit_code)
     if isinstance(error, KeyboardInterrupt):
-        return Failure(text or "interrupted", INTERRUPTED)
+        return Failure(text or "interrupted", interrupt_code(error))
     if isinstance(error, SystemExit):
         return Failure(f"a component called sys.exit({error.code!r}); fix the plugin", usage)
     memory = exhausted_memory(error)
@@ -44,7 +44,8 @@ def print_failure(failure: Failure) -> None:
     """Print a failure on stderr, once, even if several processes have it."""
     process = error_prefix()
     if process is not None:
-        prefix = "hieraseg:" if failure.exit_code == INTERRUPTED else "hieraseg: error:"
+        is_interrupt = failure.exit_code in (INTERRUPTED, Stopped.exit_code)
+        prefix = "hieraseg:" if is_interrupt else "hieraseg: error:"
         separator = "\n" if "\n" in failure.message else " "
         print(prefix, process + failure.message, sep=separator, file=sys.stderr)
 

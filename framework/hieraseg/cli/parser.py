@@ -15,6 +15,7 @@ from hieraseg.cli import (
     export,
     new,
     predict,
+    resume,
     run,
     schema,
     show,
@@ -26,7 +27,7 @@ from hieraseg.errors import did_you_mean
 from hieraseg.registry import by_section
 
 _COMMANDS = (
-    *(run, list_, show, validate, data, bench, new, check, schema),
+    *(run, resume, list_, show, validate, data, bench, new, check, schema),
     *(evaluate, predict, export, compare, clean),
 )
 

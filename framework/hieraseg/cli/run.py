@@ -23,7 +23,7 @@ from hieraseg.cli.run_job import run_job
 from hieraseg.cli.streams import write_result
 from hieraseg.cli.sweep_report import format_outcomes
 from hieraseg.console import log, progress
-from hieraseg.errors import INTERRUPTED, DivergedError, RecipeError, first_few
+from hieraseg.errors import INTERRUPTED, DivergedError, RecipeError, Stopped, first_few
 from hieraseg.launch import Finished
 from hieraseg.sweeps.launchers import add_options, from_arguments
 
@@ -230,7 +230,7 @@ def _print_jobs(
 def _report(outcome: "Outcome", jobs: Sequence["Job"], arguments: Namespace) -> None:
     """Say at once that a job has failed; print the scores of each class, unless jobs are many."""
     is_here = arguments.workers == 1 and not arguments.launcher
-    interrupts_command = outcome.exit_code == INTERRUPTED and is_here
+    interrupts_command = outcome.exit_code in (INTERRUPTED, Stopped.exit_code) and is_here
     if outcome.exit_code and not interrupts_command:
         message = outcome.message
         if len(jobs) > 1:

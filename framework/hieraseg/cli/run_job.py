@@ -47,7 +47,7 @@ def run_job(job: "Job", keeps_going: bool = False) -> "Outcome":
         raise
     except KeyboardInterrupt as error:
         before = "interrupted while the run was set up, before it had a folder"
-        raise KeyboardInterrupt(str(error) or before) from error
+        raise type(error)(str(error) or before) from error
     except BaseException as error:
         failure = failure_of(error) or _fault(error, keeps_going)
         if isinstance(error, UnwrittenScoresError):

@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,14 @@ from jaxtyping import Int
 
 from hieraseg.errors import RecipeError, UnwrittenScoresError, WriteError
 from hieraseg.files.paths import is_utf8, shown
-from hieraseg.files.writing import append_line, replacing, to_json, write_errors
+from hieraseg.files.writing import (
+    append_line,
+    replacing,
+    to_json,
+    write_bytes,
+    write_errors,
+    write_json,
+)
 from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
 
 RECORDS = ("provenance.json", "result.json")
@@ -178,6 +186,39 @@ class RunFolder:
         """
         append_line(self.metrics, to_json(self.metrics, record))
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The records of the epochs; a last line that was cut off is left out.
+
+        Raises:
+            RecipeError: the file is damaged.
+        """
+        if not self.metrics.is_file():
+            return []
+        lines = self.metrics.read_bytes().split(b"\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RecipeError(
+                f"{self.metrics}: is damaged ({error}); restore it from a copy"
+            ) from error
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Keep the records of the first epochs alone.
+
+        Raises:
+            RecipeError: there are fewer, or the file is damaged.
+            WriteError: it cannot be written.
+        """
+        records = self.read_metrics()
+        kept = [record for record in records if record["epoch"] <= epochs]
+        if len(kept) != epochs:
+            raise RecipeError(
+                f"{self.metrics}: has records of {len(kept)} of {epochs} epochs; restore it from a "
+                "copy, or run the recipe again"
+            )
+        lines = self.metrics.read_bytes().splitlines(keepends=True)[:epochs] if epochs else []
+        write_bytes(self.metrics, b"".join(lines))
+
     def read_provenance(self) -> Provenance:
         """Read `provenance.json`.
 
@@ -204,6 +245,13 @@ class RunFolder:
             raise RecipeError(
                 f"{self.path}: has no result.json, so its run did not finish; run it again"
             ) from None
+
+    def mark_unfinished(self) -> None:
+        """Let the result, if there is one, be that of a run which is not finished."""
+        if self.result.is_file():
+            with self._lock():
+                result = {**self.read_result(), "cost": {}}
+                write_json(self.result, {**result, "checksum": checksum(result)})
 
     def write_scores(
         self,

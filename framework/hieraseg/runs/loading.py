@@ -1,6 +1,6 @@
 """Loading a run: its recipe and its trained model, ready to predict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,9 @@ def load_run(
     return LoadedRun(folder, recipe, own.evaluation, fabric, segmenter, metadata)
 
 
-def load_recipe(folder: RunFolder, run_plugins: bool = True) -> Recipe:
+def load_recipe(
+    folder: RunFolder, run_plugins: bool = True, overrides: Sequence[tuple[str, str]] = ()
+) -> Recipe:
     """The recipe of a run, which uses the run's own copies of plugins and other files.
 
     Raises:
@@ -106,7 +108,7 @@ def load_recipe(folder: RunFolder, run_plugins: bool = True) -> Recipe:
     """
     check_plugins(folder, run_plugins)
     check_argument_files(folder)
-    return load(folder.recipe)
+    return load(folder.recipe, overrides)
 
 
 def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:

@@ -176,6 +176,7 @@ class Provenance(TypedDict):
     plugins: NotRequired[dict[str, list[ComponentRecord]]]
     plugin_files: NotRequired[list[CopiedFile]]
     argument_files: NotRequired[list[CopiedFile]]
+    resumed: NotRequired[list[dict]]
 
 
 class Failure(TypedDict):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hieraseg.console import log
-from hieraseg.errors import INTERRUPTED
+from hieraseg.errors import interrupt_code
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome, RunJob
 
@@ -28,7 +28,7 @@ def run_jobs(jobs: Sequence[Job], run_job: RunJob, quiet: bool = False) -> Itera
         try:
             outcome = run_job(job)
         except KeyboardInterrupt as error:
-            yield Outcome(job.title, "failed", message=str(error), exit_code=INTERRUPTED)
+            yield Outcome(job.title, "failed", message=str(error), exit_code=interrupt_code(error))
             raise
         yield outcome
 

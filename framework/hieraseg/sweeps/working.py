@@ -10,7 +10,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from hieraseg.errors import INTERRUPTED, HierasegError
+from hieraseg.errors import HierasegError, interrupt_code
 from hieraseg.sweeps.jobs import PackedJob
 from hieraseg.sweeps.outcomes import Outcome, RunJob
 
@@ -63,7 +63,7 @@ def _run(packed: PackedJob, run_job: RunJob) -> Outcome:
         return Outcome(packed.title, "failed", message=str(error), exit_code=error.exit_code)
     except KeyboardInterrupt as error:
         message = str(error) or "interrupted before the run had a folder"
-        return Outcome(packed.title, "failed", message=message, exit_code=INTERRUPTED)
+        return Outcome(packed.title, "failed", message=message, exit_code=interrupt_code(error))
 
 
 def _use(share: Share) -> None:

@@ -62,6 +62,7 @@ class EpochMeter:
         self.lag = 1 if parts.fabric.device.type == "cuda" else 0
         self.looks: deque[_Look] = deque()
         self.waited = 0.0
+        self.first = state.totals.steps  # of an epoch that is resumed
         self.started = self.logged = time.monotonic()
 
     def __enter__(self) -> "EpochMeter":
@@ -93,17 +94,21 @@ class EpochMeter:
         is_last = totals.steps == self.steps
         if totals.steps % _LOOK_EVERY and not is_last:
             return
-        terms, means = totals.terms_mean()
-        self.looks.append(_Look(totals.steps, self.state.step, terms, Snapshot(means)))
+        self._look()
         while len(self.looks) > (0 if is_last else self.lag):
             self._show(self.looks.popleft())
+
+    def _look(self) -> None:
+        terms, means = self.state.totals.terms_mean()
+        self.looks.append(_Look(self.state.totals.steps, self.state.step, terms, Snapshot(means)))
 
     def _show(self, look: _Look) -> None:
         """Show a loss, and the speed of the steps that are done for sure."""
         self.terms = dict(zip(look.terms, look.means.get().tolist(), strict=True))
         self.loss = sum(self.terms.values())
         self.seconds = time.monotonic() - self.started
-        self.speed = look.step * self.parts.recipe.training.batch_size / self.seconds
+        images = (look.step - self.first) * self.parts.recipe.training.batch_size
+        self.speed = images / self.seconds
         text = f"loss {self.loss:.4f}, {self.speed:.0f} images/s"
         self.bar.update(self.task, completed=look.step, text=text)
         if not console.is_terminal and time.monotonic() - self.logged > _LOG_EVERY:
@@ -116,7 +121,14 @@ class EpochMeter:
             )
 
     def record(self) -> dict[str, Any]:
-        """The record of the finished epoch for `metrics.jsonl`, without validation scores."""
+        """The record of the finished epoch for `metrics.jsonl`, without validation scores.
+
+        The speed is that of the steps since the run was resumed, None if it was after the last.
+        """
+        has_steps = self.state.totals.steps > self.first
+        if not has_steps:
+            self._look()
+            self._show(self.looks.popleft())
         # Of a copy, since a captured step adds to the tensors that the totals have now.
         counts = sum_counts(copy(self.state.totals.counts))
         return {
@@ -125,7 +137,7 @@ class EpochMeter:
             "loss": self.loss,
             "terms": self.terms,
             "learning_rate": float(self.state.optimizer.param_groups[-1]["lr"]),
-            "images_per_second": self.speed,
-            "waiting_for_data": self.waited / self.seconds,
+            "images_per_second": self.speed if has_steps else None,
+            "waiting_for_data": self.waited / self.seconds if has_steps else None,
             "train": summarize(counts, self.parts.hierarchy),
         }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, summarize
 from hieraseg.metrics.protocol import protocol
 from hieraseg.model.weights import load_weights
-from hieraseg.processes import broadcast, on_all_ranks
+from hieraseg.processes import broadcast, from_first, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
-from hieraseg.runs.checkpoint import load_checkpoint, save_checkpoint
+from hieraseg.runs.checkpoint import load_checkpoint
 from hieraseg.runs.ending import hold, release
 from hieraseg.runs.figures import (
     Predicted,
@@ -35,6 +35,7 @@ from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
 from hieraseg.runs.provenance import provenance
 from hieraseg.runs.records import sha256
+from hieraseg.training.checkpoints import Checkpoint, CheckpointWriter
 from hieraseg.training.checks import deciding_level
 from hieraseg.training.cost import flops_per_image, peak_memory
 from hieraseg.training.setup import Parts
@@ -43,6 +44,7 @@ from hieraseg.training.state import State
 from hieraseg.training.trackers import TensorBoard
 
 _PATIENCE = 1  # seconds until an interrupted run says what it waits for
+_AGREE_EVERY = 10  # steps after which processes agree whether the time has come
 
 
 class Recorder:
@@ -54,25 +56,28 @@ class Recorder:
 
     Args:
         parts: the parts of the run.
-        out: folder of all runs.
-        name: name of this run, below its recipe's.
+        folder: the run folder.
+        state: state of the run, new or restored.
 
     Attributes:
         folder: the run folder.
+        checkpoints: the checkpoints in it.
     """
 
-    def __init__(self, parts: Parts, out: Path, name: str) -> None:
+    def __init__(self, parts: Parts, folder: RunFolder, state: State) -> None:
         self.parts = parts
         self.is_main = parts.fabric.is_global_zero
-        created = on_all_ranks(lambda: _create_folder(parts, out, name) if self.is_main else None)
-        self.folder = cast(RunFolder, parts.fabric.broadcast(created))
+        self.folder = folder
         self._lock = hold(self.folder) if self.is_main else None
         writes_events = self.is_main and parts.recipe.logging.tensorboard
-        self.tensorboard = TensorBoard(self.folder.tensorboard if writes_events else None)
+        self.tensorboard = TensorBoard(
+            self.folder.tensorboard if writes_events else None, after_epoch=state.scored
+        )
+        self.checkpoints = CheckpointWriter(
+            folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, folder), state
+        )
         self._background = Background()
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
-        self._saved_epochs: dict[str, int] = {}
-        self._speeds: list[float] = []  # images per second of each epoch
 
     def __enter__(self) -> "Recorder":
         return self
@@ -101,10 +106,21 @@ class Recorder:
             if self._lock is not None:
                 release(self.folder, self._lock, ending)
 
+    def save_step(self, state: State) -> None:
+        """Begin to save the state, if that is due after this step. All processes call it.
+
+        Raises:
+            WriteError: what was written before could not be.
+        """
+        if self._is_due(state):
+            checkpoint = self._checkpoint(state)
+            if checkpoint is not None:
+                self._background.start(partial(self.checkpoints.write, checkpoint))
+
     def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
         """Begin to write an epoch's record, curves, figures and checkpoints.
 
-        What has to be as it is now is copied, so that training may go on.
+        What has to be as it is now is copied, so that training may go on. All processes call it.
 
         Args:
             state: state of the run.
@@ -114,19 +130,34 @@ class Recorder:
         Raises:
             WriteError: the epoch before could not be written.
         """
+        self._background.wait()  # so that memory has one copy of weights and state at most
+        checkpoint = self._copy(state, improved)
         if not self.is_main:
             return
-        self._speeds.append(record["images_per_second"])
-        self._background.wait()  # so that memory has one copy of weights and state at most
         figures = self._predict_figures()
-        checkpoint = self._copy_weights(state, improved)
         self._background.start(partial(self._write_epoch, record, figures, checkpoint))
         log(
             f"epoch {state.epoch}/{self.parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
             f"mIoU per level: train {_level_scores(record['train'])}, "
             f"val {_level_scores(record['val'])}, "
-            f"{record['images_per_second']:.0f} images/s{', best so far' if improved else ''}"
+            f"{record['images_per_second'] or 0:.0f} images/s{', best so far' if improved else ''}"
         )
+
+    def save_now(self, state: State) -> None:
+        """Save the state of a run that is about to end, if it has no other process.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        self._background.wait()
+        is_saved = self.checkpoints.interval is None or self.checkpoints.is_copied(state)
+        if self.parts.fabric.world_size == 1 and not is_saved:
+            self.checkpoints.write(self.checkpoints.copy(state))
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.folder.checkpoint("last").is_dir()
 
     def check(self) -> None:
         """Raise what has gone wrong with writing meanwhile. Does not wait.
@@ -138,7 +169,7 @@ class Recorder:
 
     def kept(self) -> str:
         """What a run that ends early leaves behind, to be appended to a message."""
-        best, last = (self._saved_epochs.get(which) for which in ("best", "last"))
+        best, last = (self.checkpoints.written.get(which) for which in ("best", "last"))
         if last is None:
             return f"; {self.folder.path} has no checkpoint"
         which = f"checkpoint of epoch {last} is"
@@ -156,9 +187,11 @@ class Recorder:
             )
         when = "in" if state.epoch else "before"
         is_trained = state.step >= self.parts.total_steps
-        if is_trained and self._saved_epochs.get("last", state.epoch) == state.epoch:
+        if is_trained and state.scored == state.epoch:
             when = "after"
-        return f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
+        said = f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
+        fix = f"; go on with `hieraseg resume {self.folder.path}`" if self.can_be_resumed else ""
+        return f"{said}{fix}"
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the weights of the best epoch into the model, in all processes."""
@@ -170,13 +203,12 @@ class Recorder:
                 load_checkpoint(self.folder.checkpoint("best"), model)
         broadcast((*model.parameters(), *model.buffers()))
 
-    def save_result(self, state: State, counts: Counts, seconds: float) -> None:
+    def save_result(self, state: State, counts: Counts) -> None:
         """Write the scores of the best epoch, the cost of the run, and its figures.
 
         Args:
             state: state at the end of the run.
             counts: counts of `val` with the best weights.
-            seconds: duration of the run.
 
         Raises:
             UnwrittenScoresError: they cannot be written.
@@ -199,15 +231,20 @@ class Recorder:
             ),
         }
         cost = {
-            **_cost(self.parts, state, self._speeds),
+            **_cost(self.parts, state, self._speeds()),
             "best_level": deciding_level(summary, self.parts.hierarchy),
-            "seconds": seconds,
+            "seconds": state.seconds,
         }
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
         self.tensorboard.close(self.parts.recipe, scores)
         images = self.parts.recipe.logging.images
         save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
+
+    def _speeds(self) -> list[float]:
+        """Images per second of each epoch, also of those before the run was resumed."""
+        speeds = (record["images_per_second"] for record in self.folder.read_metrics())
+        return [speed for speed in speeds if speed is not None]
 
     def _predict_figures(self) -> list[Predicted]:
         """Predictions of some validation images, always the same ones."""
@@ -217,17 +254,34 @@ class Recorder:
         rows = spread_rows(len(store), self.parts.recipe.logging.images)
         return predict_rows(self.parts.fabric, self.parts.segmenter, store, rows)
 
-    def _copy_weights(self, state: State, improved: bool) -> "_Checkpoint | None":
+    def _is_due(self, state: State, is_last: bool = False) -> bool:
+        """Whether the state has to be saved; in all processes alike."""
+        due = self.checkpoints.is_due(state, is_last)
+        interval = self.checkpoints.interval
+        if interval is not None and interval.unit == "minute" and not is_last:
+            return state.step % _AGREE_EVERY == 0 and from_first(due)  # their clocks differ
+        return due
+
+    def _copy(self, state: State, improved: bool) -> Checkpoint | None:
         """Copy what a checkpoint holds; without checkpoints, the best weights stay in memory."""
-        if self.parts.recipe.logging.checkpoints:
-            metadata = _metadata(self.parts, state, self.folder)
-            return _Checkpoint(metadata, Snapshot(state.state_dict()), improved)
-        if improved:
-            self._best_weights = Snapshot(state.model.state_dict())
+        is_last = state.step >= state.total_steps
+        if self.checkpoints.interval is None:
+            if improved and self.is_main:
+                self._best_weights = Snapshot(state.model.state_dict())
+            return None
+        return (
+            self._checkpoint(state, improved) if improved or self._is_due(state, is_last) else None
+        )
+
+    def _checkpoint(self, state: State, is_best: bool = False) -> Checkpoint | None:
+        """A copy of the state; None in all processes but the main one."""
+        if self.is_main:
+            return self.checkpoints.copy(state, is_best)
+        state.state_dict()  # in which all processes take part
         return None
 
     def _write_epoch(
-        self, record: dict[str, Any], figures: list[Predicted], checkpoint: "_Checkpoint | None"
+        self, record: dict[str, Any], figures: list[Predicted], checkpoint: Checkpoint | None
     ) -> None:
         """Write all of an epoch, in the thread."""
         self.folder.append_metrics(record)
@@ -236,25 +290,24 @@ class Recorder:
             figure = draw_predicted(self.parts.hierarchy, predicted)
             self.tensorboard.add_figure(f"val/{predicted.id}", np.asarray(figure), record["epoch"])
         if checkpoint is not None:
-            self._write_checkpoints(checkpoint)
-
-    def _write_checkpoints(self, checkpoint: "_Checkpoint") -> None:
-        state = checkpoint.state.get()
-        weights = state.pop("model")
-        metadata, epoch = checkpoint.metadata, checkpoint.metadata["epoch"]
-        save_checkpoint(self.folder.checkpoint("last"), weights, metadata, state)
-        self._saved_epochs["last"] = epoch
-        if checkpoint.is_best:
-            save_checkpoint(self.folder.checkpoint("best"), weights, metadata)
-            self._saved_epochs["best"] = epoch
+            self.checkpoints.write(checkpoint)
 
 
-class _Checkpoint(NamedTuple):
-    """What is written of an epoch, as it was at its end."""
+def new_folder(parts: Parts, out: Path, name: str) -> RunFolder:
+    """Create the folder of a run, in the main process; the others get its path.
 
-    metadata: dict[str, Any]
-    state: Snapshot[dict[str, Any]]
-    is_best: bool
+    Args:
+        parts: the parts of the run.
+        out: folder of all runs.
+        name: name of this run, below its recipe's.
+
+    Raises:
+        RecipeError: it cannot be created.
+        WriteError: what a run writes at its start cannot be written.
+    """
+    is_main = parts.fabric.is_global_zero
+    created = on_all_ranks(lambda: _create_folder(parts, out, name) if is_main else None)
+    return cast(RunFolder, parts.fabric.broadcast(created))
 
 
 def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
@@ -265,9 +318,8 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
         copies = copy_plugins(folder, recipe.plugins)
         standalone, files = copy_argument_files(folder, recipe)
         write_text(folder.recipe, standalone.to_yaml(plugins=[copy["file"] for copy in copies]))
-        fingerprints = {split: store.fingerprint for split, store in parts.stores.items()}
         records = {"plugin_files": copies, "argument_files": files, "init": parts.started}
-        write_json(folder.provenance, {**provenance(recipe, fingerprints), **records})
+        write_json(folder.provenance, {**provenance(recipe, parts.fingerprints()), **records})
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use
         raise
@@ -305,6 +357,7 @@ def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
     """What loading a checkpoint needs to know beside the recipe (see `checkpoint.Metadata`)."""
     return {
         "epoch": state.epoch,
+        "step": state.step,
         "num_classes": parts.num_classes,
         "embedding_channels": parts.loss.embedding_channels,
         "activation": parts.loss.activation,

@@ -79,13 +79,20 @@ class Parts:
     compiled: Compiled
     started: dict[str, str] | None = None
 
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of the images and masks of each split."""
+        return {split: store.fingerprint for split, store in self.stores.items()}
 
-def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
+
+def set_up(
+    recipe: Recipe, images: int | None = None, has_weights: bool = False
+) -> tuple[Parts, State]:
     """Build everything that a recipe names. Images are decoded here on first use.
 
     Args:
         recipe: the resolved recipe.
         images: use only the first images of each split, for a dry run; all of them if None.
+        has_weights: whether the state will be restored, so that no weights file is needed.
 
     Raises:
         RecipeError: a component refuses its arguments, components do not fit together, or CUDA
@@ -100,15 +107,23 @@ def set_up(recipe: Recipe, images: int | None = None) -> tuple[Parts, State]:
     dataset = _build_dataset(recipe, hierarchy, images)
     transforms = build_transforms(recipe, hierarchy)
     rule = build(recipe["inference"], hierarchy=hierarchy)
-    backbone = build_backbone(recipe)
-    start = read_start(recipe)
+    backbone = build_backbone(recipe, pretrained=not has_weights)
+    start = None if has_weights else read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
     stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
     _warn_of_shared(stores)
     _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
-    model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
+    model = start_model(
+        recipe,
+        backbone,
+        hierarchy,
+        num_classes,
+        loss.embedding_channels,
+        start,
+        pretrained=not has_weights,
+    )
     model = _prepared(model, recipe, hierarchy, fabric.device)
     steps = total_steps(settings, len(stores["train"]))
     segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
@@ -243,7 +258,8 @@ def _build_state(
     schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = EpochTotals(hierarchy, fabric.device)
-    return wrapped, State(model, optimizer, schedule, fabric.strategy.precision, totals)
+    precision = fabric.strategy.precision
+    return wrapped, State(model, optimizer, schedule, precision, totals, total_steps)
 
 
 def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Callable[[], Store]) -> Loss:

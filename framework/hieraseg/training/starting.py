@@ -76,6 +76,7 @@ def start_model(
     num_classes: list[int],
     embedding_channels: int,
     start: Start | None,
+    pretrained: bool = True,
 ) -> SegmentationModel:
     """The model of a recipe with the weights that it starts from.
 
@@ -86,13 +87,14 @@ def start_model(
         num_classes: number of classes of each level that gets logits, coarsest first.
         embedding_channels: channels of the embedding, 0 for none.
         start: as `read_start` returns it.
+        pretrained: whether a model loads its pretrained weights.
 
     Raises:
         RecipeError: the parts do not fit together; or of the weights nothing fits the model, or not
             all with `init.strict`; or `init.drop` names no part of the model.
     """
     build = partial(build_model, recipe, backbone, embedding_channels=embedding_channels)
-    model = build(hierarchy, num_classes)
+    model = build(hierarchy, num_classes, pretrained=pretrained)
     if start is not None:
         _load(model, start, recipe, build, hierarchy, num_classes)
     return model.to(memory_format=torch.channels_last)

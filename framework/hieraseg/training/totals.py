@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.metrics import PixelCounts
-from hieraseg.processes import mean_over_ranks
+from hieraseg.processes import is_first, mean_over_ranks, sum_over_ranks
 
 
 class EpochTotals:
@@ -52,12 +52,16 @@ class EpochTotals:
         return list(self.terms), total / self.steps
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values."""
-        return {"steps": self.steps, "terms": dict(self.terms), "counts": dict(self.counts.counts)}
+        """Tensors and plain values: the totals of all processes. All of them have to call it."""
+        terms, counts = sum_over_ranks(self.terms), sum_over_ranks(dict(self.counts.counts))
+        return {"steps": self.steps, "terms": dict(terms), "counts": counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned: all of it in the first process."""
         self.steps = state["steps"]
         self.terms = {name: value.to(self._device) for name, value in state["terms"].items()}
         for name, value in state["counts"].items():
             self.counts.counts[name].copy_(value)
+        if not is_first():
+            for total in (*self.terms.values(), *self.counts.counts.values()):
+                total.zero_()

@@ -22,15 +22,17 @@ class TensorBoard:
 
     Args:
         folder: folder of the event files; nothing is written if it is None.
+        after_epoch: epoch after which the run goes on; what is there of later ones is hidden.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, after_epoch: int = 0) -> None:
         self.folder = folder
         self.writer: SummaryWriter | None = None
         if folder is not None:
             _hide_tracebacks()
             with self._closed_if_it_fails():
-                self.writer = SummaryWriter(str(folder))
+                purged = after_epoch + 1 if after_epoch else None
+                self.writer = SummaryWriter(str(folder), purge_step=purged)
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +91,8 @@ def _hide_tracebacks() -> None:
 def _curves(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """Tag and value of each curve in an epoch's record."""
     for key in ("loss", "learning_rate", "images_per_second"):
-        yield f"train/{key}", record[key]
+        if record[key] is not None:
+            yield f"train/{key}", record[key]
     for term, value in record["terms"].items():
         yield f"train/{term}", value
     for split in ("train", "val"):

@@ -1,0 +1,54 @@
+"""`hieraseg resume`: go on with a run that was stopped or killed."""
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from hieraseg.cli.options import add_command, add_json, add_no_plugins, add_run_folder
+from hieraseg.cli.report import format_scores, print_result
+from hieraseg.importing import importing
+
+
+def add_parser(commands: Any) -> None:
+    """Add the parser of `hieraseg resume`."""
+    parser = add_command(
+        commands,
+        "resume",
+        run,
+        summary="go on with a run that was stopped or killed",
+        description="""
+            Go on with a run that was stopped or killed, from its newest checkpoint, which Ctrl-C
+            and SIGTERM write, too. On a CPU its result is the same as if it had not been stopped,
+            bit by bit. Code, plugins and data must be those that the run began with. Of the
+            recipe, the number of epochs may be increased, and devices, checkpoints and logging
+            changed.
+        """,
+        examples="""
+            hieraseg resume runs/quickstart/base-seed0
+            hieraseg resume runs/quickstart/base-seed0 --training.epochs 16
+        """,
+        takes_overrides=True,
+    )
+    add_run_folder(parser)
+    add_no_plugins(parser)
+    add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Go on with a run, and print its scores and folder."""
+    with importing():
+        from hieraseg.runs.folder import RunFolder
+        from hieraseg.runs.loading import load_recipe
+        from hieraseg.runs.resuming import check_keys, check_unfinished
+        from hieraseg.train import resume
+
+    check_keys([key for key, _ in arguments.overrides])
+    folder = RunFolder.open(arguments.run_folder)
+    recipe = load_recipe(folder, arguments.run_plugins, arguments.overrides)
+    check_unfinished(folder, recipe)
+    finished = resume(folder, recipe, sys.argv)
+    if finished is not None:
+        result = finished.read_result()
+        table = format_scores(result["splits"]["val"], f"{folder.path}, val")
+        print_result(arguments.json, {"run": str(folder.path), **result}, table)
+    return 0
