@@ -28,7 +28,7 @@ _WITHOUT_EFFECT = {("logging", "checkpoints"): True}
 
 def has_no_effect(section: str, key: str, value: Any) -> bool:
     """Whether a key that a section no longer has may stay, because its value changes nothing."""
-    return _WITHOUT_EFFECT.get((section, key)) is value
+    return (section, key) in _WITHOUT_EFFECT and value is _WITHOUT_EFFECT[section, key]
 
 
 def moved(section: str, key: str) -> str:
