@@ -27,6 +27,7 @@ Scale = Annotated[float, Range(gt=0, le=16)]
 
 INTERVAL = r"([1-9]\d{0,8}) (step|epoch|minute)s?"
 """How an interval is written."""
+STEPS_OR_EPOCHS = r"([1-9]\d{0,8}) (step|epoch)s?"
 INTERVALS = "an interval such as 500 steps, 2 epochs or 10 minutes"
 
 _Area = Annotated[float, Range(gt=0, le=1)]
@@ -165,6 +166,16 @@ class Training:
             TF32 on CUDA; losses compute in float32 in any case.
         capture: `auto` captures the step in a CUDA graph, so that the GPU does not wait for Python;
             a log line says where this is not possible, and why.
+        accumulate: parts of a batch that are computed one after another, so that less memory is
+            needed. Their gradients are averaged; batch normalization sees one part at a time.
+        clip_norm: largest norm of the gradient of all weights; null for any.
+        ema: decay of the moving average of the weights, which is then what is scored and saved; in
+            the first steps it is lower. Null to score the weights themselves.
+        deterministic: use algorithms that give the same numbers each time, on CUDA, too.
+        on_nonfinite: what to do if a loss or gradient is not finite. `stop` ends the run, and saves
+            the batch; `skip` leaves the weights as they are, and goes on.
+        repeat_threshold: images with a class that is in less than this share of the images are
+            drawn more often, by their rarest class; null to draw all images equally often.
         compile: `model` compiles the model by `torch.compile`, `step` the augmentation, the loss
             and the scores of the training images with it. The first step then takes minutes.
         sync_batch_norm: batch normalization over the images of all processes, on CUDA.
@@ -181,6 +192,12 @@ class Training:
     num_nodes: PositiveInt = 1
     precision: Precision = "32-true"
     capture: Literal["auto", "off"] = "auto"
+    accumulate: PositiveInt = 1
+    clip_norm: PositiveFloat | None = None
+    ema: Annotated[float, Range(gt=0, lt=1)] | None = None
+    deterministic: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    repeat_threshold: Annotated[float, Range(gt=0, le=1)] | None = None
     compile: Literal["off", "model", "step"] = "off"
     sync_batch_norm: bool = False
     freeze: Sequence[str] = ()
@@ -193,6 +210,12 @@ class Training:
             raise ArgumentError(
                 "batch_size",
                 f"must be a multiple of the {processes} processes, got {self.batch_size}",
+            )
+        if self.batch_size // processes % self.accumulate:
+            raise ArgumentError(
+                "accumulate",
+                f"must divide the {self.batch_size // processes} images of a process in a step, "
+                f"got {self.accumulate}",
             )
 
 
@@ -236,6 +259,28 @@ class Evaluation:
             height, width = self.window
             words.append(f"window {height}x{width} overlap {self.window_overlap:g}")
         return ", ".join(words)
+
+
+@check_arguments
+@dataclass(frozen=True)
+class Validation:
+    """When the split `val` is scored while a run trains, and what follows from its scores.
+
+    Args:
+        every: `1 epoch` or `500 steps`, with any number; it is also scored after the last step.
+        monitor: the score that decides which checkpoint is the best: `miou` of the finest level
+            that has labels; a score of one level, as in `miou@2` (1 is the coarsest); its mean over
+            all levels, as in `miou@mean`; `coherence`; or `loss`, of which the lowest is the best.
+        patience: validations without a better score after which the run ends; null for none.
+        loss: compute the loss of `val`, too.
+    """
+
+    every: Annotated[str, Pattern(STEPS_OR_EPOCHS, "an interval such as 500 steps or 2 epochs")] = (
+        "1 epoch"
+    )
+    monitor: str = "miou"
+    patience: PositiveInt | None = None
+    loss: bool = False
 
 
 @check_arguments

@@ -17,7 +17,7 @@ from hieraseg.registry.files import broken_files
 RECIPES, RUNS = "recipes", "runs"
 SECTIONS = (
     *("input", "augmentation", "auxiliary", "init", "training"),
-    *("evaluation", "checkpoints", "logging"),
+    *("validation", "evaluation", "checkpoints", "logging"),
 )
 """Sections that name no component. Their settings are not imported here, because of torch."""
 
@@ -37,9 +37,9 @@ def add_parser(commands: Any) -> None:
             of them.
 
             `hieraseg list training` describes the keys of a section that names no component;
-            the others are `input`, `augmentation`, `auxiliary`, `init`, `evaluation`,
-            `checkpoints` and `logging`. `hieraseg list recipes` lists the installed recipes, and
-            with a NAME prints one of them.
+            the others are `input`, `augmentation`, `auxiliary`, `init`, `validation`,
+            `evaluation`, `checkpoints` and `logging`. `hieraseg list recipes` lists the installed
+            recipes, and with a NAME prints one of them.
 
             `hieraseg list runs` lists the runs in the folder `runs`, or in the one that NAME is,
             the one that changed last at the end: whether each has finished or still runs, its

@@ -28,6 +28,7 @@ from hieraseg.settings import (
     Input,
     Logging,
     Training,
+    Validation,
     conflicts,
 )
 from hieraseg.types import ArgumentError
@@ -38,6 +39,7 @@ CORE_SECTIONS: dict[str, type] = {
     "auxiliary": Auxiliary,
     "init": Init,
     "training": Training,
+    "validation": Validation,
     "evaluation": Evaluation,
     "checkpoints": Checkpoints,
     "logging": Logging,

@@ -24,11 +24,12 @@ if TYPE_CHECKING:  # the settings import torch, which commands that only list do
         Input,
         Logging,
         Training,
+        Validation,
     )
 
 _SETTINGS = (
     *("input", "augmentation", "auxiliary", "init", "training"),
-    *("evaluation", "checkpoints", "logging"),
+    *("validation", "evaluation", "checkpoints", "logging"),
 )
 """Sections that configure the framework itself, in the order in which they are printed."""
 
@@ -46,6 +47,7 @@ class Recipe:
         auxiliary: a second head, which only training has.
         init: the weights that training starts from.
         training: how long, how fast and where to train.
+        validation: when the split `val` is scored, and what follows.
         evaluation: protocol of the scores.
         checkpoints: when the state of training is saved.
         logging: what a run writes.
@@ -60,6 +62,7 @@ class Recipe:
     auxiliary: "Auxiliary"
     init: "Init"
     training: "Training"
+    validation: "Validation"
     evaluation: "Evaluation"
     checkpoints: "Checkpoints"
     logging: "Logging"
