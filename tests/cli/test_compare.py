@@ -440,7 +440,7 @@ def test_missing_runs_and_splits(trained_run: Path, tmp_path: Path, capsys: Capt
     assert "no finished run" in capsys.readouterr().err
     assert main(["compare", str(trained_run), "--split", "test"]) == 2
     error = capsys.readouterr().err
-    assert f"{trained_run}: no scores on split 'test'; run `hieraseg evaluate" in error
+    assert f"{trained_run}: no scores on split 'test' (known: val); run `hieraseg evaluate" in error
 
 
 def add_perfect_run(trained_run: Path, name: str, seed: int) -> None:

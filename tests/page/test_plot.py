@@ -29,6 +29,13 @@ def test_text_is_that_of_the_rows(comparison: Comparison, tmp_path: Path) -> Non
         assert expected in text
 
 
+def test_differences_name_their_baseline(comparison: Comparison, tmp_path: Path) -> None:
+    assert comparison.baseline is not None
+    write_plot(tmp_path / "figure.svg", comparison)
+    name = comparison.baseline.title.rpartition("/")[2]
+    assert f"difference in mIoU to {name} (95 % interval)" in (tmp_path / "figure.svg").read_text()
+
+
 @pytest.mark.parametrize(("suffix", "lines"), [("png", 1), ("svg", 0)])
 def test_characters_without_a_glyph_are_one_warning(
     suffix: str,

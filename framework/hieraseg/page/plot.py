@@ -80,9 +80,19 @@ def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Fig
     axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
     for one, level in zip(axes, levels, strict=True):
         _draw(one, level, rows, comparison)
+    figure.supxlabel(_label(comparison), fontsize="medium")
     axes[0].set_yticks(range(len(rows)), names)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
+
+
+def _label(comparison: Comparison) -> str:
+    """What the x-axes have."""
+    if comparison.baseline is None:
+        return "mIoU (mean ± sd)"
+    looks = with_looks(comparison.rows)
+    name = next(look.name for row, look in looks if row.title == comparison.baseline.title)
+    return f"difference in mIoU to {name} (95 % interval)"
 
 
 def _levels(comparison: Comparison) -> list[int]:
@@ -100,10 +110,8 @@ def _draw(axes: "Axes", level: int, rows: _Drawn, comparison: Comparison) -> Non
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     if comparison.baseline is None:
-        axes.set_xlabel("mIoU (mean ± sd)")
         _draw_scores(axes, level, rows)
     else:
-        axes.set_xlabel("difference in mIoU (95 % interval)")
         axes.axvline(0, color="#7a7a7a", linewidth=1)
         _draw_differences(axes, level, rows, comparison)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RECORDS, RunFolder
 from hieraseg.runs.identity import identity_of
@@ -89,7 +89,7 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
         split, _, protocol = key.partition("@")
         options = f" with the options for {protocol}" if protocol else ""
         raise RecipeError(
-            f"{folder.path}: no scores on split {key!r}; "
+            f"{folder.path}: no scores on split {key!r} ({did_you_mean(key, result['splits'])}); "
             f"run `hieraseg evaluate {folder.path} --split {split}`{options} first"
         )
     scores = scores_in(result, key, folder.result)
