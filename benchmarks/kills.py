@@ -450,8 +450,10 @@ def main() -> int:
         trials = Trials(folder, [args.recipe, *(args.overrides or SMALL)], args.seed)
         report, whole = trials.report, trials.reference
         print(f"not killed: {whole.seconds:.1f} s, {whole.operations} file operations", flush=True)
-        while report.kills.total() < args.kills:
-            trials.try_one([trials.draw() for _ in range(trials.random.choice((1, 2, 3)))])
+        with suppress(KeyboardInterrupt):
+            while report.kills.total() < args.kills:
+                trials.try_one([trials.draw() for _ in range(trials.random.choice((1, 2, 3)))])
+                print(f"{report.kills.total()} kills", file=sys.stderr, flush=True)
     print(report.table())
     print(f"{report.kills.total()} kills, {report.equal} bit-identical ends")
     print(f"{len(report.problems)} problems", *Counter(report.problems), sep="\n  ")

@@ -142,6 +142,7 @@ def append_line(path: Path, line: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_FOLLOW
         with open(os.open(path, flags, 0o666), "ab", buffering=0) as file:
             size, rest = os.fstat(file.fileno()).st_size, f"{line}\n".encode()
+            is_new = not size
             try:
                 while rest:
                     rest = rest[file.write(rest) :]
@@ -149,12 +150,15 @@ def append_line(path: Path, line: str) -> None:
             except OSError:
                 file.truncate(size)
                 raise
+        if is_new:
+            _sync_folder(path.parent)
 
 
 def write_folder(folder: Path, write: Callable[[Path], Any], keep: int = 1) -> None:
     """Replace a folder, after its new content is complete. One process at a time may do so.
 
-    The folder that it is in is created, but none above that.
+    The folder that it is in is created, but none above that. What processes that were killed left
+    beside the folder is removed.
 
     No system call swaps two folders, so the old one is moved aside first. If the process ends at
     that moment, `existing_folder` finds it there.
@@ -168,26 +172,41 @@ def write_folder(folder: Path, write: Callable[[Path], Any], keep: int = 1) -> N
         WriteError: the folder cannot be written.
     """
     with write_errors(folder):
-        folder.parent.mkdir(exist_ok=True)
-        previous = _beside(folder, "previous")
-        if previous.is_dir() and not folder.exists():
-            previous.rename(folder)
-        _retire(previous, folder, keep)
-        for leftover in folder.parent.glob(f"{escape(folder.name)}.*unfinished"):
-            _remove(leftover)  # of a process that was killed
-        unfinished = _beside(folder, f"{secrets.token_hex(4)}.unfinished")
+        if not folder.parent.is_dir():
+            folder.parent.mkdir()
+            _sync_folder(folder.parent.parent)
+        tidy_folder(folder, keep)
+        unfinished = _new_unfinished(folder)
         unfinished.mkdir()
         try:
             write(unfinished)
             _finish(unfinished)
             if os.path.lexists(folder):
-                folder.rename(previous)
+                folder.rename(_previous(folder))
             unfinished.rename(folder)
         except BaseException:
             _remove(unfinished)
+            _restore_previous(folder)
             raise
         _sync_folder(folder.parent)
-        _retire(previous, folder, keep)
+        _retire(folder, keep)
+
+
+def tidy_folder(folder: Path, keep: int = 1) -> None:
+    """Finish or undo what processes that were killed were doing to a folder.
+
+    Args:
+        folder: a folder that `write_folder` writes, in a folder that exists.
+        keep: number of versions to keep.
+
+    Raises:
+        WriteError: the folder that it is in cannot be written.
+    """
+    with write_errors(folder):
+        _restore_previous(folder)
+        _retire(folder, keep)
+        for leftover in folder.parent.glob(f"{escape(folder.name)}.*unfinished"):
+            _remove(leftover)
 
 
 def versions(folder: Path) -> list[Path]:
@@ -197,7 +216,7 @@ def versions(folder: Path) -> list[Path]:
         for path in folder.parent.glob(f"{escape(folder.name)}_*")
         if (match := re.fullmatch(rf"{re.escape(folder.name)}_(\d+)", path.name))
     }
-    paths = [folder, _beside(folder, "previous"), *(numbered[one] for one in sorted(numbered))]
+    paths = [folder, _previous(folder), *(numbered[one] for one in sorted(numbered))]
     return [path for path in paths if path.is_dir()]
 
 
@@ -211,31 +230,38 @@ def restore_version(folder: Path, version: Path) -> None:
         for path in versions(folder):
             if path == version:
                 break
-            _remove(path)
+            _remove_version(path, folder)
         if version != folder:
             version.rename(folder)
         _sync_folder(folder.parent)
 
 
-def _retire(previous: Path, folder: Path, keep: int) -> None:
+def _restore_previous(folder: Path) -> None:
+    """Undo that a version was moved aside, if there is no new one."""
+    if _previous(folder).is_dir() and not folder.exists():
+        _previous(folder).rename(folder)
+
+
+def _retire(folder: Path, keep: int) -> None:
     """Keep the version that was moved aside as the newest of the older ones, if there is one."""
+    previous = _previous(folder)
     if not previous.is_dir() or previous.is_symlink() or keep == 1:
-        _remove(previous)
+        _remove_version(previous, folder)
     older = [folder.with_name(f"{folder.name}_{number}") for number in range(2, keep + 1)]
     if previous.is_dir():
-        _remove(older[-1])
+        _remove_version(older[-1], folder)
         for newer, target in zip(reversed(older[:-1]), reversed(older[1:]), strict=True):
             if newer.is_dir():
                 newer.rename(target)
         previous.rename(older[0])
     for left in set(versions(folder)) - {folder, *older}:
-        _remove(left)  # of a run that kept more
+        _remove_version(left, folder)  # of a run that kept more
 
 
 def existing_folder(folder: Path) -> Path:
-    """The folder, or its previous version if a process ended while it was being replaced."""
-    previous = _beside(folder, "previous")
-    return previous if previous.is_dir() and not folder.exists() else folder
+    """The folder, or its newest version if a process ended while it was being replaced."""
+    found = [] if folder.exists() else versions(folder)
+    return found[0] if found else folder
 
 
 def is_unfinished(name: str) -> bool:
@@ -252,8 +278,19 @@ def is_free(lock: Path) -> bool:
         return False
 
 
-def _beside(folder: Path, what: str) -> Path:
-    return folder.with_name(f"{folder.name}.{what}")
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def _new_unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.unfinished")
+
+
+def _remove_version(path: Path, folder: Path) -> None:
+    """Remove a version of a folder, so that no part of it is ever taken for the whole."""
+    if path.is_dir() and not path.is_symlink():
+        path = path.rename(_new_unfinished(folder))
+    _remove(path)
 
 
 def _remove(path: Path) -> None:
