@@ -296,7 +296,11 @@ class OptimizerFactory(Protocol):
 
 @runtime_checkable
 class ScheduleFactory(Protocol):
-    """Optimizer -> learning rate schedule, which is stepped after each training step."""
+    """Optimizer -> learning rate schedule, which is stepped after each training step.
+
+    If its signature has an argument `steps_per_epoch`, the runner also passes the number of steps
+    in an epoch.
+    """
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler: ...
 

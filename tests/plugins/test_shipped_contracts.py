@@ -378,14 +378,34 @@ class TestTimmOptimizer(OptimizerContract):
     )
 
 
+class TestConstant(ScheduleContract):
+    component = registry.schedules.get("constant")
+    settings = ({}, {"warmup": "1 epoch"})
+
+
 class TestCosine(ScheduleContract):
     component = registry.schedules.get("cosine")
     settings = ({}, {"warmup": 0.2}, {"warmup": 0.9})
 
 
+class TestCosineRestarts(ScheduleContract):
+    component = registry.schedules.get("cosine_restarts")
+    settings = ({"period": "3 steps"}, {"period": 0.1, "growth": 2, "warmup": "2 steps"})
+
+
+class TestMultistep(ScheduleContract):
+    component = registry.schedules.get("multistep")
+    settings = ({"milestones": [0.6, 0.9]}, {"milestones": ["1 epoch"], "warmup": "2 steps"})
+
+
 class TestPoly(ScheduleContract):
     component = registry.schedules.get("poly")
     settings = ({}, {"power": 2.0, "warmup": 0.2}, {"warmup": 0.9})
+
+
+class TestStep(ScheduleContract):
+    component = registry.schedules.get("step")
+    settings = ({"every": 0.3}, {"every": "1 epoch", "gamma": 0.5, "warmup": "2 steps"})
 
 
 @pytest.mark.parametrize("kind", registry.by_name())

@@ -18,6 +18,7 @@ optimizer: {name: adamw, lr: 1e-3}
 schedule: cosine
 training: {epochs: 1, seed: 3}
 """
+SCHEDULES = "choose one of constant, cosine, cosine_restarts, multistep, poly, step"
 LOSS = """\
 from hieraseg import Hierarchy, Loss, registry
 
@@ -165,11 +166,19 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
     ),
     "missing section": (
         without("schedule"),
-        Expected("r.yaml:1", "schedule", "missing; choose one of cosine, poly"),
+        Expected(
+            "r.yaml:1",
+            "schedule",
+            f"missing; {SCHEDULES}",
+        ),
     ),
     "section without a name": (
         with_section("schedule", "schedule: {warmup: 0.1}"),
-        Expected("r.yaml:1", "schedule", "names no component; choose one of cosine, poly"),
+        Expected(
+            "r.yaml:1",
+            "schedule",
+            f"names no component; {SCHEDULES}",
+        ),
     ),
     "empty section of the core": (
         with_section("training", "training:"),

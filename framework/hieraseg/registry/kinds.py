@@ -196,7 +196,7 @@ for _kind in (
         contract="hieraseg.contracts:ScheduleFactory",
         suite="hieraseg.testing:ScheduleContract",
         template=TEMPLATES / "schedule.template",
-        supplied=frozenset({"optimizer", "total_steps"}),
+        supplied=frozenset({"optimizer", "total_steps", "steps_per_epoch"}),
     ),
 ):
     add_kind(_kind)

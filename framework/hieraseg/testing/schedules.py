@@ -13,19 +13,21 @@ from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
 from hieraseg.testing.optimizers import reload
 
 TOTAL_STEPS = (1, 2, 3, 10, 1000)
+STEPS_PER_EPOCH = 4
 
 
 class ScheduleContract(ComponentContract):
     """The contract of schedules (see `contracts.ScheduleFactory`)."""
 
     def supplied(self) -> dict[str, Any]:
-        return {"optimizer": sgd(), "total_steps": 10}
+        return {"optimizer": sgd(), "total_steps": 10, "steps_per_epoch": STEPS_PER_EPOCH}
 
     def make(
         self, optimizer: Optimizer, total_steps: int, arguments: Arguments = DEFAULTS
     ) -> LRScheduler:
         """Build the schedule of an optimizer."""
-        made = self.build(arguments, optimizer=optimizer, total_steps=total_steps)
+        supplied = {**self.supplied(), "optimizer": optimizer, "total_steps": total_steps}
+        made = self.build(arguments, **supplied)
         assert isinstance(made, LRScheduler), (
             f"it must return a torch.optim.lr_scheduler.LRScheduler, got {type(made).__name__}"
         )

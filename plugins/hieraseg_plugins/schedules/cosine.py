@@ -4,21 +4,29 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from hieraseg.types import check_arguments
-from hieraseg_plugins.schedules.warmup import Warmup, with_warmup
+from hieraseg_plugins.schedules.warmup import Warmup, warmup_steps, with_warmup
 
 
 @check_arguments
-def cosine(optimizer: Optimizer, total_steps: int, warmup: Warmup = 0.0) -> LRScheduler:
+def cosine(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int | None = None,
+    warmup: Warmup = 0.0,
+) -> LRScheduler:
     """Half a cosine from the learning rate to 0 (Loshchilov & Hutter 2016, arXiv:1608.03983).
 
     Args:
         optimizer: optimizer whose learning rates are scheduled.
         total_steps: number of training steps.
-        warmup: share of the training steps in which the learning rate first rises linearly.
+        steps_per_epoch: number of steps in an epoch.
+        warmup: how long the learning rate first rises linearly: a share of the training steps, or
+            as in `500 steps` or `1 epoch`.
 
     Raises:
         ValueError: `warmup` is out of range.
     """
+    warm = warmup_steps(warmup, total_steps, steps_per_epoch)
     return with_warmup(
-        optimizer, total_steps, warmup, lambda steps: CosineAnnealingLR(optimizer, steps)
+        optimizer, warm, lambda: CosineAnnealingLR(optimizer, max(total_steps - warm, 1))
     )

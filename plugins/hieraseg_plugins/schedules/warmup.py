@@ -7,27 +7,38 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, SequentialLR
 
 from hieraseg.types import Range
+from hieraseg_plugins.schedules.moments import Duration, in_steps
 
-Warmup = Annotated[float, Range(ge=0, lt=1)]
-"""Share of the training steps in which the learning rate rises."""
+Warmup = Annotated[float, Range(ge=0, lt=1)] | Duration
+"""A share of the training steps, or a number of steps or epochs, in which the rate rises."""
+
+
+def warmup_steps(warmup: Warmup, total_steps: int, steps_per_epoch: int | None) -> int:
+    """Number of steps in which the learning rate rises.
+
+    A share of the training leaves at least one step; a number of steps or epochs can be longer
+    than the training, which then ends before the learning rate is reached.
+
+    Args:
+        warmup: the warm-up.
+        total_steps: number of training steps.
+        steps_per_epoch: number of steps in an epoch; None if the warm-up is not given in epochs.
+    """
+    steps = in_steps(warmup, total_steps, steps_per_epoch)
+    return steps if isinstance(warmup, str) else min(steps, total_steps - 1)
 
 
 def with_warmup(
-    optimizer: Optimizer,
-    total_steps: int,
-    warmup: Warmup,
-    schedule: Callable[[int], LRScheduler],
+    optimizer: Optimizer, steps: int, schedule: Callable[[], LRScheduler]
 ) -> LRScheduler:
     """A linear warm-up from 1 % of the learning rate, followed by another schedule.
 
     Args:
         optimizer: optimizer whose learning rates are scheduled.
-        total_steps: number of training steps.
-        warmup: share of the training steps in which the learning rate rises.
-        schedule: makes the schedule of the remaining steps, given their number.
+        steps: number of steps in which the learning rate rises.
+        schedule: makes the schedule of all steps after these.
     """
-    warm = min(round(warmup * total_steps), total_steps - 1)
-    if warm == 0:
-        return schedule(total_steps)
-    rise = LinearLR(optimizer, start_factor=0.01, total_iters=warm)
-    return SequentialLR(optimizer, [rise, schedule(total_steps - warm)], [warm])
+    if steps == 0:
+        return schedule()
+    rise = LinearLR(optimizer, start_factor=0.01, total_iters=steps)
+    return SequentialLR(optimizer, [rise, schedule()], [steps])
