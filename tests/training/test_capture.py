@@ -129,7 +129,7 @@ def test_step_can_be_captured(name: str, build: Build) -> None:
     inputs = assert_step_can_be_captured(parts, state, batches)
     with on_fake_tensors(copies=True) as allowed:
         forward = on_cuda(parts)
-        batch, progress, _ = mapped(lambda one: allowed.fake(one, CUDA), inputs)
+        batch, progress, *_ = mapped(lambda one: allowed.fake(one, CUDA), inputs)
         forward(batch, progress)  # copies tables to the device, as the first steps do
         allowed.copies = False
         terms, counts = forward(batch, progress)
@@ -175,8 +175,8 @@ def on_cuda(parts: Parts) -> TrainingForward:
 
 def mapped(function: Callable[[Tensor], Tensor], inputs: StepInputs) -> StepInputs:
     """The inputs of a step, with a function applied to each tensor."""
-    batch, progress, rates = inputs
-    return StepInputs(map_tensors(function, batch), function(progress), function(rates))
+    batch, *numbers = inputs
+    return StepInputs(map_tensors(function, batch), *map(function, numbers))
 
 
 @pytest.mark.skipif("tests.support.shapes" not in sys.modules, reason="runs this file")

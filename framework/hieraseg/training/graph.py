@@ -182,9 +182,10 @@ def _reset_generator(device: torch.device) -> None:
 
 
 def _map(function: Callable[[Tensor], Tensor], inputs: StepInputs) -> StepInputs:
-    batch, progress, rates = inputs
-    return StepInputs(map_tensors(function, batch), function(progress), function(rates))
+    batch, *numbers = inputs
+    return StepInputs(map_tensors(function, batch), *map(function, numbers))
 
 
 def _tensors(inputs: StepInputs) -> list[Tensor]:
-    return [*inputs.batch, inputs.progress, inputs.rates]
+    batch, *numbers = inputs
+    return [*batch, *numbers]

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hieraseg.data.batches.batch import AnyBatch
-from hieraseg.errors import RecipeError
 from hieraseg.training.compiling import compile_errors
-from hieraseg.training.forward import Forward
+from hieraseg.training.gradients import clip_gradients, compute_gradients
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
@@ -25,11 +23,13 @@ class StepInputs(NamedTuple):
         batch: the images of this process.
         progress: share of training that is done, float32.
         rates: learning rate of each parameter group, float32.
+        averaging: see `WeightAverage.update`, float32; of no effect without `training.ema`.
     """
 
     batch: AnyBatch
     progress: Float[Tensor, ""]
     rates: Float[Tensor, " groups"]
+    averaging: Float[Tensor, ""]
 
 
 def step_inputs(parts: Parts, state: State, batch: AnyBatch) -> StepInputs:
@@ -41,11 +41,12 @@ def step_inputs(parts: Parts, state: State, batch: AnyBatch) -> StepInputs:
         batch: images of this process, on the device.
     """
     rates = [float(group["lr"]) for group in state.optimizer.param_groups]
-    numbers = torch.tensor([state.step / parts.total_steps, *rates])
+    averaging = 0.0 if state.average is None else state.average.rate(state.step)
+    numbers = torch.tensor([state.step / parts.total_steps, averaging, *rates])
     if parts.fabric.device.type == "cuda":
         numbers = numbers.pin_memory()
     numbers = numbers.to(parts.fabric.device, non_blocking=True)
-    return StepInputs(batch, numbers[0], numbers[1:])
+    return StepInputs(batch, numbers[0], numbers[2:], numbers[1])
 
 
 def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Float[Tensor, ""]]:
@@ -55,15 +56,19 @@ def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Fl
         The terms of the loss.
 
     Raises:
-        RecipeError: see `_forward`; or the step cannot be compiled.
+        RecipeError: see `compute_gradients`; or the step cannot be compiled.
     """
+    optimizer = state.optimizer
     with compile_errors(parts.compiled):
-        terms, counts = _forward(parts, inputs)
-        state.optimizer.zero_grad()
-        parts.fabric.backward(reduce(torch.add, terms.values()))
-    with _tensor_rates(state.optimizer, inputs.rates.unbind()):
-        state.optimizer.step()
+        terms, counts = compute_gradients(parts, optimizer, inputs.batch, inputs.progress)
+    norm = clip_gradients(parts, optimizer)
+    with _tensor_rates(optimizer, inputs.rates.unbind()):
+        optimizer.step()
+    if state.average is not None:
+        state.average.update(inputs.averaging)
     state.totals.add(terms, counts)
+    if norm is not None:
+        state.totals.add_norm(norm)
     return terms
 
 
@@ -88,32 +93,6 @@ def train_step(parts: Parts, state: State, batch: AnyBatch) -> dict[str, Float[T
     terms = compute_step(parts, state, step_inputs(parts, state, batch))
     finish_step(state)
     return terms
-
-
-def _forward(parts: Parts, inputs: StepInputs) -> Forward:
-    """Terms and counts of a batch.
-
-    Raises:
-        RecipeError: a feature map of one image has one pixel, which batch normalisation cannot
-            train; or several processes train a model with weights that have no effect.
-    """
-    try:
-        return cast(Forward, parts.forward(inputs.batch, inputs.progress))
-    except RuntimeError as error:
-        if "finished reduction" not in str(error):
-            raise
-        raise RecipeError(
-            "training.devices: some weights of the model had no effect on the loss in the step "
-            "before, which several processes do not support; train with one, or use all weights"
-        ) from error
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise RecipeError(
-            "training: batch normalisation needs more than one value per channel, but a feature "
-            "map has one; increase training.batch_size, or input.size unless the decoder pools "
-            "whole images"
-        ) from error
 
 
 @contextmanager

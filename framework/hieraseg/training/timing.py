@@ -97,7 +97,7 @@ class _KeepBusy:
 @contextmanager
 def _marking(parts: Parts, state: State, mark: Callable[[str], None]) -> Iterator[None]:
     """Inside this context, a step calls `mark` at the end of each part, by hooks."""
-    model, optimizer = parts.segmenter.model, state.optimizer
+    model, optimizer = state.model, state.optimizer
     hooks = [
         model.register_forward_pre_hook(lambda *_: mark("augmentation")),
         model.register_forward_hook(lambda *_: mark("forward")),

@@ -1,0 +1,109 @@
+"""The gradients of a step: of the whole batch or of its parts in turn, and their norm."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+
+from hieraseg.data.batches.batch import AnyBatch
+from hieraseg.errors import RecipeError
+from hieraseg.training.forward import Forward
+from hieraseg.training.setup import Parts
+
+
+def compute_gradients(
+    parts: Parts, optimizer: Optimizer, batch: AnyBatch, progress: Float[Tensor, ""]
+) -> Forward:
+    """Replace the gradients of all weights by those of a batch.
+
+    With `training.accumulate`, its parts are computed one after another, so that memory holds the
+    activations of one of them; processes exchange gradients after the last.
+
+    Args:
+        parts: the parts of the run.
+        optimizer: the optimizer of the weights.
+        batch: the images of this process.
+        progress: share of training that is done.
+
+    Returns:
+        Terms and counts of the whole batch.
+
+    Raises:
+        RecipeError: see `_forward`.
+    """
+    optimizer.zero_grad()
+    found: list[Forward] = []
+    pieces = _split(batch, parts.recipe.training.accumulate)
+    for number, piece in enumerate(pieces, 1):
+        with parts.fabric.no_backward_sync(parts.forward, enabled=number < len(pieces)):
+            terms, counts = _forward(parts, piece, progress)
+            loss = reduce(torch.add, terms.values())
+            parts.fabric.backward(loss if len(pieces) == 1 else loss / len(pieces))
+        found.append(Forward({name: one.detach() for name, one in terms.items()}, counts))
+    return found[0] if len(found) == 1 else _together(found)
+
+
+def clip_gradients(parts: Parts, optimizer: Optimizer) -> Float[Tensor, ""] | None:
+    """Scale all gradients so that their common norm is at most `training.clip_norm`.
+
+    Returns:
+        The norm before; None if gradients are not clipped.
+    """
+    largest = parts.recipe.training.clip_norm
+    if largest is None:
+        return None
+    # An error would need the norm on the host.
+    return parts.fabric.clip_gradients(
+        parts.forward, optimizer, max_norm=largest, error_if_nonfinite=False
+    )
+
+
+def _split(batch: AnyBatch, number: int) -> Sequence[AnyBatch]:
+    """A batch in this number of parts; in fewer if it has fewer images."""
+    if number == 1:
+        return [batch]
+    pieces = zip(*(one.chunk(number) for one in batch), strict=True)
+    return [type(batch)(*piece) for piece in pieces]
+
+
+def _together(found: Sequence[Forward]) -> Forward:
+    """Mean terms and summed counts of the parts of a batch."""
+
+    def total(values: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: reduce(torch.add, (one[name] for one in values)) for name in values[0]}
+
+    terms = total([one.terms for one in found])
+    return Forward(
+        {name: term / len(found) for name, term in terms.items()},
+        total([one.counts for one in found]),
+    )
+
+
+def _forward(parts: Parts, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forward:
+    """Terms and counts of some images.
+
+    Raises:
+        RecipeError: a feature map of one image has one pixel, which batch normalisation cannot
+            train; or several processes train a model with weights that have no effect.
+    """
+    try:
+        return cast(Forward, parts.forward(batch, progress))
+    except RuntimeError as error:
+        if "finished reduction" not in str(error):
+            raise
+        raise RecipeError(
+            "training.devices: some weights of the model had no effect on the loss in the step "
+            "before, which several processes do not support; train with one, or use all weights"
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RecipeError(
+            "training: batch normalisation needs more than one value per channel, but a feature "
+            "map has one; increase training.batch_size, or input.size unless the decoder pools "
+            "whole images"
+        ) from error
