@@ -40,14 +40,14 @@ class TimedRecorder(Recorder):
         self.epochs: dict[str, list[float]] = defaultdict(list)
         self.way, self.began = "", 0.0
 
-    def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
+    def save_validation(self, state: State, record: dict[str, Any], improved: bool) -> None:
         with self:  # what is left of the epoch before is a part of it
             pass
         started = time.perf_counter()
         if state.epoch > WARM_UP + 1:
             self.epochs[self.way].append(started - self.began)
         self.way, self.began = WAYS[state.epoch % 2], started
-        super().save_epoch(state, record, improved=True)
+        super().save_validation(state, record, improved=True)
         if self.way == WAYS[0]:
             with self:
                 pass

@@ -78,6 +78,7 @@ def evaluate(
             precision_of(fabric),
             checkpoint,
             loaded.metadata["epoch"],
+            loaded.metadata.get("step"),
         ),
     }
     replaced = loaded.folder.write_scores(key, scores, counts, store.ids)
@@ -93,7 +94,7 @@ def _log_changes(
 ) -> None:
     """Say where the scores are, and what is not as it was when the run was trained or scored."""
     log(f"scores are kept as {key!r} in {folder.result}")
-    parts = ("data", "tree", "resolution", "tta", "epoch")
+    parts = ("data", "tree", "resolution", "tta", "epoch", "step")
     changed = [part for part in parts if part in replaced and replaced[part] != scores[part]]
     if changed:
         warn(f"these scores replace earlier ones that differ in {', '.join(changed)}")

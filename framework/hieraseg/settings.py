@@ -270,9 +270,11 @@ class Validation:
         every: `1 epoch` or `500 steps`, with any number; it is also scored after the last step.
         monitor: the score that decides which checkpoint is the best: `miou` of the finest level
             that has labels; a score of one level, as in `miou@2` (1 is the coarsest); its mean over
-            all levels, as in `miou@mean`; `coherence`; or `loss`, of which the lowest is the best.
+            the levels that have labels, as in `miou@mean`; `coherence`; or `loss`, of which the
+            lowest is the best.
         patience: validations without a better score after which the run ends; null for none.
-        loss: compute the loss of `val`, too.
+        loss: compute the loss of `val`, too, without augmentation: the mean over its images,
+            resized as `input` says, each weighted by its number of labelled pixels.
     """
 
     every: Annotated[str, Pattern(STEPS_OR_EPOCHS, "an interval such as 500 steps or 2 epochs")] = (
@@ -281,6 +283,10 @@ class Validation:
     monitor: str = "miou"
     patience: PositiveInt | None = None
     loss: bool = False
+
+    def __post_init__(self) -> None:
+        if self.monitor == "loss" and not self.loss:
+            raise ArgumentError("monitor", "the loss is only computed with validation.loss: true")
 
 
 @check_arguments
@@ -305,13 +311,11 @@ class Checkpoints:
 @check_arguments
 @dataclass(frozen=True)
 class Logging:
-    """What a run writes beside its scores.
+    """What a run shows beside its scores.
 
     Args:
-        tensorboard: write curves and images for TensorBoard.
         images: number of validation images that are drawn each epoch and at the end, always the
             same ones.
     """
 
-    tensorboard: bool = True
     images: NonNegativeInt = 4

@@ -1,6 +1,6 @@
-"""Job: train a recipe, score the model after each epoch, keep the best."""
+"""Job: train a recipe, score the model now and then, keep the best."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from hieraseg.console import warn
 from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
-from hieraseg.data.sampling import generator, training_order
+from hieraseg.data.sampling import generator, steps_per_epoch, training_order
 from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError, Stopped
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
@@ -18,9 +18,10 @@ from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
-from hieraseg.training.checks import check_weights, deciding_level, deciding_notice
+from hieraseg.training.checks import check_weights
 from hieraseg.training.graph import TakeStep, open_step
-from hieraseg.training.meter import EpochMeter
+from hieraseg.training.meter import Meter
+from hieraseg.training.monitor import monitor_notice, monitored
 from hieraseg.training.recorder import Recorder, new_folder
 from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
@@ -72,16 +73,18 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
     """Train from a state to the end, and write the result."""
     recorder = Recorder(parts, folder, state)
     try:
-        with Stopping(parts.fabric.world_size) as stopping, recorder:
+        with Stopping() as stopping, recorder:
             try:
                 train_and_score(parts, state, recorder, stopping)
             except KeyboardInterrupt:
-                recorder.save_now(state)
+                if stopping.is_agreed:
+                    recorder.save_now(state)
                 raise
-            recorder.restore_best(state.model)
+            recorder.restore_best(state.scored_model)
             # All counts take several times as long, so they are not taken after each epoch.
-            counts = validate(parts, state, SplitCounts)
+            counts = validate(parts, state, SplitCounts, stopping)
             recorder.save_result(state, counts)
+            stopping.check()
     except DivergedError as error:
         raise DivergedError(f"{error}{recorder.kept()}") from error
     except KeyboardInterrupt as error:
@@ -89,53 +92,68 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
         if stopping.is_request_to_end and recorder.can_be_resumed:
             raise Stopped(message) from error
         raise KeyboardInterrupt(message) from error
-    parts.fabric.barrier()
     return recorder.folder if recorder.is_main else None
 
 
 def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: Stopping) -> None:
-    """All epochs, each followed by validation."""
+    """All steps, each interval of them followed by validation."""
     take_step = open_step(parts, state)
     while not state.is_complete:
-        record = train_epoch(parts, state, recorder, take_step, stopping)
+        record = train_interval(parts, state, recorder, take_step, stopping)
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
-        counts = validate(parts, state, PixelCounts)
-        record["val"] = scores = summarize(counts, parts.hierarchy)
-        record["best_level"] = level = deciding_level(scores, parts.hierarchy)
-        notice = deciding_notice(level, parts.hierarchy)
-        if notice and state.epoch == 1:
-            warn(notice)
-        # Without a level, the last epoch is the best one.
-        score = scores["levels"][level - 1]["miou"] if level else state.epoch
-        with stopping.step():
-            recorder.save_epoch(state, record, state.end_epoch(score))
+        counts = validate(parts, state, PixelCounts, stopping)
+        record["val"] = summarize(counts, parts.hierarchy)
+        recorder.save_validation(state, record, end_interval(parts, state, record))
+        stopping.check()
 
 
-def train_epoch(
+def train_interval(
     parts: Parts, state: State, recorder: Recorder, take_step: TakeStep, stopping: Stopping
 ) -> dict[str, Any]:
-    """One pass over the training split, or the rest of one.
+    """The steps up to the next validation, or the rest of them.
 
     Returns:
-        The epoch's record for `metrics.jsonl`.
+        Their record for `metrics.jsonl`.
     """
-    fabric, settings, store = parts.fabric, parts.recipe.training, parts.stores["train"]
-    state.begin_epoch()
-    order = training_order(
-        len(store), settings.batch_size, settings.seed, state.epoch, store.members
-    )
-    done = state.totals.steps
-    order = order[: parts.total_steps - state.step + done]
-    steps = (run_step(parts, state.epoch, *one) for one in enumerate(order[done:], state.step + 1))
+    last = state.begin_interval()
+    steps = run_steps(parts, state.step + 1, last)
     parts.forward.train()
-    with EpochMeter(parts, state, len(order)) as meter:
-        for batch in on_device(meter.timed(parts.view.load(steps)), fabric.device):
-            with stopping.step():
-                take_step(batch)
-                recorder.save_step(state)
+    with Meter(parts, state, last) as meter:
+        for batch in on_device(meter.timed(parts.view.load(steps)), parts.fabric.device):
+            take_step(batch)
+            recorder.save_step(state)
             meter.update()
             recorder.check()
+            stopping.check()
         return meter.record()
+
+
+def end_interval(parts: Parts, state: State, record: dict[str, Any]) -> bool:
+    """Note the score that decides, in the state and the record. Returns whether it is the best."""
+    monitor = parts.recipe.validation.monitor
+    found = monitored(record["val"], monitor, parts.hierarchy)
+    record |= {"monitor": found.name, "score": found.value, "best_level": found.level}
+    notice = monitor_notice(found, monitor, parts.hierarchy)
+    if notice and state.validations == 0:
+        warn(notice)
+    return state.end_interval(found.rank)
+
+
+def run_steps(parts: Parts, first: int, last: int) -> Iterator[Step]:
+    """This process's images of some steps of the run, whatever epochs they are in.
+
+    Args:
+        parts: the parts of the run.
+        first, last: the steps, counted from 1.
+    """
+    settings, store = parts.recipe.training, parts.stores["train"]
+    size, epoch, order = settings.batch_size, 0, list[Int[Tensor, " batch"]]()
+    for step in range(first, last + 1):
+        index = (step - 1) % steps_per_epoch(len(store), size)
+        if not order or index == 0:
+            epoch = 1 + (step - 1) // steps_per_epoch(len(store), size)
+            order = training_order(len(store), size, settings.seed, epoch, store.members)
+        yield run_step(parts, epoch, step, order[index])
 
 
 def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -> Step:
@@ -154,14 +172,19 @@ def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -
     return Step(own, Draws(random, len(rows), rank, processes))
 
 
-def validate(parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts]) -> Counts:
+def validate(
+    parts: Parts, state: State, kind: type[PixelCounts] | type[SplitCounts], stopping: Stopping
+) -> Counts:
     """Counts of the validation split with the current weights."""
     # Those of the main process are the ones that are saved.
-    broadcast(state.model.buffers())
-    return score_split(
+    broadcast(state.scored_model.buffers())
+    counts = score_split(
         parts.fabric,
         parts.segmenter,
         parts.targets,
         parts.stores["val"],
         kind,
+        stopping.is_near,
     )
+    stopping.check()
+    return counts

@@ -184,8 +184,8 @@ def test_signals_name_the_epoch_and_the_folder(
     (folder,) = tmp_path.glob("*/*")
     assert not out
     assert err.endswith(
-        "interrupted in epoch 2 of 3; the checkpoints of epoch 2 and of the best one, 1, are kept "
-        f"in {folder}; go on with `hieraseg resume {folder}`\n"
+        "interrupted in epoch 2 of 3; the checkpoints of step 4 and of the best one, epoch 1, are "
+        f"kept in {folder}; go on with `hieraseg resume {folder}`\n"
     )
     assert read_state(folder / "checkpoints/last")["progress"]["step"] == 4
     assert not (folder / "result.json").exists()

@@ -12,7 +12,8 @@ from hieraseg import Hierarchy
 from hieraseg.cli import main
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import PixelCounts, summarize
-from hieraseg.training.checks import check_weights, deciding_level
+from hieraseg.training.checks import check_weights
+from hieraseg.training.monitor import deciding_level
 from tests.support.processes import write_recipe
 from tests.support.runs import read_json, read_metrics
 
@@ -92,7 +93,7 @@ def test_a_split_without_labels_of_leaves(tmp_path: Path, capsys: Captured) -> N
     """It is said which level chooses the best epoch, once, and recorded."""
     assert run(tmp_path, "--data.val_label", "8", "--training.epochs", "3") == 0
     err = capsys.readouterr().err
-    assert err.count("the labels of val end on level 2, so its mIoU decides") == 1
+    assert err.count("the labels of val end on level 2, so miou@2 decides") == 1
     (folder,) = (tmp_path / "runs").glob("*/*")
     epochs = read_metrics(folder)
     assert [epoch["best_level"] for epoch in epochs] == [2, 2, 2]

@@ -1,4 +1,4 @@
-"""The progress of an epoch: what is shown when, and what is not waited for."""
+"""The progress of training: what is shown when, and what is not waited for."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from torch import Tensor
 from hieraseg import Hierarchy
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import PixelCounts
-from hieraseg.training.meter import EpochMeter
+from hieraseg.training.intervals import Plan
+from hieraseg.training.meter import Meter
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
@@ -42,16 +43,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def meter(device: str, totals: str = "cpu") -> EpochMeter:
-    """The meter of an epoch on a device, with totals there or elsewhere."""
+def meter(device: str, totals: str = "cpu") -> Meter:
+    """The meter of the second epoch on a device, with totals there or elsewhere."""
     recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8))
     fabric = SimpleNamespace(device=torch.device(device))
     parts = Mock(spec=Parts, recipe=recipe, fabric=fabric)
-    state = Mock(spec=State, epoch=2, step=40, totals=Totals(totals))
-    return EpochMeter(parts, state, STEPS)
+    plan = Plan(total_steps=3 * STEPS, steps_per_epoch=STEPS, validate_every=STEPS)
+    state = Mock(spec=State, epoch=2, step=STEPS, scored=STEPS, plan=plan, totals=Totals(totals))
+    return Meter(parts, state, 2 * STEPS)
 
 
-def take_steps(meter: EpochMeter, clock: SimpleNamespace, number: int) -> None:
+def take_steps(meter: Meter, clock: SimpleNamespace, number: int) -> None:
     """Steps of half a second."""
     for _ in range(number):
         clock.now += 0.5
@@ -109,7 +111,7 @@ def test_a_loss_that_diverges_names_its_step(
     one = meter(device)
     one.state.totals.diverges_at = 7  # type: ignore[attr-defined]
     take_steps(one, clock, raised_at - 1)
-    with pytest.raises(DivergedError, match=r"in epoch 2 near step 50: the loss is not finite"):
+    with pytest.raises(DivergedError, match=r"in epoch 2 near step 35: the loss is not finite"):
         take_steps(one, clock, 1)
 
 
@@ -117,7 +119,7 @@ def test_a_loss_that_diverges_in_the_last_steps(clock: SimpleNamespace) -> None:
     one = meter("cuda")
     one.state.totals.diverges_at = 24  # type: ignore[attr-defined]
     take_steps(one, clock, STEPS - 1)
-    with pytest.raises(DivergedError, match=r"near step 65: the loss is not finite"):
+    with pytest.raises(DivergedError, match=r"near step 50: the loss is not finite"):
         take_steps(one, clock, 1)
 
 
@@ -157,7 +159,7 @@ def test_the_record_of_several_processes_leaves_the_totals_as_they_are(
     before = dict(totals.counts)
     take_steps(one, clock, STEPS)
     record = one.record()
-    assert (record["step"], record["learning_rate"]) == (40 + STEPS, 0.5)
+    assert (record["step"], record["passes"], record["learning_rate"]) == (2 * STEPS, 2.0, 0.5)
     assert record["train"]["levels"][0]["miou"] == 1
     assert all(totals.counts[key] is before[key] for key in before)
     assert totals.counts["pixels"].tolist() == [4]

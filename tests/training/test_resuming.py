@@ -1,7 +1,10 @@
 """Runs that were stopped or killed, and go on: the same weights, records and scores, bit by bit."""
 
+import errno
 import json
 import math
+import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,9 +13,10 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from safetensors.torch import load_file
 
+from benchmarks.kills import outcome
 from hieraseg.cli import main
+from hieraseg.runs import checkpoint
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checkpoints import CheckpointWriter
 from hieraseg.training.recorder import Recorder
@@ -27,27 +31,11 @@ SETTINGS = (
 """Three epochs of three steps."""
 CUT = ("--training.max_steps", "8")
 """So that the last epoch is not whole."""
-TIMES = {"images_per_second", "waiting_for_data", "seconds", "checksum", "peak_memory_bytes"}
 
 
-def without_times(value: Any) -> Any:
-    """A JSON value without what differs from one execution to the next."""
-    if isinstance(value, dict):
-        return {key: without_times(one) for key, one in value.items() if key not in TIMES}
-    return [without_times(one) for one in value] if isinstance(value, list) else value
-
-
-def outcome(run: Path) -> dict[str, Any]:
-    """All that a run ends with."""
-    files = {which: run / "checkpoints" / which / "model.safetensors" for which in ("last", "best")}
-    return {
-        "weights": {
-            which: {name: tensor.tolist() for name, tensor in load_file(file).items()}
-            for which, file in files.items()
-        },
-        "metrics": without_times(read_metrics(run)),
-        "result": without_times(read_json(run / "result.json")),
-    }
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files in a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def resume(run: Path, *options: str) -> int:
@@ -121,7 +109,7 @@ def signalled(patch: pytest.MonkeyPatch, method: str, call: int, number: int) ->
         ("save_step", 3, 3),
         ("save_step", 5, 5),
         ("check", 3, 3),
-        ("save_epoch", 2, 6),
+        ("save_validation", 2, 6),
     ],
 )
 def test_a_signal_saves_the_state_after_the_step(
@@ -147,16 +135,179 @@ def test_a_signal_saves_the_state_after_the_step(
     assert outcome(run) == outcome(whole_run(moments))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    moments: Path, tmp_path: Path, capsys: Captured
-) -> None:
-    run = shutil.copytree(sorted(moments.glob("copy*"))[-1], tmp_path / "run")
-    state = run / "checkpoints/last/state.pt"
+def truncate(checkpoint: Path) -> None:
+    state = checkpoint / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
+
+
+def flip_a_byte(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def empty(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"")
+
+
+def remove_weights(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+
+
+def remove_checksums(checkpoint: Path) -> None:
+    (checkpoint / "checksums.json").unlink()
+
+
+def remove_all(checkpoint: Path) -> None:
+    for file in checkpoint.iterdir():
+        file.unlink()
+
+
+DAMAGES = [truncate, flip_a_byte, empty, remove_weights, remove_checksums, remove_all]
+
+
+def late_copy(moments: Path, folder: Path) -> Path:
+    """A copy of a run that was killed after its last step, with two versions of `last`."""
+    return Path(shutil.copytree(sorted(moments.glob("copy*"))[-1], folder / "run"))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    moments: Path, tmp_path: Path, capsys: Captured, damage: Callable[[Path], None]
+) -> None:
+    run = late_copy(moments, tmp_path)
+    damage(run / "checkpoints/last")
     assert resume(run) == 0
     error = capsys.readouterr().err
-    assert f"{state}: is not the file that checksums.json was written for" in error
-    assert "the one before is used" in error
+    assert re.search(rf"warning: {run}/checkpoints/last[/:].*; the checkpoint before is", error)
+    assert "goes on after step 6," in error
+    assert outcome(run) == outcome(whole_run(moments))
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, remove_all])
+def test_without_the_best_weights_an_older_checkpoint_is_used(
+    moments: Path, tmp_path: Path, capsys: Captured, damage: Callable[[Path], None]
+) -> None:
+    """Which is of a moment when others were the best, or has them itself."""
+    run = late_copy(moments, tmp_path)
+    damage(run / "checkpoints/best")
+    assert resume(run) == 0
+    error = capsys.readouterr().err
+    assert re.search(rf"warning: {run}/checkpoints/last: needs the best weights until", error)
+    assert outcome(run) == outcome(whole_run(moments))
+
+
+def test_the_checkpoint_of_another_run_is_named(
+    recipe: str, moments: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    run = late_copy(moments, tmp_path)
+    options = [*SETTINGS, "--training.epochs", "1", "--training.seed", "1"]
+    assert main(["run", recipe, *options, "--out", str(tmp_path / "other")]) == 0
+    shutil.rmtree(run / "checkpoints/last")
+    shutil.copytree(next(tmp_path.glob("other/*/*/checkpoints/last")), run / "checkpoints/last")
+    capsys.readouterr()
+    assert resume(run) == 0
+    error = capsys.readouterr().err
+    assert f"{run}/checkpoints/last: is of another run, with another recipe; the" in error
+    assert outcome(run) == outcome(whole_run(moments))
+
+
+def test_where_all_checkpoints_are_damaged_it_says_what_to_do(
+    moments: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    run = late_copy(moments, tmp_path)
+    truncate(run / "checkpoints/last")
+    flip_a_byte(run / "checkpoints/last_2")
+    before = contents(run)
+    assert resume(run) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "has no checkpoint that can be used (" in line
+    assert "/last/state.pt: is not the file" in line
+    assert "/last_2/model.safetensors: is not the file" in line
+    assert line.endswith(f"; run its recipe again with `hieraseg run {run}/recipe.yaml`")
+    assert contents(run) == before
+
+
+def test_what_a_killed_process_left_is_removed_and_never_used(
+    moments: Path, tmp_path: Path
+) -> None:
+    run = late_copy(moments, tmp_path)
+    checkpoints = run / "checkpoints"
+    for which in ("last", "best"):
+        shutil.copytree(checkpoints / which, checkpoints / f"{which}.0123abcd.unfinished")
+        truncate_all = (checkpoints / f"{which}.0123abcd.unfinished").iterdir()
+        for file in truncate_all:
+            file.write_bytes(b"")
+    assert resume(run) == 0
+    names = {path.name for path in checkpoints.iterdir()}
+    assert names == {"last", "last_2", "best", "best_2"}
+    assert outcome(run) == outcome(whole_run(moments))
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [(errno.ENOSPC, "free space on its disk"), (errno.EROFS, "choose a disk that is writable")],
+)
+@pytest.mark.parametrize("file", ["model.safetensors", "state.pt"])
+def test_a_disk_that_cannot_be_written_leaves_the_checkpoint_before(
+    moments: Path,
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    number: int,
+    fix: str,
+    file: str,
+) -> None:
+    name = "save_file" if file == "model.safetensors" else "_save_state"
+    own, calls = getattr(checkpoint, name), iter(range(1, 100))
+
+    def full(content: Any, path: Path, *arguments: Any) -> None:
+        if next(calls) > 3:
+            path.write_bytes(b"a part")
+            raise OSError(number, os.strerror(number))
+        own(content, path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, name, full)
+        assert main(["run", recipe, *SETTINGS, *CUT, "--out", str(tmp_path)]) == 2
+    (run,) = tmp_path.glob("*/*-seed*")
+    error = capsys.readouterr().err
+    assert f"cannot be written ({os.strerror(number)}); {fix}" in error
+    assert f"`hieraseg resume {run}`" in error
+    assert not list(run.glob("checkpoints/*unfinished"))
+    assert resume(run) == 0
+    assert outcome(run) == outcome(whole_run(moments))
+
+
+def test_a_run_folder_that_vanishes_is_one_sentence(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    save, calls = CheckpointWriter.write, iter(range(1, 100))
+
+    def remove(self: CheckpointWriter, saved: Any) -> None:
+        if next(calls) == 2:
+            shutil.rmtree(self.folder.path)
+        save(self, saved)
+
+    monkeypatch.setattr(CheckpointWriter, "write", remove)
+    assert main(["run", recipe, *SETTINGS, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "last: cannot be written (No such file or directory)" in error
+    assert "its folder was removed meanwhile, so start again" in error
+    assert not list(tmp_path.glob("*/*"))
+
+
+@pytest.mark.parametrize("store", ["files", "decoded"])
+def test_images_may_be_stored_elsewhere(
+    moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """Decoded anew, in another cache, or read from files whenever they are needed."""
+    monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path / "cache"))
+    run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
+    assert resume(run, "--input.store", store) == 0
+    assert f"store: {store}\n" in (run / "recipe.yaml").read_text()
     assert outcome(run) == outcome(whole_run(moments))
 
 
@@ -197,11 +348,10 @@ def test_what_has_changed_is_refused(
 ) -> None:
     run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
     change(run)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = contents(run)
     assert resume(run) == 2
     assert message in capsys.readouterr().err
-    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert after == before
+    assert contents(run) == before
 
 
 def test_other_keys_cannot_be_changed(moments: Path, capsys: Captured) -> None:

@@ -30,7 +30,6 @@ def build() -> tuple[Parts, State]:
     """The parts and the state of a small run, before its first step."""
     parts, state = set_up(load_recipe("quickstart", OVERRIDES))
     parts.forward.train()
-    state.epoch = 1
     return parts, state
 
 
@@ -39,7 +38,7 @@ def steps(parts: Parts, state: State, number: int) -> list[float]:
     rows = [torch.tensor([0, 1]), torch.tensor([2, 3])]
     losses = []
     for _ in range(number):
-        step = run_step(parts, state.epoch, state.step + 1, rows[state.step % 2])
+        step = run_step(parts, 1, state.step + 1, rows[state.step % 2])
         (batch,) = parts.view.load([step])
         terms = train_step(parts, state, batch)
         losses.append(sum(terms.values()).item())
@@ -61,7 +60,7 @@ def equal(one: Any, other: Any) -> bool:
 def test_a_restored_state_trains_on_exactly(tmp_path: Path) -> None:
     parts, state = build()
     steps(parts, state, 3)
-    assert state.end_epoch(0.25)
+    assert state.end_interval(0.25)
     saved = state.state_dict()
     weights = saved.pop("model")
     save_checkpoint(tmp_path / "last", weights, {"epoch": 1}, saved)
@@ -70,7 +69,8 @@ def test_a_restored_state_trains_on_exactly(tmp_path: Path) -> None:
     other_parts, other = build()
     steps(other_parts, other, 1)  # it has gone another way meanwhile
     other.load_state_dict(read_state(tmp_path / "last"))
-    assert (other.epoch, other.step, other.best_epoch, other.best_score) == (1, 3, 1, 0.25)
+    assert (other.epoch, other.step, other.scored, other.validations) == (2, 3, 3, 1)
+    assert (other.best_step, other.best_score) == (3, 0.25)
     assert steps(other_parts, other, 3) == expected
     assert equal(other.state_dict(), state.state_dict())
 
@@ -90,7 +90,7 @@ def test_everything_that_changes_is_in_the_state() -> None:
     assert equal(loss_before, dict(parts.loss.state_dict()))
 
 
-def test_totals_are_of_the_epoch_alone() -> None:
+def test_totals_are_of_the_interval_alone() -> None:
     parts, state = build()
     losses = steps(parts, state, 2)
     _, means = state.totals.terms_mean()
@@ -103,8 +103,20 @@ def test_totals_are_of_the_epoch_alone() -> None:
 
 def test_a_score_must_be_better_to_be_the_best() -> None:
     _, state = build()
-    assert state.end_epoch(0.0)
-    assert not state.end_epoch(0.0)
-    state.epoch = 2
-    assert state.end_epoch(0.1)
-    assert (state.best_epoch, state.best_score) == (2, 0.1)
+    state.step = 2
+    assert state.end_interval(0.0)
+    state.step = 4
+    assert not state.end_interval(0.0)
+    assert not state.end_interval(None)
+    assert state.since_best == 2
+    state.step = 6
+    assert state.end_interval(0.1)
+    assert (state.best_step, state.best_score, state.since_best) == (6, 0.1, 0)
+
+
+def test_as_long_as_no_score_is_defined_the_last_one_is_the_best() -> None:
+    _, state = build()
+    for step, score in ((1, None), (2, None), (3, -5.0)):
+        state.step = step
+        assert state.end_interval(score)
+    assert (state.best_step, state.validations, state.since_best) == (3, 3, 0)

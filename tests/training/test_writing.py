@@ -42,10 +42,11 @@ def built() -> tuple[Parts, State]:
 
 @pytest.fixture
 def run(built: tuple[Parts, State], tmp_path: Path) -> tuple[State, Recorder]:
-    """The state of a run after its first step, and its recorder."""
+    """The state of a run after its first epoch of two steps, and its recorder."""
     parts, state = built
-    state.epoch = state.scored = 1
+    state.step = 1
     step(state)
+    state.scored = state.step
     return state, Recorder(parts, new_folder(parts, tmp_path / "runs", "run"), state)
 
 
@@ -72,7 +73,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def record(epoch: int) -> dict[str, Any]:
-    """A record as `EpochMeter` makes it."""
+    """A record as `Meter` makes it."""
     numbers = {"loss": 1.0, "learning_rate": 0.1, "images_per_second": 9.0, "terms": {"ce": 1.0}}
     return {"epoch": epoch, **numbers, "train": SCORES, "val": SCORES}
 
@@ -98,7 +99,7 @@ def test_training_goes_on_and_the_checkpoint_is_of_its_epoch(
     last, best = (recorder.folder.checkpoint(which) for which in ("last", "best"))
     expected = copied(state)
     with recorder:
-        recorder.save_epoch(state, record(1), improved=True)
+        recorder.save_validation(state, record(1), improved=True)
         step(state)  # while the disk is slow
         step(state)
         assert not last.exists()
@@ -133,9 +134,9 @@ def test_what_a_reader_sees_is_in_order(
         "hieraseg.training.recorder.load_checkpoint", lambda *arguments: seen.append("loaded")
     )
     with recorder:
-        recorder.save_epoch(state, record(1), improved=True)
-        recorder.save_epoch(state, record(2), improved=False)
-        recorder.save_epoch(state, record(3), improved=True)
+        recorder.save_validation(state, record(1), improved=True)
+        recorder.save_validation(state, record(2), improved=False)
+        recorder.save_validation(state, record(3), improved=True)
         recorder.restore_best(state.model)
     expected = ["line 1", "last", "best", "line 2", "last", "line 3", "last", "best", "loaded"]
     assert seen == expected
@@ -146,17 +147,17 @@ def test_a_full_disk_ends_training_at_its_next_step(
 ) -> None:
     state, recorder = run
     with recorder:
-        recorder.save_epoch(state, record(1), improved=True)
+        recorder.save_validation(state, record(1), improved=True)
     fsync = os.fsync
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    state.epoch = 2
+    state.step = state.scored = 4
 
     def train() -> None:
         with recorder:
-            recorder.save_epoch(state, record(2), improved=True)
+            recorder.save_validation(state, record(2), improved=True)
             while True:
                 recorder.check()  # as after each step
                 time.sleep(0.001)
@@ -182,7 +183,7 @@ def test_what_failed_meanwhile_is_said_beside_another_error(
 
     def train() -> None:
         with recorder:
-            recorder.save_epoch(state, record(1), improved=True)
+            recorder.save_validation(state, record(1), improved=True)
             raise ZeroDivisionError
 
     monkeypatch.setattr(checkpoint, "save_file", full)
@@ -205,8 +206,7 @@ def test_an_interrupt_waits_for_the_checkpoint(
 
     def train() -> None:
         with recorder:
-            recorder.save_epoch(state, record(1), improved=True)
-            state.epoch = 2
+            recorder.save_validation(state, record(1), improved=True)
             step(state)
             raise KeyboardInterrupt
 
@@ -231,7 +231,7 @@ def test_another_interrupt_does_not_wait(
 
     def train() -> None:
         with recorder:
-            recorder.save_epoch(state, record(1), improved=True)
+            recorder.save_validation(state, record(1), improved=True)
             monkeypatch.setattr(Background, "is_busy", interrupted)
             raise KeyboardInterrupt
 
@@ -249,9 +249,9 @@ def test_without_checkpoints_the_best_weights_are_in_memory(
     monkeypatch.setattr(recorder.checkpoints, "interval", None)
     expected = copied(state)["model"]
     with recorder:
-        recorder.save_epoch(state, record(1), improved=True)
+        recorder.save_validation(state, record(1), improved=True)
         step(state)
-        recorder.save_epoch(state, record(2), improved=False)
+        recorder.save_validation(state, record(2), improved=False)
         recorder.restore_best(state.model)
     assert equal(state.state_dict()["model"], expected)
     assert not (recorder.folder.path / "checkpoints").exists()

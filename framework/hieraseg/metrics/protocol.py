@@ -17,6 +17,7 @@ def protocol(
     precision: str,
     checkpoint: str,
     epoch: int,
+    step: int | None = None,
 ) -> dict[str, Any]:
     """How a split was scored: written into `result.json` beside the scores."""
     seen = evaluation_input(seen, settings)
@@ -30,6 +31,7 @@ def protocol(
         "precision": precision,
         "checkpoint": checkpoint,
         "epoch": epoch,
+        **({} if step is None else {"step": step}),
     }
 
 

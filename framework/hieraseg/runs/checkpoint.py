@@ -22,7 +22,7 @@ WEIGHTS = "model.safetensors"
 STATE = "state.pt"
 CHECKSUMS = "checksums.json"
 
-_FIX = "use the other checkpoint of the run, or run it again"
+FIX = "use the other checkpoint of the run, or run it again"
 _LARGEST_SIDE = 2**16
 
 
@@ -34,6 +34,7 @@ class Metadata(TypedDict):
 
     Attributes:
         epoch: epoch of the weights.
+        step: their step; older checkpoints have none.
         num_classes: number of classes of each level that has logits.
         embedding_channels: channels of the embedding; 0 for none.
         activation: how logits become scores (see `contracts.Activation`).
@@ -42,6 +43,7 @@ class Metadata(TypedDict):
     """
 
     epoch: int
+    step: NotRequired[int]
     num_classes: list[int]
     embedding_channels: NotRequired[int]
     activation: Activation
@@ -150,6 +152,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = found / STATE
     if not path.is_file():
         raise RecipeError(f"{path}: no such training state; only the checkpoint `last` has one")
+    if not (found / CHECKSUMS).is_file():
+        raise _damaged(found / CHECKSUMS, "there is no such file")
     _check_sums(found, (WEIGHTS, STATE))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -191,7 +195,7 @@ def load_checkpoint(folder: Path, module: nn.Module) -> None:
     weights = read_weights(found / WEIGHTS)
     name = _not_finite(weights)
     if name:
-        raise DivergedError(f"{found / WEIGHTS}: the weights {name} are not finite; {_FIX}")
+        raise DivergedError(f"{found / WEIGHTS}: the weights {name} are not finite; {FIX}")
     load_weights(module, weights, found / WEIGHTS)
 
 
@@ -231,13 +235,13 @@ def _check_sums(folder: Path, names: Iterable[str]) -> None:
     """Raise RecipeError if a file is not the one that was written; older ones are not known."""
     path = folder / CHECKSUMS
     try:
-        digests = read_record(path, dict[str, str], _FIX)
+        digests = read_record(path, dict[str, str], FIX)
     except FileNotFoundError:
         return
     for name in names:
         file = folder / name
         if file.is_file() and sha256(file) != digests.get(name):
-            raise RecipeError(f"{file}: is not the file that {path.name} was written for; {_FIX}")
+            raise RecipeError(f"{file}: is not the file that {path.name} was written for; {FIX}")
 
 
 def _problem_in_values(metadata: Metadata) -> str:
@@ -254,4 +258,4 @@ def _problem_in_values(metadata: Metadata) -> str:
 
 
 def _damaged(path: Path, problem: str) -> RecipeError:
-    return RecipeError(f"{path}: is damaged, or was not written by hieraseg ({problem}); {_FIX}")
+    return RecipeError(f"{path}: is damaged, or was not written by hieraseg ({problem}); {FIX}")

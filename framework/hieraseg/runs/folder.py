@@ -1,5 +1,6 @@
 """The folder of a run."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,14 @@ from hieraseg.files.writing import (
     write_errors,
     write_json,
 )
-from hieraseg.runs.records import Provenance, Result, checksum, read_record, read_result
+from hieraseg.runs.records import (
+    Provenance,
+    Result,
+    checksum,
+    read_record,
+    read_result,
+    sha256,
+)
 
 RECORDS = ("provenance.json", "result.json")
 """Files of which a run folder has at least one; a `recipe.yaml` can be anybody's."""
@@ -127,6 +135,11 @@ class RunFolder:
         return self.path / "plugins"
 
     @property
+    def changes(self) -> Path:
+        """Uncommitted changes of the repositories that the code of the run is in."""
+        return self.path / "changes"
+
+    @property
     def files(self) -> Path:
         """Copies of the files that the recipe's arguments name."""
         return self.path / "files"
@@ -164,7 +177,7 @@ class RunFolder:
         """Path for a copy of a file, whose name gets a number if it is taken.
 
         Args:
-            folder: `plugins` or `files`, which is created unless it exists.
+            folder: `plugins`, `files` or `changes`, which is created unless it exists.
             original: the file.
 
         Raises:
@@ -178,7 +191,7 @@ class RunFolder:
         return copy
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Append an epoch's record to `metrics.jsonl`.
+        """Append a validation's record to `metrics.jsonl`.
 
         Raises:
             WriteError: the file cannot be written.
@@ -187,7 +200,7 @@ class RunFolder:
         append_line(self.metrics, to_json(self.metrics, record))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The records of the epochs; a last line that was cut off is left out.
+        """The records of the validations; a last line that was cut off is left out.
 
         Raises:
             RecipeError: the file is damaged.
@@ -202,21 +215,21 @@ class RunFolder:
                 f"{self.metrics}: is damaged ({error}); restore it from a copy"
             ) from error
 
-    def keep_metrics(self, epochs: int) -> None:
-        """Keep the records of the first epochs alone.
+    def keep_metrics(self, validations: int) -> None:
+        """Keep the records of the first validations alone.
 
         Raises:
             RecipeError: there are fewer, or the file is damaged.
             WriteError: it cannot be written.
         """
-        records = self.read_metrics()
-        kept = [record for record in records if record["epoch"] <= epochs]
-        if len(kept) != epochs:
+        found = len(self.read_metrics())
+        if found < validations:
             raise RecipeError(
-                f"{self.metrics}: has records of {len(kept)} of {epochs} epochs; restore it from a "
-                "copy, or run the recipe again"
+                f"{self.metrics}: has records of {found} of {validations} validations; restore it "
+                "from a copy, or run the recipe again"
             )
-        lines = self.metrics.read_bytes().splitlines(keepends=True)[:epochs] if epochs else []
+        content = self.metrics.read_bytes() if validations else b""
+        lines = content.splitlines(keepends=True)[:validations]
         write_bytes(self.metrics, b"".join(lines))
 
     def read_provenance(self) -> Provenance:
@@ -232,6 +245,20 @@ class RunFolder:
                 f"{self.provenance}: no such file; restore it from a copy, or run the recipe again"
             ) from None
         return provenance
+
+    def recipe_digests(self) -> set[str]:
+        """SHA-256 of the recipe as it is, and as it was before each time the run was resumed.
+
+        Raises:
+            RecipeError: `provenance.json` is damaged.
+        """
+        digests = {sha256(self.recipe)}
+        if self.provenance.is_file():
+            recorded = self.read_provenance()
+            digests |= {one["recipe"] for one in recorded.get("resumed", ()) if "recipe" in one}
+            if "recipe" in recorded:  # as it was, if the process was killed in between
+                digests.add(hashlib.sha256(recorded["recipe"].encode()).hexdigest())
+        return digests
 
     def read_result(self) -> Result:
         """Read `result.json`.

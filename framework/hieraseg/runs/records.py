@@ -78,6 +78,7 @@ class SplitScores(TypedDict):
     data: str
     checkpoint: str
     epoch: NotRequired[int]
+    step: NotRequired[int]
     tta: NotRequired[str]
     views: NotRequired[str]  # as older runs call `tta`
     tree: NotRequired[TreeRecord]
@@ -101,11 +102,14 @@ class Cost(TypedDict, total=False):
         parameters: number of parameters of the model.
         flops: floating point operations of the model for one training image, forward and backward;
             None if they cannot be counted.
-        epochs: epochs trained.
+        epochs: epochs trained, the last one perhaps in part.
         steps: optimizer steps taken.
+        validations: number of validations.
+        monitor: score by which the best weights were chosen, as in `miou@3`.
+        stopped_early: whether the run ended because that score did not improve.
         seconds: from the start of the run to its scores.
-        images_per_second: while training, without validation: the median over the epochs, without
-            the first if there are several.
+        images_per_second: while training, without validation: the median over the validations,
+            without the first if there are several.
         peak_memory_bytes: peak from the first step to the scores, in the main process. On CUDA,
             of torch's tensors; on a CPU, of all that the process has in memory (its resident set),
             also of what it did before.
@@ -116,6 +120,9 @@ class Cost(TypedDict, total=False):
     flops: float | None
     epochs: int
     steps: int
+    validations: int
+    monitor: str
+    stopped_early: bool
     seconds: float
     images_per_second: float | None
     peak_memory_bytes: float | None
@@ -156,7 +163,8 @@ class CodeRecord(TypedDict):
     version: NotRequired[str]
     sources: NotRequired[str]
     revision: NotRequired[str | None]
-    diff: NotRequired[str | None]
+    diff: NotRequired[str | None]  # of older runs
+    files: NotRequired[dict[str, str]]
 
 
 class InitRecord(TypedDict):
@@ -165,18 +173,30 @@ class InitRecord(TypedDict):
     sha256: NotRequired[str]
 
 
+class ResumeRecord(TypedDict):
+    """When a run was resumed: SHA-256 of its recipe before, and the settings that were changed."""
+
+    recipe: NotRequired[str]
+    changed: NotRequired[dict[str, list[str]]]
+
+
 class Provenance(TypedDict):
     """`provenance.json`, as far as it is read again."""
 
     started: NotRequired[str]
     seed: NotRequired[int]
     code: NotRequired[CodeRecord]
+    packages: NotRequired[dict[str, str]]
+    hardware: NotRequired[dict]
+    numerics: NotRequired[dict]
+    recipe: NotRequired[str]
     data: NotRequired[dict[str, str]]
+    images: NotRequired[dict[str, int]]
     init: NotRequired[InitRecord | None]
     plugins: NotRequired[dict[str, list[ComponentRecord]]]
     plugin_files: NotRequired[list[CopiedFile]]
     argument_files: NotRequired[list[CopiedFile]]
-    resumed: NotRequired[list[dict]]
+    resumed: NotRequired[list[ResumeRecord]]
 
 
 class Failure(TypedDict):
@@ -280,7 +300,7 @@ def problem_in(value: Any, expected: Any, place: str = "") -> str:
     Args:
         value: the value.
         expected: a `TypedDict`, which allows other keys; `dict[str, T]`, `list[T]`, a union, a
-            `Literal`, int, float, str or None. A float is finite, and may be written as an integer.
+            `Literal`, bool, int, float, str or None. A float is finite, and may be written as an integer.
         place: where the value is, as in `splits.val.levels[0]`.
     """
     if isinstance(expected, UnionType):
@@ -337,6 +357,7 @@ def _is_float(value: Any) -> bool:
 _SCALARS: dict[Any, tuple[str, Any]] = {
     dict: ("an object", lambda value: isinstance(value, dict)),
     str: ("a string", _is_text),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
     int: ("an integer", _is_int),
     float: ("a number", _is_float),
     NoneType: ("null", lambda value: value is None),

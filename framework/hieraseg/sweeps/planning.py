@@ -13,6 +13,7 @@ from hieraseg.recipe.sweep import Sweep, row_problem
 from hieraseg.sweeps.grid import combinations, read_grid
 from hieraseg.sweeps.jobs import Job, Source
 from hieraseg.sweeps.names import run_name
+from hieraseg.training.monitor import check_monitor
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def _jobs(request: Request, sweep: Sweep) -> list[Job]:
     for source in sources:
         try:
             recipe = source.load()
+            check_monitor(recipe)
             seeded = [recipe] if seeds is None else [recipe.with_seed(s, place) for s in seeds]
         except HierasegError as error:
             problems.add(_place(source, swept), error)

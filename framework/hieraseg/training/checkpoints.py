@@ -20,7 +20,7 @@ class Checkpoint(NamedTuple):
     Attributes:
         metadata: see `checkpoint.Metadata`.
         state: as `State.state_dict` gives it.
-        is_best: whether this epoch is the best so far.
+        is_best: whether its weights are the best so far.
     """
 
     metadata: dict[str, Any]
@@ -31,8 +31,8 @@ class Checkpoint(NamedTuple):
 class CheckpointWriter:
     """Writes the checkpoints `last`, from which a run is resumed, and `best`.
 
-    Both are also written whenever an epoch is the best so far, so that each version of `last` has a
-    version of `best` that is not newer.
+    Both are also written whenever a validation is the best so far, so that each version of `last`
+    has a version of `best` that is not newer.
 
     Args:
         folder: the run folder.
@@ -42,7 +42,7 @@ class CheckpointWriter:
 
     Attributes:
         interval: how often the state is saved; None for never.
-        written: epoch of each checkpoint that is there.
+        written: moment of each checkpoint that is there, as in `epoch 2` or `step 650`.
     """
 
     def __init__(
@@ -54,15 +54,16 @@ class CheckpointWriter:
     ) -> None:
         self.folder = folder
         self.settings = settings
-        self.interval = read_interval(settings.every)
-        epochs = {"last": state.epoch, "best": state.best_epoch}  # 0 if there is none
-        self.written = {which: epoch for which, epoch in epochs.items() if epoch}
+        self.interval = None if settings.every is None else read_interval(settings.every)
+        self._moment = state.plan.moment
+        steps = {"last": state.step, "best": state.best_step}  # 0 if there is none
+        self.written = {which: self._moment(step) for which, step in steps.items() if step}
         self._metadata = metadata
         self._copied_at = time.monotonic()
-        self._copied: tuple[int, int] | None = None  # step and scored epoch of the newest copy
+        self._copied: tuple[int, int] | None = None  # step and scored step of the newest copy
 
     def is_due(self, state: State, is_last: bool = False) -> bool:
-        """Whether the state as it is now has to be saved, after a step or a complete epoch.
+        """Whether the state as it is now has to be saved, after a step or a validation.
 
         Args:
             state: the state.
@@ -73,9 +74,14 @@ class CheckpointWriter:
         number, unit = self.interval
         if unit == "minute":
             return is_last or time.monotonic() - self._copied_at >= 60 * number
-        if state.scored != state.epoch:
-            return unit == "step" and state.step % number == 0
-        return is_last or (unit == "epoch" and state.epoch % number == 0)
+        if is_last:
+            return True
+        is_scored = state.scored == state.step
+        if unit == "step":
+            return state.step % number == 0 and not is_scored
+        will_be_scored = state.step == state.plan.next_validation(state.scored)
+        is_end = state.step % (number * state.plan.steps_per_epoch) == 0
+        return is_end and (is_scored or not will_be_scored)
 
     def copy(self, state: State, is_best: bool = False) -> Checkpoint:
         """Copy what a checkpoint holds, so that training may go on."""
@@ -98,7 +104,7 @@ class CheckpointWriter:
         weights: dict[str, Tensor] = state.pop("model")
         metadata, keep = checkpoint.metadata, self.settings.keep
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, state, keep)
-        self.written["last"] = metadata["epoch"]
+        self.written["last"] = self._moment(metadata["step"])
         if checkpoint.is_best:
             save_checkpoint(self.folder.checkpoint("best"), weights, metadata, keep=keep)
-            self.written["best"] = metadata["epoch"]
+            self.written["best"] = self._moment(metadata["step"])

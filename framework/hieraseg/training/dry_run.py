@@ -78,7 +78,6 @@ def _dry_run(recipe: Recipe) -> DryRun:
     batch = next(on_device(parts.view.load([step]), parts.fabric.device))
     _check_logits(parts)
     parts.forward.train()
-    state.epoch = 1
     started = time.monotonic()
     terms = train_step(parts, state, batch)
     seconds = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""The progress of an epoch: its bar and log lines, its timing, and its record."""
+"""The progress of training up to a validation: its bar and log lines, its timing, its record."""
 
 import math
 import time
@@ -25,10 +25,10 @@ _LOG_EVERY = 60  # seconds between log lines where no progress bar is shown
 
 
 class _Look(NamedTuple):
-    """The loss of an epoch so far, perhaps on its way from the device.
+    """The loss since the last validation, perhaps on its way from the device.
 
     Attributes:
-        step: step of the epoch.
+        step: number of steps since then.
         run_step: step of the run.
         terms: names of the terms of the loss.
         means: mean of each over the steps so far.
@@ -40,32 +40,33 @@ class _Look(NamedTuple):
     means: Snapshot[Float[Tensor, " terms"]]
 
 
-class EpochMeter:
-    """Reports the progress of an epoch while it is a context, and makes the record of it.
+class Meter:
+    """Reports the progress of training up to a validation, as a context, and makes its record.
 
     On CUDA a loss is shown one look late, so that the device, which then has ten steps more to
     compute, never waits for it. All processes do so alike.
 
     Args:
         parts: the parts of the run.
-        state: its state at the beginning of the epoch.
-        steps: number of steps of the epoch.
+        state: its state at the beginning.
+        last: step of the run that the validation follows.
     """
 
-    def __init__(self, parts: Parts, state: State, steps: int) -> None:
+    def __init__(self, parts: Parts, state: State, last: int) -> None:
         self.parts = parts
         self.state = state
-        self.steps = steps
-        self.title = f"epoch {state.epoch}/{parts.recipe.training.epochs}"
+        self.steps = last - state.scored
+        # Of epochs the steps in them are counted, of other intervals those of the run.
+        self.offset = 0 if state.plan.is_by_epoch else state.scored
         self.bar = training_bar()
-        self.task = self.bar.add_task(self.title, total=steps, text="")
+        self.task = self.bar.add_task(self._title(state.step + 1), total=self.steps, text="")
         self.lag = 1 if parts.fabric.device.type == "cuda" else 0
         self.looks: deque[_Look] = deque()
         self.waited = 0.0
-        self.first = state.totals.steps  # of an epoch that is resumed
+        self.first = state.totals.steps  # of steps that are resumed in the middle
         self.started = self.logged = time.monotonic()
 
-    def __enter__(self) -> "EpochMeter":
+    def __enter__(self) -> "Meter":
         self.bar.start()
         return self
 
@@ -110,18 +111,23 @@ class EpochMeter:
         images = (look.step - self.first) * self.parts.recipe.training.batch_size
         self.speed = images / self.seconds
         text = f"loss {self.loss:.4f}, {self.speed:.0f} images/s"
-        self.bar.update(self.task, completed=look.step, text=text)
+        title = self._title(look.run_step)
+        self.bar.update(self.task, description=title, completed=look.step, text=text)
         if not console.is_terminal and time.monotonic() - self.logged > _LOG_EVERY:
             self.logged = time.monotonic()
-            log(f"{self.title}, step {look.step}/{self.steps}: {text}")
+            step, steps = look.step + self.offset, self.steps + self.offset
+            log(f"{title}, step {step}/{steps}: {text}")
         if not math.isfinite(self.loss):
             raise DivergedError(
                 f"training diverged in epoch {self.state.epoch} near step {look.run_step}: the "
                 "loss is not finite; lower optimizer.lr, or train in precision 32-true"
             )
 
+    def _title(self, step: int) -> str:
+        return f"epoch {self.state.plan.epoch(step)}/{self.parts.recipe.training.epochs}"
+
     def record(self) -> dict[str, Any]:
-        """The record of the finished epoch for `metrics.jsonl`, without validation scores.
+        """The record of the steps since the last validation, for `metrics.jsonl`, without scores.
 
         The speed is that of the steps since the run was resumed, None if it was after the last.
         """
@@ -131,11 +137,15 @@ class EpochMeter:
             self._show(self.looks.popleft())
         # Of a copy, since a captured step adds to the tensors that the totals have now.
         counts = sum_counts(copy(self.state.totals.counts))
+        is_clipped = self.parts.recipe.training.clip_norm is not None
+        norm = {"gradient_norm": self.state.totals.norm_record()} if is_clipped else {}
         return {
             "epoch": self.state.epoch,
             "step": self.state.step,
+            "passes": self.state.step / self.state.plan.steps_per_epoch,
             "loss": self.loss,
             "terms": self.terms,
+            **norm,
             "learning_rate": float(self.state.optimizer.param_groups[-1]["lr"]),
             "images_per_second": self.speed if has_steps else None,
             "waiting_for_data": self.waited / self.seconds if has_steps else None,

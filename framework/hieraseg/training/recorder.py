@@ -1,4 +1,4 @@
-"""What a run writes into its folder: at its start, after each epoch, and at its end."""
+"""What a run writes into its folder: at its start, after each validation, and at its end."""
 
 import shutil
 import statistics
@@ -23,7 +23,7 @@ from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint
-from hieraseg.runs.ending import hold, release
+from hieraseg.runs.ending import hold, let_go, release
 from hieraseg.runs.figures import (
     Predicted,
     draw_predicted,
@@ -33,15 +33,17 @@ from hieraseg.runs.figures import (
 )
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import copy_plugins
-from hieraseg.runs.provenance import provenance
+from hieraseg.runs.provenance import code_files, data_record, provenance
 from hieraseg.runs.records import sha256
+from hieraseg.runs.repositories import repositories_of, save_changes
 from hieraseg.training.checkpoints import Checkpoint, CheckpointWriter
-from hieraseg.training.checks import deciding_level
 from hieraseg.training.cost import flops_per_image, peak_memory
+from hieraseg.training.monitor import monitored
+from hieraseg.training.scalars import best_scalars, learning_rates, scalars
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
-from hieraseg.training.trackers import TensorBoard
+from hieraseg.training.trackers import Trackers
 
 _PATIENCE = 1  # seconds until an interrupted run says what it waits for
 _AGREE_EVERY = 10  # steps after which processes agree whether the time has come
@@ -50,7 +52,7 @@ _AGREE_EVERY = 10  # steps after which processes agree whether the time has come
 class Recorder:
     """Writes the run folder from the main process; the others only know where it is.
 
-    What is written after an epoch is written by a thread, while the next epoch trains. As a context
+    What is written after a validation is written by a thread, while training goes on. As a context
     the recorder finishes that at its end, also after an error or an interrupt, so that `kept` and
     `interrupted` say afterwards what is there. Another interrupt ends it in the middle.
 
@@ -69,10 +71,9 @@ class Recorder:
         self.is_main = parts.fabric.is_global_zero
         self.folder = folder
         self._lock = hold(self.folder) if self.is_main else None
-        writes_events = self.is_main and parts.recipe.logging.tensorboard
-        self.tensorboard = TensorBoard(
-            self.folder.tensorboard if writes_events else None, after_epoch=state.scored
-        )
+        specs = parts.recipe.listed("trackers") if self.is_main else []
+        self.trackers = Trackers(specs, folder.path, state.step)
+        self.trackers.log_hyperparams(parts.recipe)
         self.checkpoints = CheckpointWriter(
             folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, folder), state
         )
@@ -117,42 +118,64 @@ class Recorder:
             if checkpoint is not None:
                 self._background.start(partial(self.checkpoints.write, checkpoint))
 
-    def save_epoch(self, state: State, record: dict[str, Any], improved: bool) -> None:
-        """Begin to write an epoch's record, curves, figures and checkpoints.
+    def save_validation(self, state: State, record: dict[str, Any], improved: bool) -> None:
+        """Begin to write the record, curves, figures and checkpoints of a validation.
 
         What has to be as it is now is copied, so that training may go on. All processes call it.
 
         Args:
             state: state of the run.
-            record: as `EpochMeter.record` gives it, with the scores of `val`.
-            improved: whether this epoch is the best so far.
+            record: as `Meter.record` gives it, with the scores of `val`.
+            improved: whether its score is the best so far.
 
         Raises:
-            WriteError: the epoch before could not be written.
+            WriteError: what was written before could not be.
         """
         self._background.wait()  # so that memory has one copy of weights and state at most
         checkpoint = self._copy(state, improved)
         if not self.is_main:
             return
         figures = self._predict_figures()
-        self._background.start(partial(self._write_epoch, record, figures, checkpoint))
-        log(
-            f"epoch {state.epoch}/{self.parts.recipe.training.epochs}: loss {record['loss']:.4f}, "
-            f"mIoU per level: train {_level_scores(record['train'])}, "
-            f"val {_level_scores(record['val'])}, "
-            f"{record['images_per_second'] or 0:.0f} images/s{', best so far' if improved else ''}"
-        )
+        rates = learning_rates(state.optimizer, state.model.parts())
+        self._background.start(partial(self._write_validation, record, rates, figures, checkpoint))
+        log(self._said(state, record, improved))
+        if state.stops_early and state.is_complete:
+            log(
+                f"training stops early: {self._score_name} has not improved in "
+                f"{state.since_best} validations, since {state.plan.moment(state.best_step)}"
+            )
+
+    def _said(self, state: State, record: dict[str, Any], improved: bool) -> str:
+        """A validation in one line."""
+        scores, by = record["val"], self._by_score
+        words = [
+            f"loss {record['loss']:.4f}",
+            f"mIoU per level: train {_level_scores(record['train'])}",
+            f"val {_level_scores(scores)}",
+            *([f"val loss {scores['loss']:.4f}"] if scores.get("loss") is not None else []),
+            f"{record['images_per_second'] or 0:.0f} images/s",
+            *([f"best{by} so far"] if improved else []),
+        ]
+        where = f"epoch {state.epoch}/{self.parts.recipe.training.epochs}"
+        if not state.plan.is_by_epoch:
+            where += f", step {state.step}/{state.total_steps}"
+        return f"{where}: {', '.join(words)}"
 
     def save_now(self, state: State) -> None:
-        """Save the state of a run that is about to end, if it has no other process.
+        """Save the state of a run that is about to end. All processes call it, and wait for it.
 
         Raises:
-            WriteError: it cannot be written.
+            WriteError: it cannot be written; in all processes alike.
         """
-        self._background.wait()
         is_saved = self.checkpoints.interval is None or self.checkpoints.is_copied(state)
-        if self.parts.fabric.world_size == 1 and not is_saved:
-            self.checkpoints.write(self.checkpoints.copy(state))
+        checkpoint = None if from_first(is_saved) else self._checkpoint(state)
+
+        def save() -> None:
+            self._background.wait()
+            if checkpoint is not None:
+                self.checkpoints.write(checkpoint)
+
+        on_all_ranks(save)
 
     @property
     def can_be_resumed(self) -> bool:
@@ -172,9 +195,9 @@ class Recorder:
         best, last = (self.checkpoints.written.get(which) for which in ("best", "last"))
         if last is None:
             return f"; {self.folder.path} has no checkpoint"
-        which = f"checkpoint of epoch {last} is"
+        which = f"checkpoint of {last} is"
         if best not in (None, last):
-            which = f"checkpoints of epoch {last} and of the best one, {best}, are"
+            which = f"checkpoints of {last} and of the best one{self._by_score}, {best}, are"
         return f"; the {which} kept in {self.folder.path}"
 
     def interrupted(self, state: State) -> str:
@@ -182,29 +205,40 @@ class Recorder:
         epochs = self.parts.recipe.training.epochs
         if self.folder.result.is_file():
             return (
-                f"interrupted after epoch {epochs} of {epochs}, while figures were drawn; "
+                f"interrupted after epoch {state.epoch} of {epochs}, while figures were drawn; "
                 f"the result of the run is complete in {self.folder.path}"
             )
-        when = "in" if state.epoch else "before"
-        is_trained = state.step >= self.parts.total_steps
-        if is_trained and state.scored == state.epoch:
+        when = "in" if state.step else "before"
+        if state.is_complete:
             when = "after"
         said = f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
         fix = f"; go on with `hieraseg resume {self.folder.path}`" if self.can_be_resumed else ""
         return f"{said}{fix}"
 
+    @property
+    def _score_name(self) -> str:
+        """The score that decides, in words."""
+        monitor = self.parts.recipe.validation.monitor
+        return "mIoU" if monitor == "miou" else monitor
+
+    @property
+    def _by_score(self) -> str:
+        """That another score than the usual one decides; else empty."""
+        is_usual = self.parts.recipe.validation.monitor == "miou"
+        return "" if is_usual else f" by {self._score_name}"
+
     def restore_best(self, model: nn.Module) -> None:
-        """Load the weights of the best epoch into the model, in all processes."""
+        """Load the best weights into the model, in all processes."""
         if self.is_main:
             self._background.wait()
             if self._best_weights is not None:
-                load_weights(model, self._best_weights.get(), "best epoch")
+                load_weights(model, self._best_weights.get(), "best weights")
             else:
                 load_checkpoint(self.folder.checkpoint("best"), model)
         broadcast((*model.parameters(), *model.buffers()))
 
     def save_result(self, state: State, counts: Counts) -> None:
-        """Write the scores of the best epoch, the cost of the run, and its figures.
+        """Write the scores of the best weights, the cost of the run, and its figures.
 
         Args:
             state: state at the end of the run.
@@ -227,28 +261,41 @@ class Recorder:
                 recipe.evaluation,
                 precision,
                 "best",
-                state.best_epoch,
+                state.plan.epoch(state.best_step),
+                state.best_step,
             ),
         }
         cost = {
             **_cost(self.parts, state, self._speeds()),
-            "best_level": deciding_level(summary, self.parts.hierarchy),
+            **self._choice(state, summary),
             "seconds": state.seconds,
         }
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
-        self.tensorboard.close(self.parts.recipe, scores)
+        self.trackers.log_metrics(best_scalars(scores), state.step)
+        self.trackers.finalize("success")
         images = self.parts.recipe.logging.images
         save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
 
+    def _choice(self, state: State, summary: dict[str, Any]) -> dict[str, Any]:
+        """How the best weights were chosen (see `records.Cost`)."""
+        monitor = self.parts.recipe.validation.monitor
+        found = monitored({"loss": None, **summary}, monitor, self.parts.hierarchy)
+        return {
+            "best_level": found.level,
+            "monitor": found.name,
+            "validations": state.validations,
+            "stopped_early": state.stops_early,
+        }
+
     def _speeds(self) -> list[float]:
-        """Images per second of each epoch, also of those before the run was resumed."""
+        """Images per second up to each validation, also of those before the run was resumed."""
         speeds = (record["images_per_second"] for record in self.folder.read_metrics())
         return [speed for speed in speeds if speed is not None]
 
     def _predict_figures(self) -> list[Predicted]:
         """Predictions of some validation images, always the same ones."""
-        if not self.tensorboard.is_open:
+        if not self.trackers.take_images:
             return []
         store = self.parts.stores["val"]
         rows = spread_rows(len(store), self.parts.recipe.logging.images)
@@ -264,13 +311,14 @@ class Recorder:
 
     def _copy(self, state: State, improved: bool) -> Checkpoint | None:
         """Copy what a checkpoint holds; without checkpoints, the best weights stay in memory."""
-        is_last = state.step >= state.total_steps
         if self.checkpoints.interval is None:
             if improved and self.is_main:
-                self._best_weights = Snapshot(state.model.state_dict())
+                self._best_weights = Snapshot(state.scored_model.state_dict())
             return None
         return (
-            self._checkpoint(state, improved) if improved or self._is_due(state, is_last) else None
+            self._checkpoint(state, improved)
+            if improved or self._is_due(state, state.is_complete)
+            else None
         )
 
     def _checkpoint(self, state: State, is_best: bool = False) -> Checkpoint | None:
@@ -280,15 +328,19 @@ class Recorder:
         state.state_dict()  # in which all processes take part
         return None
 
-    def _write_epoch(
-        self, record: dict[str, Any], figures: list[Predicted], checkpoint: Checkpoint | None
+    def _write_validation(
+        self,
+        record: dict[str, Any],
+        rates: dict[str, float],
+        figures: list[Predicted],
+        checkpoint: Checkpoint | None,
     ) -> None:
-        """Write all of an epoch, in the thread."""
+        """Write all of a validation, in the thread."""
         self.folder.append_metrics(record)
-        self.tensorboard.add_epoch(record)
+        self.trackers.log_metrics(scalars(record) | rates, record["step"])
         for predicted in figures:
-            figure = draw_predicted(self.parts.hierarchy, predicted)
-            self.tensorboard.add_figure(f"val/{predicted.id}", np.asarray(figure), record["epoch"])
+            figure = np.asarray(draw_predicted(self.parts.hierarchy, predicted))
+            self.trackers.log_image(f"val/{predicted.id}", figure, record["step"])
         if checkpoint is not None:
             self.checkpoints.write(checkpoint)
 
@@ -315,12 +367,22 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
     recipe = parts.recipe
     folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
     try:
+        hold(folder)
         copies = copy_plugins(folder, recipe.plugins)
         standalone, files = copy_argument_files(folder, recipe)
-        write_text(folder.recipe, standalone.to_yaml(plugins=[copy["file"] for copy in copies]))
-        records = {"plugin_files": copies, "argument_files": files, "init": parts.started}
-        write_json(folder.provenance, {**provenance(recipe, parts.fingerprints()), **records})
+        text = standalone.to_yaml(plugins=[copy["file"] for copy in copies])
+        write_text(folder.recipe, text)
+        records = {
+            **provenance(recipe, data_record(parts.stores)),
+            "repositories": save_changes(folder, repositories_of(code_files(recipe))),
+            "recipe": text,
+            "plugin_files": copies,
+            "argument_files": files,
+            "init": parts.started,
+        }
+        write_json(folder.provenance, records)
     except BaseException:
+        let_go(folder)
         shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use
         raise
     log(f"run folder {folder.path}, on {parts.fabric.device}")
@@ -333,11 +395,11 @@ def _cost(parts: Parts, state: State, speeds: Sequence[float]) -> dict[str, Any]
     Args:
         parts: the parts of the run.
         state: its state at the end.
-        speeds: images per second of each epoch.
+        speeds: images per second up to each validation.
     """
     device = parts.fabric.device
     on_cuda = device.type == "cuda"
-    # The first epoch has the compiling, and filling of caches, in it.
+    # The first one has the compiling, and filling of caches, in it.
     speed = statistics.median(speeds[1:] or speeds) if speeds else None
     memory = torch.cuda.max_memory_allocated(device) if on_cuda else peak_memory(device)
     return {

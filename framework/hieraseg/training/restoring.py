@@ -1,20 +1,37 @@
 """Restoring the state of a run that was stopped or killed."""
 
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from hieraseg.console import log, warn
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import read_plain
-from hieraseg.files.writing import restore_version, versions, write_json, write_text
+from hieraseg.files.writing import (
+    restore_version,
+    tidy_folder,
+    versions,
+    write_json,
+    write_text,
+)
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.resolved import as_yaml
-from hieraseg.runs.checkpoint import read_metadata, read_state, save_checkpoint
+from hieraseg.runs.checkpoint import (
+    FIX,
+    WEIGHTS,
+    Metadata,
+    read_checkpoint,
+    read_metadata,
+    read_state,
+    save_checkpoint,
+)
+from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import sha256
+from hieraseg.runs.provenance import data_record
 from hieraseg.runs.resuming import check_unchanged
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
@@ -30,83 +47,157 @@ def restore(parts: Parts, state: State, folder: RunFolder, command: Sequence[str
         command: the command line, for the provenance.
 
     Raises:
-        RecipeError: the recipe, the data, the plugins or the code have changed, or no state can be
-            read.
+        RecipeError: the recipe, the data, the plugins or the code have changed, no state can be
+            read, or another process goes on with the run.
     """
-    on_all_ranks(lambda: check_unchanged(folder, parts.recipe, parts.fingerprints()))
-    saved = _newest_state(folder)
-    state.load_state_dict(saved)
+    is_main = parts.fabric.is_global_zero
+    on_all_ranks(lambda: hold(folder) if is_main else None)  # before its files are read
+    try:
+        _restore(parts, state, folder, command)
+    except BaseException:
+        let_go(folder)
+        raise
+
+
+def _restore(parts: Parts, state: State, folder: RunFolder, command: Sequence[str]) -> None:
+    """As `restore`, of a folder that is locked."""
+    data = data_record(parts.stores)
+    changed = on_all_ranks(lambda: check_unchanged(folder, parts.recipe, data))
+    saved = on_all_ranks(lambda: _newest_saved(folder))  # before its versions are moved
+    state.load_state_dict(saved.state)
     if state.total_steps < state.step:
         raise RecipeError(
             f"training.epochs: the run has taken {state.step} steps, which are more than the "
             f"{state.total_steps} that it has now; epochs can only be increased"
         )
-    on_all_ranks(partial(_restore_folder, parts, state, folder, command))
+    record = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "command": list(command),
+        "step": state.step,
+        "host": platform.node(),
+        "changed": changed,
+    }
+    is_main = parts.fabric.is_global_zero
+    on_all_ranks(lambda: _restore_folder(parts, state, folder, saved, record) if is_main else None)
     log(f"run folder {folder.path}: goes on after step {state.step}, in epoch {state.epoch}")
 
 
-def _newest_state(folder: RunFolder) -> dict[str, Any]:
-    """The newest state that is not damaged."""
-    problems = []
-    for path in versions(folder.checkpoint("last")):
+class _Saved(NamedTuple):
+    """What a run can go on from.
+
+    Attributes:
+        state: as `State.state_dict` gives it.
+        last: folder of the checkpoint that it is in.
+        best: folder of the checkpoint with the best weights so far; None if those of `last` are
+            the best, or if none are yet.
+    """
+
+    state: dict[str, Any]
+    last: Path
+    best: Path | None
+
+
+def _newest_saved(folder: RunFolder) -> _Saved:
+    """The newest state that is not damaged, and has its best weights beside it.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    problems: list[str] = []
+    for last in versions(folder.checkpoint("last")):
         try:
-            state = read_state(path)
+            saved = _read_saved(folder, last)
         except RecipeError as error:
-            problems.append(str(error))
+            problems.append(str(error).removesuffix(f"; {FIX}"))
             continue
         for problem in problems:
-            warn(f"{problem}; the one before is used")
-        return state
-    if problems:
-        raise RecipeError("\n".join(problems))
+            warn(f"{problem}; the checkpoint before is used, of step {_step(saved.state)}")
+        return saved
+    what = f"that can be used ({'; '.join(problems)})" if problems else "to go on from"
     raise RecipeError(
-        f"{folder.path}: has no checkpoint to go on from; run its recipe again with "
+        f"{folder.path}: has no checkpoint {what}; run its recipe again with "
         f"`hieraseg run {folder.recipe}`"
     )
 
 
-def _restore_folder(parts: Parts, state: State, folder: RunFolder, command: Sequence[str]) -> None:
-    """Make the run folder as it was when the state was saved, in the main process."""
-    if not parts.fabric.is_global_zero:
-        return
-    folder.failure.unlink(missing_ok=True)
-    folder.keep_metrics(state.scored)
-    if state.best_epoch:
-        _restore_best(state, folder)
+def _read_saved(folder: RunFolder, last: Path) -> _Saved:
+    """What is saved in a version of `last`.
+
+    Raises:
+        RecipeError: it is damaged or of another run, or the best weights of that moment are not
+            there.
+    """
+    state = read_state(last)
+    _check_run(folder, last, read_metadata(last))
+    best_step = state["progress"]["best_step"]
+    problems: list[str] = []
+    for best in versions(folder.checkpoint("best")) if best_step else ():
+        try:
+            _, metadata = read_checkpoint(best / WEIGHTS)
+            if metadata is not None and metadata.get("step") == best_step:
+                _check_run(folder, best, metadata)
+                return _Saved(state, last, best)
+        except RecipeError as error:
+            problems.append(str(error).removesuffix(f"; {FIX}"))
+    # Killed after it had written `last`, which has the same weights, and before `best`.
+    if best_step in (0, _step(state)):
+        return _Saved(state, last, None)
+    problem = problems[0] if problems else "there are no such weights"
+    raise RecipeError(f"{last}: needs the best weights until then, of step {best_step} ({problem})")
+
+
+def _step(state: Mapping[str, Any]) -> int:
+    step: int = state["progress"]["step"]
+    return step
+
+
+def _check_run(folder: RunFolder, checkpoint: Path, metadata: Metadata) -> None:
+    """Check that a checkpoint was written by a run. Raises RecipeError."""
+    if metadata.get("recipe") not in {None, *folder.recipe_digests()}:
+        raise RecipeError(f"{checkpoint}: is of another run, with another recipe")
+
+
+def _restore_folder(
+    parts: Parts, state: State, folder: RunFolder, saved: _Saved, record: Mapping[str, Any]
+) -> None:
+    """Make the run folder as it was when the state was saved, and note that it is resumed.
+
+    A process that is killed in between leaves a folder of which the same can be made.
+    """
+    folder.keep_metrics(state.validations)
+    _restore_checkpoints(folder, saved, parts.recipe.checkpoints.keep)
     recorded = folder.read_provenance()
-    resumed = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "command": list(command),
-        "step": state.step,
-        "recipe": sha256(folder.recipe),
-    }
-    records = [*recorded.get("resumed", ()), resumed]
+    resumed = {**record, "recipe": sha256(folder.recipe)}
     _update_recipe(folder, parts.recipe)
+    folder.failure.unlink(missing_ok=True)
     folder.mark_unfinished()
-    write_json(folder.provenance, {**recorded, "resumed": records})
+    records = {
+        **recorded,
+        "recipe": folder.recipe.read_text(encoding="utf-8"),
+        "resumed": [*recorded.get("resumed", ()), resumed],
+    }
+    write_json(folder.provenance, records)
+
+
+def _restore_checkpoints(folder: RunFolder, saved: _Saved, keep: int) -> None:
+    """Let the checkpoints that are used be the newest ones, and remove what else was left."""
+    last, best = folder.checkpoint("last"), folder.checkpoint("best")
+    restore_version(last, saved.last)
+    tidy_folder(last, keep)
+    if saved.best is not None:
+        restore_version(best, saved.best)
+        tidy_folder(best, keep)
+    elif saved.state["progress"]["best_step"]:
+        save_checkpoint(best, saved.state["model"], read_metadata(last), keep=keep)
 
 
 def _update_recipe(folder: RunFolder, recipe: Recipe) -> None:
     """Write what the command line changes into the run's recipe."""
     before = read_plain(folder.recipe)
     own = recipe.to_dict()
-    after = before | {section: own[section] for section in ("training", "checkpoints", "logging")}
+    sections = ("input", "training", "validation", "checkpoints", "logging", "trackers")
+    after = before | {section: own[section] for section in sections}
+    if "root" in own["data"]:
+        after["data"] = {**before["data"], "root": own["data"]["root"]}
     if after != before:
         write_text(folder.recipe, as_yaml(after))
-
-
-def _restore_best(state: State, folder: RunFolder) -> None:
-    """Let the checkpoint `best` be of the best epoch so far."""
-    best = folder.checkpoint("best")
-    for path in versions(best):
-        if read_metadata(path)["epoch"] == state.best_epoch:
-            restore_version(best, path)
-            return
-    if state.best_epoch != state.epoch or state.scored != state.epoch:
-        raise RecipeError(
-            f"{best}: has no weights of epoch {state.best_epoch}, the best so far; run the recipe "
-            f"again with `hieraseg run {folder.recipe}`"
-        )
-    # The process was killed after it had written `last`, which has the same weights.
-    metadata = read_metadata(folder.checkpoint("last"))
-    save_checkpoint(best, state.model.state_dict(), metadata)

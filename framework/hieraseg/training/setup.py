@@ -30,15 +30,19 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.spec import components_in
-from hieraseg.settings import Training
+from hieraseg.settings import Training, Validation
+from hieraseg.training.averaging import WeightAverage
 from hieraseg.training.capturing import capture_problems, optimizer_problems
 from hieraseg.training.checks import not_finite
 from hieraseg.training.compiling import Compiled, what_to_compile
 from hieraseg.training.forward import TrainingForward
+from hieraseg.training.intervals import Plan, read_interval
+from hieraseg.training.monitor import check_monitor
 from hieraseg.training.notices import notices
 from hieraseg.training.starting import read_start, start_model
 from hieraseg.training.state import State
-from hieraseg.training.totals import EpochTotals
+from hieraseg.training.totals import Totals
+from hieraseg.training.trackers import check_packages
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Parts:
         stores: images of the splits `train` and `val`.
         targets: masks of `val` at their own resolution; None if it is scored at the model's.
         forward: from a batch to the terms of the loss (see `TrainingForward`), as fabric wraps it.
-        segmenter: the same model, not wrapped, with the inference rule.
+        segmenter: the model that is scored (see `State.scored_model`), with the inference rule.
         loss: the loss.
         view: how training sees the store `train`.
         num_classes: number of classes of each level that has logits, coarsest first.
@@ -79,10 +83,6 @@ class Parts:
     compiled: Compiled
     started: dict[str, str] | None = None
 
-    def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of the images and masks of each split."""
-        return {split: store.fingerprint for split, store in self.stores.items()}
-
 
 def set_up(
     recipe: Recipe, images: int | None = None, has_weights: bool = False
@@ -100,9 +100,11 @@ def set_up(
         DataError: the data cannot be used.
     """
     settings = recipe.training
+    check_packages(recipe.listed("trackers"))
     fabric = start_fabric(settings.device, settings.precision, settings.devices, settings.num_nodes)
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
+    check_monitor(recipe, hierarchy)
     hierarchy.on(fabric.device)  # its tables are there before the step is compiled
     dataset = _build_dataset(recipe, hierarchy, images)
     transforms = build_transforms(recipe, hierarchy)
@@ -125,8 +127,12 @@ def set_up(
         pretrained=not has_weights,
     )
     model = _prepared(model, recipe, hierarchy, fabric.device)
-    steps = total_steps(settings, len(stores["train"]))
-    segmenter = Segmenter(model, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
+    plan = make_plan(settings, recipe.validation, len(stores["train"]))
+    average = None
+    if settings.ema is not None:
+        average = WeightAverage(model, settings.ema, fabric.device)
+    scored = model if average is None else average.model
+    segmenter = Segmenter(scored, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
     fill = tuple(model.mean.flatten().tolist())
     view = open_view(
         stores["train"],
@@ -143,7 +149,7 @@ def set_up(
     forward = TrainingForward(
         cast(nn.Module, called), view, loss, segmenter, fabric.device, recipe.auxiliary.weight
     )
-    wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, steps)
+    wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, plan, average)
     if compiled == "step":
         forward.compile(fullgraph=True)
     parts = Parts(
@@ -157,7 +163,7 @@ def set_up(
         loss=loss,
         view=view,
         num_classes=num_classes,
-        total_steps=steps,
+        total_steps=plan.total_steps,
         not_finite=_infinite_buffers(model),
         capture_problems=[*problems, *optimizer_problems(recipe, state.optimizer)],
         compiled=compiled,
@@ -177,6 +183,14 @@ def _prepared(
     for sentence in notices(recipe, hierarchy, model):
         warn(sentence)
     return model
+
+
+def make_plan(settings: Training, validation: Validation, images: int) -> Plan:
+    """When a run on this number of images validates, and when it ends."""
+    epoch = steps_per_epoch(images, settings.batch_size)
+    number, unit = read_interval(validation.every)
+    every = number * epoch if unit == "epoch" else number
+    return Plan(total_steps(settings, images), epoch, every, validation.patience)
 
 
 def total_steps(settings: Training, images: int) -> int:
@@ -251,15 +265,21 @@ def _build_state(
     forward: TrainingForward,
     model: SegmentationModel,
     hierarchy: Hierarchy,
-    total_steps: int,
+    plan: Plan,
+    average: WeightAverage | None,
 ) -> tuple[nn.Module, State]:
     """The forward pass as fabric wraps it, and the state with its optimizer and schedule."""
     optimizer = build(recipe["optimizer"], parameters=model.parts(), model=model)
-    schedule = build(recipe["schedule"], optimizer=optimizer, total_steps=total_steps)
+    schedule = build(
+        recipe["schedule"],
+        optimizer=optimizer,
+        total_steps=plan.total_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+    )
     wrapped, optimizer = fabric.setup(forward, optimizer)
-    totals = EpochTotals(hierarchy, fabric.device)
+    totals = Totals(hierarchy, fabric.device)
     precision = fabric.strategy.precision
-    return wrapped, State(model, optimizer, schedule, precision, totals, total_steps)
+    return wrapped, State(model, optimizer, schedule, precision, totals, plan, average)
 
 
 def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Callable[[], Store]) -> Loss:

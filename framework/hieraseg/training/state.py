@@ -11,7 +11,9 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hieraseg.training.totals import EpochTotals
+from hieraseg.training.averaging import WeightAverage
+from hieraseg.training.intervals import Plan
+from hieraseg.training.totals import Totals
 
 
 @runtime_checkable
@@ -31,15 +33,18 @@ class State:
         optimizer: optimizer of its parameters.
         schedule: learning rate schedule.
         precision: fabric's precision plugin, which has the gradient scaler of `16-mixed`.
-        totals: counts and loss terms of the current epoch.
-        total_steps: optimizer steps of the whole run.
+        totals: counts and loss terms since the last validation.
+        plan: when it is validated, and when it ends.
+        average: moving average of the weights; None without `training.ema`.
 
     Attributes:
-        epoch: current epoch, from 1; 0 before the first.
         step: optimizer steps so far.
-        scored: last epoch whose scores are recorded; less than `epoch` in the middle of one.
-        best_epoch: epoch with the best score so far; 0 before the first.
-        best_score: its mIoU on the validation split, of the level that decides (see `checks`).
+        scored: step of the last validation; less than `step` between two of them.
+        validations: number of validations so far.
+        best_step: step of the validation with the best score so far; 0 before the first.
+        best_score: that score, of which higher ones are better (see `monitor`); None if it is
+            undefined.
+        since_best: number of validations since then.
     """
 
     def __init__(
@@ -48,22 +53,30 @@ class State:
         optimizer: Optimizer,
         schedule: LRScheduler,
         precision: Any,
-        totals: EpochTotals,
-        total_steps: int,
+        totals: Totals,
+        plan: Plan,
+        average: WeightAverage | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
         self.precision = precision
         self.totals = totals
-        self.total_steps = total_steps
-        self.epoch = 0
+        self.plan = plan
+        self.average = average
         self.step = 0
         self.scored = 0
-        self.best_epoch = 0
-        self.best_score = -1.0
+        self.validations = 0
+        self.best_step = 0
+        self.best_score: float | None = None
+        self.since_best = 0
         self._seconds = 0.0  # of earlier processes
         self._started = time.monotonic()
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The model whose weights are scored and saved: the average, if there is one."""
+        return self.model if self.average is None else self.average.model
 
     @property
     def seconds(self) -> float:
@@ -71,22 +84,50 @@ class State:
         return self._seconds + time.monotonic() - self._started
 
     @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.plan.total_steps
+
+    @property
+    def epoch(self) -> int:
+        """Epoch of the last step, from 1; 0 before the first step."""
+        return self.plan.epoch(self.step)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the score has not improved for as many validations as the plan has patience."""
+        patience = self.plan.patience
+        return patience is not None and self.since_best >= patience and self.step < self.total_steps
+
+    @property
     def is_complete(self) -> bool:
-        """Whether all steps are taken, and all epochs scored."""
-        return self.step >= self.total_steps and self.scored == self.epoch
+        """Whether the last step of the run is taken, and scored."""
+        return self.scored == self.step and (self.step >= self.total_steps or self.stops_early)
 
-    def begin_epoch(self) -> None:
-        """Begin an epoch, unless one has begun that is not complete."""
-        if self.scored == self.epoch:
-            self.epoch += 1
+    def begin_interval(self) -> int:
+        """Begin the steps up to the next validation, or go on with them. Returns the last one."""
+        if self.scored == self.step:
             self.totals.reset()
+        return self.plan.next_validation(self.scored)
 
-    def end_epoch(self, score: float) -> bool:
-        """Complete the epoch. Returns whether its score is the best so far."""
-        self.scored = self.epoch
-        improved = score > self.best_score
+    def end_interval(self, score: float | None) -> bool:
+        """Note the score of a validation.
+
+        Args:
+            score: higher is better; None if it is undefined. As long as none was defined, the last
+                validation is the best one.
+
+        Returns:
+            Whether it is the best so far.
+        """
+        self.scored = self.step
+        self.validations += 1
+        best = self.best_score
+        improved = best is None or (score is not None and score > best)
         if improved:
-            self.best_epoch, self.best_score = self.epoch, score
+            self.best_step, self.best_score, self.since_best = self.step, score, 0
+        else:
+            self.since_best += 1
         return improved
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,16 +172,17 @@ class State:
                 self.schedule.step()
 
     def _parts(self) -> dict[str, Stateful]:
-        return {
-            "model": self.model,
+        parts: dict[str, Stateful] = {
+            "model": self.scored_model,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "precision": self.precision,
             "totals": self.totals,
         }
+        return parts if self.average is None else {**parts, "trained_model": self.model}
 
 
-_PROGRESS = ("epoch", "step", "scored", "best_epoch", "best_score")
+_PROGRESS = ("step", "scored", "validations", "best_step", "best_score", "since_best")
 
 
 def _random_states() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Running totals of an epoch: counts of the training predictions, and terms of the loss."""
+"""Running totals of training: counts of the training predictions, and terms of the loss."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from hieraseg.metrics import PixelCounts
 from hieraseg.processes import is_first, mean_over_ranks, sum_over_ranks
 
 
-class EpochTotals:
-    """Totals since the epoch began, on the device.
+class Totals:
+    """Totals since the last validation, on the device.
 
     Args:
         hierarchy: the class tree.
@@ -23,6 +23,8 @@ class EpochTotals:
         steps: steps so far.
         terms: sum over steps of each term of the loss.
         counts: pixel counts of all images so far.
+        norms: sum and maximum of the norms of the gradients, which are alike in all processes; of
+            use where they are clipped.
     """
 
     def __init__(self, hierarchy: Hierarchy, device: torch.device) -> None:
@@ -30,12 +32,18 @@ class EpochTotals:
         self.steps = 0
         self.terms: dict[str, Float[Tensor, ""]] = {}
         self.counts = PixelCounts(hierarchy, 1, device)
+        self.norms = torch.zeros(2, device=device)
 
     def reset(self) -> None:
-        """Begin an epoch. The tensors stay, since a captured step adds to them."""
+        """Begin anew. The tensors stay, since a captured step adds to them."""
         self.steps = 0
-        for total in (*self.terms.values(), *self.counts.counts.values()):
+        for total in (*self.terms.values(), *self.counts.counts.values(), self.norms):
             total.zero_()
+
+    def add_norm(self, norm: Float[Tensor, ""]) -> None:
+        """Add the norm of the gradient of a step; one that is not finite counts as 0."""
+        norm = torch.where(norm.isfinite(), norm, 0)
+        self.norms.copy_(torch.stack([self.norms[0] + norm, self.norms[1].maximum(norm)]))
 
     def add(self, terms: Mapping[str, Float[Tensor, ""]], counts: Mapping[str, Tensor]) -> None:
         """Add the terms of the loss and the counts of a step, except for the number of steps."""
@@ -51,10 +59,16 @@ class EpochTotals:
         total = mean_over_ranks(torch.stack(list(self.terms.values())))
         return list(self.terms), total / self.steps
 
+    def norm_record(self) -> dict[str, float]:
+        """Mean over the steps and maximum of the norm of the gradient, on the host."""
+        total, largest = self.norms.tolist()
+        return {"mean": total / self.steps, "max": largest}
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values: the totals of all processes. All of them have to call it."""
         terms, counts = sum_over_ranks(self.terms), sum_over_ranks(dict(self.counts.counts))
-        return {"steps": self.steps, "terms": dict(terms), "counts": counts}
+        norms = self.norms
+        return {"steps": self.steps, "terms": dict(terms), "counts": counts, "norms": norms}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned: all of it in the first process."""
@@ -62,6 +76,7 @@ class EpochTotals:
         self.terms = {name: value.to(self._device) for name, value in state["terms"].items()}
         for name, value in state["counts"].items():
             self.counts.counts[name].copy_(value)
+        self.norms.copy_(state["norms"])
         if not is_first():
             for total in (*self.terms.values(), *self.counts.counts.values()):
                 total.zero_()
