@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from hieraseg.console import warn
 from hieraseg.contracts import Dataset, Loss, has_argument
-from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import missing_splits
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
-from hieraseg.data.stores.store import Store, open_store
+from hieraseg.data.stores.store import Store
 from hieraseg.data.stores.targets import TargetStore, open_scored
 from hieraseg.data.subset import FirstImages
 from hieraseg.devices import Fabric, start_fabric
@@ -28,13 +27,14 @@ from hieraseg.model.synced import with_synced_batch_norm
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
-from hieraseg.recipe.dataset import build_dataset, data_digest
+from hieraseg.recipe.dataset import build_dataset, data_digest, open_train_store
 from hieraseg.recipe.spec import components_in
 from hieraseg.settings import Training, Validation
 from hieraseg.training.averaging import WeightAverage
 from hieraseg.training.capturing import capture_problems, optimizer_problems
 from hieraseg.training.checks import not_finite
 from hieraseg.training.compiling import Compiled, what_to_compile
+from hieraseg.training.finite import FiniteSteps
 from hieraseg.training.forward import TrainingForward
 from hieraseg.training.intervals import Plan, read_interval
 from hieraseg.training.monitor import check_monitor
@@ -215,12 +215,11 @@ def open_data(
     """The images of the splits `train` and `val`, and the targets that `val` is scored with.
 
     Raises:
+        RecipeError: images are to be drawn in two ways.
         DataError: images or masks cannot be used.
     """
-    code = data_digest(recipe, dataset)
-    levels = num_levels(recipe.input, recipe.augmentation)
-    train = open_store(dataset, "train", hierarchy, recipe.input, code, levels)
-    seen = evaluation_input(recipe.input, recipe.evaluation)
+    train = open_train_store(recipe, dataset, hierarchy)
+    seen, code = evaluation_input(recipe.input, recipe.evaluation), data_digest(recipe, dataset)
     val, targets = open_scored(dataset, "val", hierarchy, seen, recipe.evaluation, code)
     return {"train": train, "val": val}, targets
 
@@ -278,8 +277,16 @@ def _build_state(
     )
     wrapped, optimizer = fabric.setup(forward, optimizer)
     totals = Totals(hierarchy, fabric.device)
+    settings = recipe.training
+    finite = FiniteSteps(
+        model,
+        fabric.device,
+        stops=settings.on_nonfinite == "stop",
+        has_scaler=settings.precision == "16-mixed",
+    )
     precision = fabric.strategy.precision
-    return wrapped, State(model, optimizer, schedule, precision, totals, plan, average)
+    state = State(model, optimizer, schedule, precision, totals, plan, finite, average)
+    return wrapped, state
 
 
 def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Callable[[], Store]) -> Loss:

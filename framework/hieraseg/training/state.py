@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hieraseg.training.averaging import WeightAverage
+from hieraseg.training.finite import FiniteSteps
 from hieraseg.training.intervals import Plan
 from hieraseg.training.totals import Totals
 
@@ -35,6 +36,7 @@ class State:
         precision: fabric's precision plugin, which has the gradient scaler of `16-mixed`.
         totals: counts and loss terms since the last validation.
         plan: when it is validated, and when it ends.
+        finite: which steps were finite.
         average: moving average of the weights; None without `training.ema`.
 
     Attributes:
@@ -55,6 +57,7 @@ class State:
         precision: Any,
         totals: Totals,
         plan: Plan,
+        finite: FiniteSteps,
         average: WeightAverage | None = None,
     ) -> None:
         self.model = model
@@ -63,6 +66,7 @@ class State:
         self.precision = precision
         self.totals = totals
         self.plan = plan
+        self.finite = finite
         self.average = average
         self.step = 0
         self.scored = 0
@@ -178,6 +182,7 @@ class State:
             "schedule": self.schedule,
             "precision": self.precision,
             "totals": self.totals,
+            "finite": self.finite,
         }
         return parts if self.average is None else {**parts, "trained_model": self.model}
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.training.compiling import compile_errors
+from hieraseg.training.finite import gradient_norm, unless_bad
 from hieraseg.training.gradients import clip_gradients, compute_gradients
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
@@ -52,21 +53,29 @@ def step_inputs(parts: Parts, state: State, batch: AnyBatch) -> StepInputs:
 def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Float[Tensor, ""]]:
     """Update the weights and totals by one step, as a function of tensors on the device alone.
 
+    One that is not finite changes neither (see `FiniteSteps`).
+
     Returns:
         The terms of the loss.
 
     Raises:
         RecipeError: see `compute_gradients`; or the step cannot be compiled.
     """
-    optimizer = state.optimizer
+    optimizer, finite = state.optimizer, state.finite
+    buffers = finite.buffers()
     with compile_errors(parts.compiled):
         terms, counts = compute_gradients(parts, optimizer, inputs.batch, inputs.progress)
     norm = clip_gradients(parts, optimizer)
-    with _tensor_rates(optimizer, inputs.rates.unbind()):
+    ok = finite.check(terms, gradient_norm(optimizer) if norm is None else norm)
+    finite.restore(buffers, ok)
+    with (
+        _tensor_rates(optimizer, inputs.rates.unbind()),
+        unless_bad(optimizer, ok, finite.has_scaler),
+    ):
         optimizer.step()
     if state.average is not None:
-        state.average.update(inputs.averaging)
-    state.totals.add(terms, counts)
+        state.average.update(inputs.averaging * ok)
+    state.totals.add(terms, counts, ok)
     if norm is not None:
         state.totals.add_norm(norm)
     return terms
