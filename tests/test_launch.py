@@ -115,6 +115,7 @@ def test_an_interrupt_is_passed_on_once(
     tmp_path: Path, number: int, variables: dict[str, str]
 ) -> None:
     work = """
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             print(os.getpid(), flush=True)
             time.sleep(60)

@@ -13,16 +13,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 from hieraseg.errors import INTERRUPTED, RecipeError
 
 _STARTED_BY = "HIERASEG_STARTED_BY"  # id of the process that started this one
 _FAILURE = "HIERASEG_FAILURE"  # file that the first process to fail makes
 _GRACE = 15  # seconds that a process has to end by itself
+AT_ONCE = 1.0
+"""Seconds within which several signals are one: a job's may reach a command and its processes."""
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # which are passed on; Windows has no SIGHUP
 
 _Processes = dict[int, "subprocess.Popen[bytes]"]  # by rank
 
@@ -36,6 +41,7 @@ _started_by = os.environ.pop(_STARTED_BY, None)
 _failure = os.environ.pop(_FAILURE, None)
 _rank = 0 if _started_by is None else int(os.environ["RANK"])
 _reports = _rank == 0
+_has_joined = _started_by is not None
 if _started_by is not None:
     # The command passes interrupts on, even if it ignores Ctrl-C itself, as shells make jobs do.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,8 +62,8 @@ def is_main_process() -> bool:
 
 def join(rank: int) -> None:
     """Note that this is one of several processes. All but the first are silent until they fail."""
-    global _rank, _reports
-    _rank, _reports = rank, rank == 0
+    global _rank, _reports, _has_joined
+    _rank, _reports, _has_joined = rank, rank == 0, True
 
 
 def error_prefix() -> str | None:
@@ -67,11 +73,14 @@ def error_prefix() -> str | None:
     return f"process {_rank}: " if _rank else ""
 
 
+def has_failed() -> bool:
+    """Whether one of the processes that `start` of this node started is known to have failed."""
+    return _failure is not None and os.path.exists(_failure)
+
+
 def _another_reports() -> bool:
     """Whether this process is only ended because another one, or `start`, says what failed."""
-    if _failure is None or not os.path.exists(_failure):
-        return False
-    return Path(_failure).read_text() != str(_rank)
+    return has_failed() and Path(str(_failure)).read_text() != str(_rank)
 
 
 def fail(explained: bool) -> None:
@@ -94,12 +103,12 @@ def fail(explained: bool) -> None:
 
 
 def leave(exit_code: int) -> None:
-    """End this process if `start` of another one started it, and it has failed.
+    """End this process if it is one of several, and has failed.
 
     Where processes do not end as planned, what Python does at its exit can abort in a thread of
     torch, whose message and exit code would replace those of the failure.
     """
-    if is_started() and exit_code:
+    if _has_joined and exit_code:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
@@ -140,19 +149,46 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
         first = int(variables["NODE_RANK"]) * devices
         processes: _Processes = {}
         try:
-            for local_rank in range(devices):
-                rank = first + local_rank
-                own = {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
-                processes[rank] = _start(variables | own)
-            raise Finished(_wait(processes, failure))
-        except KeyboardInterrupt:
-            for process in processes.values():
-                process.send_signal(signal.SIGINT)
-            with suppress(KeyboardInterrupt):  # another one ends them below
-                _have_ended(processes.values())
-            raise Finished(INTERRUPTED) from None
+            with _passing_on(processes) as received:
+                for local_rank in range(devices):
+                    rank = first + local_rank
+                    own = {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
+                    processes[rank] = _start(variables | own)
+                if received:  # before all of them had started
+                    raise Finished(INTERRUPTED)
+                raise Finished(_wait(processes, failure, received))
         finally:
-            _end(processes.values())
+            _end(processes)
+
+
+@contextmanager
+def _passing_on(processes: _Processes) -> Iterator[list[float]]:
+    """Inside this context, signals that interrupt this process are passed on to others instead.
+
+    Args:
+        processes: the others, of which there may be more later.
+
+    Returns:
+        The times at which signals were passed on.
+    """
+    received: list[float] = []
+    previous: dict[int, Any] = {}
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        received.append(time.monotonic())
+        for process in list(processes.values()):
+            process.send_signal(number)
+
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        for name in _SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.default_int_handler:
+                previous[number] = signal.signal(number, pass_on)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _start(variables: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -178,7 +214,7 @@ def _meeting_point(num_nodes: int) -> dict[str, str]:
     return {}
 
 
-def _wait(processes: _Processes, failure: Path) -> int:
+def _wait(processes: _Processes, failure: Path, received: list[float]) -> int:
     """Wait until all processes have ended well, or the first one has failed.
 
     Returns:
@@ -190,17 +226,33 @@ def _wait(processes: _Processes, failure: Path) -> int:
         failed = [rank for rank, code in codes.items() if code]
         if reporting:
             return _end_others(processes, int(reporting))
+        if failed and received:
+            return _interrupted(processes, failed[0])
         if failed:
             return _explain(processes, failed[0], failure)
         if all(code == 0 for code in codes.values()):
             return 0
+        if _is_repeated(received) and time.monotonic() - received[-1] >= _GRACE:
+            return INTERRUPTED
         time.sleep(0.1)
+
+
+def _is_repeated(received: list[float]) -> bool:
+    """Whether a signal was sent again, rather than to several processes that pass it on."""
+    return bool(received) and received[-1] - received[0] >= AT_ONCE
+
+
+def _interrupted(processes: _Processes, rank: int) -> int:
+    """Exit code of a process that a signal has ended; the others end as well."""
+    _have_ended(processes.values())
+    code = processes[rank].returncode
+    return code if code > 0 else INTERRUPTED
 
 
 def _end_others(processes: _Processes, rank: int) -> int:
     """Exit code of a process that says by itself why it failed; the others are ended first."""
-    _end(process for other, process in processes.items() if other != rank)
-    _end([processes[rank]], ask=False)
+    _end({other: process for other, process in processes.items() if other != rank})
+    _end({rank: processes[rank]}, ask=False)
     return max(processes[rank].returncode, 1)
 
 
@@ -238,13 +290,20 @@ def _have_ended(processes: Iterable["subprocess.Popen[bytes]"]) -> bool:
     return True
 
 
-def _end(processes: Iterable["subprocess.Popen[bytes]"], ask: bool = True) -> None:
-    """End processes: by SIGTERM, if asked to, and where that does not help by SIGKILL."""
-    processes = [process for process in processes if process.poll() is None]
-    if ask:
-        for process in processes:
+def _end(processes: _Processes, ask: bool = True) -> None:
+    """End processes: by SIGKILL, but give the first one of the run time to write what it has.
+
+    Args:
+        processes: those to end, by rank.
+        ask: whether the first one is asked to end, by SIGTERM.
+    """
+    running = {rank: process for rank, process in processes.items() if process.poll() is None}
+    for rank, process in running.items():
+        if rank == 0 and ask:
             process.terminate()
-    if not _have_ended(processes):
-        for process in processes:
+        elif ask:
+            process.kill()
+    if not _have_ended(running.values()):
+        for process in running.values():
             process.kill()
             process.wait()

@@ -6,6 +6,7 @@ In a single process each function does what it says without communication.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar, cast
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hieraseg import launch
-from hieraseg.errors import INTERRUPTED, DivergedError, HierasegError
+from hieraseg.errors import DivergedError, HierasegError, interrupt_code
 
 Result = TypeVar("Result")
 
@@ -74,7 +75,8 @@ def failing_together() -> Iterator[None]:
         raise
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not launch.is_main_process():
-            os._exit(INTERRUPTED)  # the first process, also interrupted, says what is kept
+            # The first process, also interrupted, says what is kept.
+            os._exit(interrupt_code(error))
         lost = num_processes() > 1 and _is_lost_connection(error)
         known = isinstance(error, HierasegError | OSError | KeyboardInterrupt | SystemExit)
         launch.fail(explained=known)
@@ -106,12 +108,23 @@ def is_first() -> bool:
 
 
 def from_first(flag: bool) -> bool:
-    """What the first process says."""
+    """What the first process says. Does not wait for the device."""
+    return bool(largest_of_all(flag and is_first()))
+
+
+def largest_of_all(number: int) -> int:
+    """The largest of the numbers of all processes. Does not wait for the device."""
     if num_processes() == 1:
-        return flag
-    flags = [flag]
-    torch.distributed.broadcast_object_list(flags, 0)
-    return flags[0]
+        return number
+    tensor = torch.tensor(int(number))
+    torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX, group=_hosts())
+    return int(tensor)
+
+
+@cache
+def _hosts() -> "torch.distributed.ProcessGroup":
+    """All processes, which exchange what is in the memory of their hosts."""
+    return torch.distributed.new_group(backend="gloo")
 
 
 def sum_over_ranks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

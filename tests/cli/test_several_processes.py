@@ -1,50 +1,104 @@
 """Runs of several processes: the numbers of one, and failures of a single process."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.kills import outcome
 from safetensors.torch import load_file
 
 from hieraseg.cli import main
+from hieraseg.runs.checkpoint import read_state
 from tests.support.processes import write_recipe
 from tests.support.runs import read_json, read_metrics
 
 Captured = pytest.CaptureFixture[str]
 TWO = ("--training.devices", "2")
+SIZES = ("--data.train_images", "9", "--data.val_images", "3", "--optimizer.momentum", "0.9")
+"""Two epochs of three steps; the last one has one image, and the validation an odd number."""
 
 
-def run(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
-    """Run the recipe of `tests.support.processes` as a command, with one thread per process."""
-    words = [sys.executable, "-m", "hieraseg", "run", write_recipe(folder), *overrides]
-    limited = ["env", "OMP_NUM_THREADS=1", *words, "--out", str(folder / "runs")]
+def command(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of hieraseg, with one thread per process."""
+    limited = ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "hieraseg", *words]
     return subprocess.run(limited, capture_output=True, text=True, timeout=300)
 
 
-def test_two_processes_train_and_score_as_one(tmp_path: Path) -> None:
-    """Images are nearly void, noisy and reflected; there is one validation image for both."""
-    single, double = tmp_path / "single", tmp_path / "double"
-    for folder in (single, double):
-        folder.mkdir()
-    sizes = ("--data.train_images", "9")
-    assert main(["run", write_recipe(single), *sizes, "--out", str(single / "runs")]) == 0
-    done = run(double, *sizes, *TWO, "--seeds", "0", "1")
+def run(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
+    """Run the recipe of `tests.support.processes` as a command."""
+    recipe, out = write_recipe(folder), str(folder / "runs")
+    return command("run", recipe, *overrides, "--out", out)
+
+
+def last_weights(run_folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(run_folder / "checkpoints/last/model.safetensors")
+
+
+def assert_same_but_for_rounding(found: Path, expected: Path) -> None:
+    """The tolerance is that of docs/training.md. Predictions are the same in these runs."""
+    for one, other in zip(read_metrics(found), read_metrics(expected), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["terms"] == pytest.approx(other["terms"], rel=1e-5)
+        assert one["train"] == other["train"]
+        assert one["val"] == other["val"]
+    torch.testing.assert_close(last_weights(found), last_weights(expected), rtol=1e-4, atol=1e-6)
+    results = [read_json(folder / "result.json")["splits"]["val"] for folder in (found, expected)]
+    ious = [[level["iou"] for level in result["levels"]] for result in results]
+    assert ious[0] == ious[1]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process."""
+    folder = tmp_path_factory.mktemp("single")
+    assert main(["run", write_recipe(folder), *SIZES, "--out", str(folder / "runs")]) == 0
+    return next(folder.glob("runs/*/*"))
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run of two processes, which then do that of another seed."""
+    folder = tmp_path_factory.mktemp("double")
+    done = run(folder, *SIZES, *TWO, "--seeds", "0", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("coherence") == 2, "the first process prints the result of each seed"
     assert "batch normalization" not in done.stderr, "this model has none"
-    (one,), (two,) = single.glob("runs/*/*-seed0"), double.glob("runs/*/*-seed0")
-    for expected, found in zip(read_metrics(one), read_metrics(two), strict=True):
-        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-        assert found["terms"] == pytest.approx(expected["terms"], rel=1e-5)
-        assert found["train"] == expected["train"]
-        assert found["val"] == expected["val"]
-    weights = [load_file(folder / "checkpoints/last/model.safetensors") for folder in (one, two)]
-    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-6)
-    results = [read_json(folder / "result.json")["splits"]["val"] for folder in (one, two)]
-    ious = [[level["iou"] for level in result["levels"]] for result in results]
-    assert ious[0] == ious[1]
+    return next(folder.glob("runs/*/*-seed0"))
+
+
+def test_two_processes_train_as_one(single: Path, double: Path) -> None:
+    """Images are nearly void, noisy and reflected."""
+    assert_same_but_for_rounding(double, single)
+
+
+def test_one_process_scores_as_two(double: Path, capsys: Captured) -> None:
+    """The same weights have the same scores, to the last bit."""
+    assert main(["evaluate", str(double), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    expected = read_json(double / "result.json")["splits"]["val"]
+    common = {"levels", "coherence", "images"}
+    assert {key: scores[key] for key in common} == {key: expected[key] for key in common}
+
+
+def test_two_processes_stop_together_and_go_on(double: Path, single: Path, tmp_path: Path) -> None:
+    """Only the command gets SIGTERM. With two processes the run then ends the same, bit by bit."""
+    odd = ("--loss", "odd", "--loss.how", "stop", "--loss.rank", "1", "--loss.step", "4")
+    done = run(tmp_path, *SIZES, *TWO, *odd, "--checkpoints.every", "10 minutes")
+    assert done.returncode == 75, done.stderr
+    (stopped,) = tmp_path.glob("runs/*/*")
+    assert done.stderr.count("interrupted in epoch 2 of 2") == 1
+    assert f"go on with `hieraseg resume {stopped}`" in done.stderr
+    assert read_state(stopped / "checkpoints/last")["progress"]["step"] == 4
+    alone = shutil.copytree(stopped, tmp_path / "alone")
+    done = command("resume", str(stopped))
+    assert done.returncode == 0, done.stderr
+    assert outcome(stopped) == outcome(double)
+    assert main(["resume", str(alone), "--training.devices", "1"]) == 0
+    assert_same_but_for_rounding(alone, single)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ Results are written with `hieraseg.cli.streams.write_result`; what is printed go
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from hieraseg.cli.failures import failure_of, print_failure, signals_as_interrupts
 from hieraseg.cli.parser import parse
 from hieraseg.cli.streams import prepare_streams, separate_results, write_result
 from hieraseg.errors import HierasegError
-from hieraseg.launch import Finished, is_main_process, leave
+from hieraseg.launch import Finished, leave
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         diverged, 75 stopped by the system, 130 interrupted.
     """
     prepare_streams()
-    # The processes that training starts are ended by SIGTERM at once, wherever they wait.
-    signals = signals_as_interrupts() if is_main_process() else nullcontext()
     try:
-        with signals:
+        with signals_as_interrupts():
             code = _run(argv)
     except Finished as finished:
         code = int(finished.code or 0)

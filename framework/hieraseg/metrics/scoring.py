@@ -1,6 +1,6 @@
 """Counting the predictions of a split."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ def score_split(
     targets: TargetStore | None,
     store: Store,
     kind: type[PixelCounts] | type[SplitCounts] = SplitCounts,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Counts:
     """Predict all images of a split and count the pixels.
 
@@ -41,6 +42,7 @@ def score_split(
             score at the resolution of the store, with its masks.
         store: the images of the split, resized by `segmenter.seen`.
         kind: `PixelCounts`, or all counts, which take several times as long.
+        stop: whether to stop between two batches, with counts of fewer images.
 
     Raises:
         DataError: the targets are not those of the images.
@@ -64,6 +66,8 @@ def score_split(
     failed = torch.zeros(len(store), dtype=torch.bool, device=fabric.device)
     ahead = segmenter.settings.batch_size
     for step in progress(_read(store, masks, steps, ahead, fabric.device), "scoring", len(steps)):
+        if stop():
+            break
         images = [stack.images for stack in step]
         scored = [(stack.masks.shape[1], stack.masks.shape[2]) for stack in step]
         predicted = predict_images(fabric, segmenter, images, scored)

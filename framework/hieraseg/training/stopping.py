@@ -1,35 +1,33 @@
-"""Signals that end a run between two steps, so that its state can be saved."""
+"""Signals that end a run where its state can be saved, in all its processes at the same time."""
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from types import FrameType
 from typing import Any
 
+from hieraseg import launch
 from hieraseg.console import log
+from hieraseg.processes import largest_of_all
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 class Stopping:
-    """As a context, lets SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt where a run may stop.
+    """As a context, notes SIGINT, SIGTERM and SIGHUP until `check` is called.
 
-    Inside `step` the first signal only takes effect at its end. A second one is not put off. A
+    Another signal, a second later or more, raises KeyboardInterrupt wherever the process is. A
     signal that is ignored, as `nohup` does with SIGHUP, stays ignored.
 
-    Args:
-        processes: number of processes that train together. With several, nothing is put off: one
-            that has ended its step would leave the others waiting in the next.
-
     Attributes:
-        signal: number of the signal that came; None while there was none.
+        signal: number of the signal that ends the run; None while there was none.
+        is_agreed: whether all processes have stopped together, between two steps.
     """
 
-    def __init__(self, processes: int = 1) -> None:
-        self.processes = processes
+    def __init__(self) -> None:
         self.signal: int | None = None
-        self._in_step = False
+        self.is_agreed = False
+        self._received: tuple[int, float] | None = None  # the first signal, and when
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Stopping":
@@ -46,26 +44,32 @@ class Stopping:
 
     @property
     def is_request_to_end(self) -> bool:
-        """Whether the system asked the process to end, rather than the user with Ctrl-C."""
+        """Whether the system asked the run to end, rather than the user with Ctrl-C."""
         return self.signal not in (None, signal.SIGINT)
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """What happens inside this context is done whole.
+    def is_near(self) -> bool:
+        """Whether this process has received a signal, so that what takes long may be cut short."""
+        return self._received is not None
+
+    def check(self) -> None:
+        """Stop if a process has received a signal. All processes call it, between two steps.
 
         Raises:
-            KeyboardInterrupt: a signal came meanwhile.
+            KeyboardInterrupt: one of them has; it is raised in all.
         """
-        self._in_step = True
-        try:
-            yield
-        finally:
-            self._in_step = False
-        if self.signal is not None:
+        received = 0 if self._received is None else self._received[0]
+        number = largest_of_all(received)  # SIGTERM before SIGINT
+        if number:
+            self.signal, self.is_agreed = number, True
             raise KeyboardInterrupt
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        is_first, self.signal = self.signal is None, number
-        if not (is_first and self._in_step and self.processes == 1):
+        now = time.monotonic()
+        first = self._received or (number, now)
+        # Where another process has failed, none would answer `check`.
+        if launch.has_failed() or now - first[1] >= launch.AT_ONCE:
+            self.signal = self.signal or number
             raise KeyboardInterrupt
-        log("finishing the step that is being taken; press Ctrl-C again to end without it")
+        if self._received is None:
+            self._received = first
+            log("stopping after this step or batch; press Ctrl-C again to end without saving")
