@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from hieraseg.accumulation import mean_over_batch
 from hieraseg.draws import normal_noise as normal_noise
 from hieraseg.draws import where_chosen as where_chosen
 from hieraseg.hashing import hashed
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.processes import gather as gather
-from hieraseg.processes import mean_over_ranks, num_processes
 from hieraseg.types import ArgumentError, Ascending, Probability
 
 Ramp = Annotated[tuple[Probability, Probability], Ascending()]
@@ -63,7 +63,9 @@ def denominator(total: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
 
     Each process computes the loss of its own images, and the gradients are averaged. If each took
     the mean over its own pixels, those of nearly void images would weigh more than others. With
-    this denominator, the average is the mean over the whole batch, as a single process has it.
+    this denominator, the average is the mean over the whole batch, as a single process has it. So
+    it is for the parts of a batch with `training.accumulate`, if the total depends on the targets
+    alone.
 
     >>> cost, valid = torch.tensor([1.0, 3.0, 8.0]), torch.tensor([True, True, False])
     >>> torch.where(valid, cost, 0).sum() / denominator(valid.sum())
@@ -76,10 +78,10 @@ def denominator(total: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
         total: number of pixels of this process, or the sum of their weights.
 
     Returns:
-        The mean of the total over all processes, a constant for the gradient; 1 if that is 0.
+        The mean of the total over all processes and parts, a constant for the gradient; 1 if that
+        is 0.
     """
-    if num_processes() > 1:
-        total = mean_over_ranks(total)
+    total = mean_over_batch(total)
     return torch.where(total > 0, total, 1)
 
 

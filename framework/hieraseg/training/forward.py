@@ -8,15 +8,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hieraseg.accumulation import PartTotals, given_totals
 from hieraseg.contracts import Loss, Prediction, has_argument
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.data.batches.views import View
 from hieraseg.errors import RecipeError
+from hieraseg.hierarchy import Hierarchy
 from hieraseg.inference.segmenter import Segmenter
 from hieraseg.metrics.pixels import pixel_counter
 
 AUXILIARY = "auxiliary"
 """Name of the term of auxiliary logits."""
+
+
+class Augmented(NamedTuple):
+    """Images as the model sees them, and their targets.
+
+    Attributes:
+        images: float32 in 0..1.
+        targets: target class per level.
+    """
+
+    images: Float[Tensor, "B 3 H W"]
+    targets: Int[Tensor, "B levels H W"]
 
 
 class Forward(NamedTuple):
@@ -64,22 +78,27 @@ class TrainingForward(nn.Module):
         self._takes_progress = has_argument(loss.forward, "progress")
         self._auxiliary_weight = auxiliary_weight
 
-    def forward(self, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forward:
+    def forward(
+        self,
+        batch: AnyBatch | Augmented,
+        progress: Float[Tensor, ""],
+        totals: PartTotals | None = None,
+    ) -> Forward:
         """The terms of the loss and the counts of a batch.
 
         Args:
-            batch: the images of this process in a step.
+            batch: the images of this process in a step, or a part of them that is augmented.
             progress: share of training that is done, in [0, 1).
+            totals: what the loss of a part divides by; None for a whole batch.
         """
         view, loss, segmenter = self._fixed
-        # Only the model computes in mixed precision.
-        with torch.autocast(progress.device.type, enabled=False):
-            images, masks = view.augment(batch)
-        # Labels were checked when they were stored.
-        targets = segmenter.hierarchy.encode(masks, check=False)
+        if not isinstance(batch, Augmented):
+            batch = augment(view, segmenter.hierarchy, batch)
+        images, targets = batch
         prediction: Prediction = self.model(images)
         arguments = {"progress": progress} if self._takes_progress else {}
-        with torch.autocast(progress.device.type, enabled=False):
+        # Only the model computes in mixed precision.
+        with torch.autocast(progress.device.type, enabled=False), given_totals(totals):
             terms = loss_terms(loss, prediction, targets, arguments, self._auxiliary_weight)
             counts = self._counts(prediction, targets)
         return Forward(terms, counts)
@@ -91,6 +110,20 @@ class TrainingForward(nn.Module):
         _, _, segmenter = self._fixed
         counts = self._count(segmenter.classes(prediction), targets)
         return {key: count.sum(0, keepdim=True) for key, count in counts.items()}
+
+
+def augment(view: View, hierarchy: Hierarchy, batch: AnyBatch) -> Augmented:
+    """Augment the images of a step, in float32, and encode their targets.
+
+    Args:
+        view: how training sees the store.
+        hierarchy: the class tree.
+        batch: the images.
+    """
+    with torch.autocast(batch.seeds.device.type, enabled=False):
+        images, masks = view.augment(batch)
+    # Labels were checked when they were stored.
+    return Augmented(images, hierarchy.encode(masks, check=False))
 
 
 def loss_terms(

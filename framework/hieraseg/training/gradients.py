@@ -5,13 +5,16 @@ from functools import reduce
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hieraseg.accumulation import PartTotals, part_totals, recorded_totals
+from hieraseg.contracts import Prediction, has_argument
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.errors import RecipeError
-from hieraseg.training.forward import Forward
+from hieraseg.training.finite import with_gradient
+from hieraseg.training.forward import Augmented, Forward, augment
 from hieraseg.training.setup import Parts
 
 
@@ -33,15 +36,15 @@ def compute_gradients(
         Terms and counts of the whole batch.
 
     Raises:
-        RecipeError: see `_forward`.
+        RecipeError: see `_forward`; or the loss does not depend on the model.
     """
     optimizer.zero_grad()
     found: list[Forward] = []
-    pieces = _split(batch, parts.recipe.training.accumulate)
-    for number, piece in enumerate(pieces, 1):
+    pieces = _pieces(parts, batch, progress)
+    for number, (piece, totals) in enumerate(pieces, 1):
         with parts.fabric.no_backward_sync(parts.forward, enabled=number < len(pieces)):
-            terms, counts = _forward(parts, piece, progress)
-            loss = reduce(torch.add, terms.values())
+            terms, counts = _forward(parts, piece, progress, totals)
+            loss = with_gradient(reduce(torch.add, terms.values()))
             parts.fabric.backward(loss if len(pieces) == 1 else loss / len(pieces))
         found.append(Forward({name: one.detach() for name, one in terms.items()}, counts))
     return found[0] if len(found) == 1 else _together(found)
@@ -62,12 +65,39 @@ def clip_gradients(parts: Parts, optimizer: Optimizer) -> Float[Tensor, ""] | No
     )
 
 
-def _split(batch: AnyBatch, number: int) -> Sequence[AnyBatch]:
-    """A batch in this number of parts; in fewer if it has fewer images."""
+def _pieces(
+    parts: Parts, batch: AnyBatch, progress: Float[Tensor, ""]
+) -> Sequence[tuple[AnyBatch | Augmented, PartTotals | None]]:
+    """The parts of a batch, and what their losses divide by; fewer if it has fewer images.
+
+    It is augmented as a whole, since transforms may mix its images.
+    """
+    number = parts.recipe.training.accumulate
     if number == 1:
-        return [batch]
-    pieces = zip(*(one.chunk(number) for one in batch), strict=True)
-    return [type(batch)(*piece) for piece in pieces]
+        return [(batch, None)]
+    images, targets = augment(parts.view, parts.hierarchy, batch)
+    pieces = list(map(Augmented, images.chunk(number), targets.chunk(number)))
+    recorded = [_totals(parts, piece.targets, progress) for piece in pieces]
+    return list(zip(pieces, part_totals(recorded), strict=True))
+
+
+@torch.no_grad()
+def _totals(
+    parts: Parts, targets: Int[Tensor, "B levels H W"], progress: Float[Tensor, ""]
+) -> list[Float[Tensor, ""]]:
+    """What the loss of some images divides by, found with logits of zero."""
+    batch, _, height, width = targets.shape
+    logits = [
+        torch.zeros(batch, c, height, width, device=targets.device) for c in parts.num_classes
+    ]
+    loss, embedding = parts.loss, None
+    if loss.embedding_channels:
+        size = (-(-height // 4), -(-width // 4))
+        embedding = torch.zeros(batch, loss.embedding_channels, *size, device=targets.device)
+    arguments = {"progress": progress} if has_argument(loss.forward, "progress") else {}
+    with recorded_totals() as totals:
+        loss(Prediction(tuple(logits), embedding), targets, **arguments)
+    return totals
 
 
 def _together(found: Sequence[Forward]) -> Forward:
@@ -83,7 +113,12 @@ def _together(found: Sequence[Forward]) -> Forward:
     )
 
 
-def _forward(parts: Parts, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forward:
+def _forward(
+    parts: Parts,
+    batch: AnyBatch | Augmented,
+    progress: Float[Tensor, ""],
+    totals: PartTotals | None,
+) -> Forward:
     """Terms and counts of some images.
 
     Raises:
@@ -91,7 +126,7 @@ def _forward(parts: Parts, batch: AnyBatch, progress: Float[Tensor, ""]) -> Forw
             train; or several processes train a model with weights that have no effect.
     """
     try:
-        return cast(Forward, parts.forward(batch, progress))
+        return cast(Forward, parts.forward(batch, progress, totals))
     except RuntimeError as error:
         if "finished reduction" not in str(error):
             raise
