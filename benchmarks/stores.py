@@ -100,7 +100,7 @@ def compare_losses(args: argparse.Namespace, folder: Path) -> None:
             "training.epochs": "2",
             "training.batch_size": "8",
             "logging.images": "0",
-            "logging.tensorboard": "false",
+            "trackers": "[]",
         }
         words = [word for key, value in arguments.items() for word in (f"--{key}", value)]
         if hieraseg(["run", "pascal_part/lite0_cpu", "--out", str(out), *words]):

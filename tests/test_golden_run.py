@@ -24,7 +24,7 @@ OVERRIDES = {
     "data.val_images": "4",
     "optimizer.lr": "2e-4",
     "augmentation.transforms": "[{name: photometric, noise: 0}, {name: blur, probability: 0.2}]",
-    "logging.tensorboard": "false",
+    "trackers": "[]",
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         OptimizerFactory,
         Prediction,
         ScheduleFactory,
+        Tracker,
         Transform,
     )
     from hieraseg.data.images import read_color_mask, read_image, read_mask
@@ -48,6 +49,7 @@ __all__ = [
     "ScheduleFactory",
     "Scores",
     "Segmentation",
+    "Tracker",
     "Transform",
     "__version__",
     "build",

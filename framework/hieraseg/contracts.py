@@ -305,6 +305,40 @@ class ScheduleFactory(Protocol):
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler: ...
 
 
+@runtime_checkable
+class Tracker(Protocol):
+    """Shows a run while it trains: its settings, curves and pictures.
+
+    The methods are those of `lightning_fabric.loggers.Logger`, so any logger of lightning-fabric
+    or Lightning is a tracker. Only the main process has trackers. They are called by one thread at
+    a time, not always the same one, and change no result: one that raises an error is left out for
+    the rest of the run, after a warning; a method that raises NotImplementedError is left out.
+
+    The runner passes to `__init__`, if its signature has them, `folder` (`Path` of the run folder)
+    and `after_step`: 0 for a new run; for one that goes on, the number of optimizer steps from
+    which it does, and of later steps everything is logged again.
+
+    It may have a method `log_image(key: str, images: list, step: int)`, as Lightning's W&B logger
+    has. The images are pictures to look at, uint8 `[H, W, 3]`.
+
+    A class or function that needs other packages has an attribute `requires`: by the name of each
+    module, what `pip install` installs, as in `{"mlflow": "hieraseg[mlflow]"}`. A recipe that names
+    it is refused where one is missing.
+    """
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        """Log the settings of the recipe by dotted key: numbers, strings, booleans."""
+        ...
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Log numbers by name, as in `miou/val_level_1`, after a number of optimizer steps."""
+        ...
+
+    def finalize(self, status: str) -> None:
+        """End: write what is not yet written. The status is `success`, `failed` or `aborted`."""
+        ...
+
+
 def why_not_capturable(component: Any) -> str | None:
     """Why a component cannot be part of a captured training step; None if it can.
 

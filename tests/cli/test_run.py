@@ -88,7 +88,7 @@ def test_training_learns(tmp_path: Path) -> None:
         *("--loss", "weighted_ce"),
         *("--augmentation.crop", "0", "--augmentation.affine", "0"),
         *("--augmentation.transforms", "[]"),
-        *("--logging.tensorboard", "false", "--optimizer.lr", "3e-3"),
+        *("--trackers", "[]", "--optimizer.lr", "3e-3"),
     )
     epochs = read_metrics(folder)
     assert epochs[-1]["loss"] < 0.5 * epochs[0]["loss"]
@@ -113,7 +113,7 @@ def test_logging_can_be_disabled(tmp_path: Path, trained_run: Path, capsys: Capt
 
     `evaluate` then reports the missing checkpoint.
     """
-    disabled = ("--logging.tensorboard", "false", "--checkpoints.every", "null")
+    disabled = ("--trackers", "[]", "--checkpoints.every", "null")
     folder = run_recipe(tmp_path, "--training.epochs", "2", *disabled)
     assert (
         read_json(folder / "result.json")["splits"]

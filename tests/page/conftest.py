@@ -15,7 +15,7 @@ decoder: linear
 optimizer: {name: adamw, lr: 0.5}
 inference: independent
 training: {epochs: 2, batch_size: 4, max_steps: 4}
-logging: {tensorboard: false}
+trackers: []
 """
 """Sections over those of `tests.support.oracle`: a classifier of colors, which learns a little."""
 ROWS = {

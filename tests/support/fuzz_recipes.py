@@ -92,7 +92,8 @@ augmentation:
   transforms: [photometric, {name: blur, sigma: [1, 2.5]}]
 training: {epochs: 3, batch_size: 4, precision: bf16-mixed, seed: 11, max_steps: null}
 evaluation: {resolution: input, flip: true, scales: [0.5, 1], window: [64, 64]}
-logging: {tensorboard: false, images: 0}
+trackers: []
+logging: {images: 0}
 """,
     "child.yaml": """\
 base: rich.yaml

@@ -22,7 +22,7 @@ optimizer: {{name: sgd, lr: 1e-9, momentum: 0}}
 schedule: cosine
 augmentation: {{flip: 0}}
 training: {{epochs: 1, batch_size: 2, max_steps: 1, device: cpu}}
-logging: {{tensorboard: false}}
+trackers: []
 """
 
 

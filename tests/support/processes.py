@@ -30,7 +30,7 @@ augmentation:
   rotate: 30
   transforms: [{{name: photometric, noise: 0.5}}, blur]
 training: {{epochs: 2, batch_size: 4, device: cpu}}
-logging: {{tensorboard: false}}
+trackers: []
 """
 TREE = """\
 tree: {background: null, body: {upper: [head, arm], lower: [leg]}}

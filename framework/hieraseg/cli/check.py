@@ -74,7 +74,7 @@ def _run(arguments: Namespace) -> int:
         _require_data(suite, settings, has_hierarchy=HIERARCHY in built)
     report = run_suite(suite)
     origin = registry.find(component.name).origin
-    text = f"{component.section} {component.name}, from {origin}\n\n{_as_text(report)}"
+    text = f"{registry.singular} {component.name}, from {origin}\n\n{_as_text(report)}"
     print_result(arguments.json, _as_dict(component, origin, report), text)
     return RecipeError.exit_code if report.count("failed") else 0
 
@@ -110,13 +110,13 @@ def _read(
 
     layer, problems = override_layer(overrides)
     checker = Checker(COMMAND_LINE, require_paths=True)
-    own = layer.pop(registry.section, Entry({}, COMMAND_LINE))
+    own = layer.pop(registry.singular, Entry({}, COMMAND_LINE))
     if not isinstance(own.value, dict) or "name" in own.value:
         text = f"conflicts with {name!r}, the component to check; only set its arguments"
-        checker.note(own.place, registry.section, text)
+        checker.note(own.place, registry.singular, text)
         own = Entry({}, COMMAND_LINE)
     named = Entry({**own.value, "name": Entry(name, COMMAND_LINE)}, COMMAND_LINE)
-    component = checker.component(registry.section, registry, named)
+    component = checker.component(registry.singular, registry, named)
     others: dict[str, ComponentSpec] = {}
     for section, entry in layer.items():
         if section in _checked_on(registry):
@@ -126,7 +126,7 @@ def _read(
             text = f"{registry.kind.name} take no hierarchy; remove --hierarchy"
             checker.note(entry.place, section, text)
         else:
-            text = f"not part of this check; only set arguments of {registry.section}"
+            text = f"not part of this check; only set arguments of {registry.singular}"
             checker.note(COMMAND_LINE, section, text)
     problems += checker.problems
     if component is None or problems:

@@ -19,7 +19,7 @@ def as_list(registry: Registry, name: str, text: str) -> list[dict[str, Any]]:
     Raises:
         RecipeError: there is no such component, it has no choices, or none contains the text.
     """
-    component, what = registry.get(name), f"{registry.section} {name}"
+    component, what = registry.get(name), f"{registry.singular} {name}"
     if not hasattr(component, "choices"):
         raise RecipeError(
             f"--filter: the {what} wraps no other models (see `hieraseg.contracts`); leave it out"

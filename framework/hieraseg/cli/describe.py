@@ -36,10 +36,10 @@ def as_dict(registry: Registry, name: str) -> dict[str, Any]:
     try:
         arguments = arguments_of(component, registry.kind.supplied)
     except RecipeError as error:
-        raise RecipeError(f"{registry.section} {name!r} of {origin}: {error}") from error
+        raise RecipeError(f"{registry.singular} {name!r} of {origin}: {error}") from error
     description: dict[str, Any] = {
         "name": name,
-        "section": registry.section,
+        "section": registry.singular,
         "origin": origin,
         "source": _source(component),
         **_fits(registry, component),

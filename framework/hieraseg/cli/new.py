@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
         files = write_plugin(registry, name, out)
         is_found = any(out.samefile(folder) for folder in plugin_folders())
         option = "" if is_found else f" --plugin {files[0]}"
-        check = f"hieraseg check {registry.section} {name}{option}"
+        check = f"hieraseg check {registry.singular} {name}{option}"
         commands = [check, f"python -m pytest {files[1]}"]
     paths = [str(file) for file in files]
     lines = [f"wrote {path}" for path in paths]

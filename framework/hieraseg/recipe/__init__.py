@@ -86,8 +86,11 @@ def _resolve(
         with plugin_files(files, in_run_folder):
             # Imports components and with them torch, which importing this package does not.
             from hieraseg.recipe.checking import check
+            from hieraseg.recipe.moved import as_written_now
 
-            recipe, found = check(path, composed.sections, files, require_paths)
+            sections = composed.sections
+            sections = as_written_now(sections) if in_run_folder else sections
+            recipe, found = check(path, sections, files, require_paths)
     problems += found
     if recipe is None or problems:
         is_data = all(problem.of_data for problem in problems)

@@ -147,7 +147,9 @@ class Checker:
             if kind.required:
                 known = ", ".join(registry.names())
                 self.note(self.start, kind.section, f"missing; choose one of {known}")
-            return [] if kind.many else None
+            if not kind.default:
+                return [] if kind.many else None
+            entry = Entry(list(kind.default), DEFAULT)
         if not kind.many:
             return self.component(kind.section, registry, entry)
         if not isinstance(entry.value, list):
@@ -173,7 +175,7 @@ class Checker:
             self.note(name.place, f"{key}.name", f"expected a name, got {_kind(name.value)}")
             return None
         supplied = registry.kind.supplied
-        owner = f"{registry.section} {name.value!r}"
+        owner = f"{registry.singular} {name.value!r}"
         try:
             found = registry.find(name.value)
             factory = registry.get(name.value)

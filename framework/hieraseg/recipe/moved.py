@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hieraseg.recipe.reading import Entry, Layer
+
 _ARGUMENTS = {
     "photometric": "{name: photometric, probability: 0.5}",
     "brightness": "{name: photometric, brightness: 0.2}",
@@ -14,6 +16,7 @@ _ARGUMENTS = {
 }
 _MOVED = {
     ("logging", "checkpoints"): "is a section now, as in `checkpoints: {every: null}` for none",
+    ("logging", "tensorboard"): "is the section `trackers` now, as in `trackers: []` for none",
     ("data", "size"): "is input.size now, as in `input: {size: [224, 224]}`",
     **{
         ("augmentation", key): f"belongs to a transform now, as in `transforms: [{example}]`"
@@ -29,6 +32,19 @@ _WITHOUT_EFFECT = {("logging", "checkpoints"): True}
 def has_no_effect(section: str, key: str, value: Any) -> bool:
     """Whether a key that a section no longer has may stay, because its value changes nothing."""
     return (section, key) in _WITHOUT_EFFECT and value is _WITHOUT_EFFECT[section, key]
+
+
+def as_written_now(layer: Layer) -> Layer:
+    """The sections of an older run's recipe, in which `logging` said whether it has TensorBoard."""
+    logging = layer.get("logging")
+    if logging is None or not isinstance(logging.value, dict):
+        return layer
+    others = {key: entry for key, entry in logging.value.items() if key != "tensorboard"}
+    written = logging.value.get("tensorboard")
+    if written is None or "trackers" in layer:
+        return layer
+    trackers = {} if written.value else {"trackers": Entry([], written.place)}
+    return {**layer, "logging": Entry(others, logging.place), **trackers}
 
 
 def moved(section: str, key: str) -> str:

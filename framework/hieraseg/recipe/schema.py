@@ -166,7 +166,7 @@ def _definitions(registry: Registry, broken: list[str]) -> dict[str, Schema]:
         for name, one in known.items()
     }
     component: Schema = {
-        "description": f"The {section}; `hieraseg list {kind.name}` describes each.",
+        "description": f"The {kind.singular}; `hieraseg list {kind.name}` describes each.",
         "anyOf": [_ref(f"{section}.name"), {"type": "object"}],
         "properties": {"name": _ref(f"{section}.name")},
         "allOf": [*own_keys, _if_named(_ref("variable"), any_keys)],
@@ -209,7 +209,7 @@ def _known(registry: Registry, broken: list[str]) -> dict[str, _Settings]:
         try:
             known[name] = _settings(component, registry.kind.supplied)
         except RecipeError as error:
-            broken.append(f"{registry.section} {name!r} of {registry.origins()[name]}: {error}")
+            broken.append(f"{registry.singular} {name!r} of {registry.origins()[name]}: {error}")
     return known
 
 

@@ -171,7 +171,7 @@ def type_name(hint: Any) -> str:
     kind, inner = kind_of(hint)
     registry = _registry_of(hint)
     if registry is not None:
-        return registry.section
+        return registry.singular
     if kind is Union:
         names = dict.fromkeys(map(type_name, inner))
         if "path" in names:  # a `Path | str` argument is one thing in a recipe

@@ -50,12 +50,12 @@ def by_section() -> dict[str, Registry]:
 
 
 def by_singular() -> dict[str, Registry]:
-    """All registries by the singular name of their kind, which is its recipe section if any."""
-    return {kind.section: registry_of(kind) for kind in all_kinds()}
+    """All registries by what one of their components is called."""
+    return {kind.singular: registry_of(kind) for kind in all_kinds()}
 
 
 def find_registry(word: str) -> Registry:
-    """The registry of the kind with this plural name or section.
+    """The registry of the kind with this plural name, singular name or section.
 
     Raises:
         RecipeError: there is no such kind.

@@ -28,7 +28,11 @@ class Kind:
         supplied: arguments that the runner passes to a component whose signature has them; a
             recipe cannot set them.
         many: whether the section is a list of components instead of one.
+        singular: what one of them is called; empty if as the section.
         required: whether a recipe must have the section.
+        default: names of the components of a recipe without the section, for kinds of many.
+        observes: whether its components only watch a run, and change none of its results, so that
+            runs with others are replicates, and a run may go on with others.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
         replaces: sections that a recipe leaves out if it has the section of this kind.
@@ -45,11 +49,18 @@ class Kind:
     template: Path
     supplied: frozenset[str] = frozenset()
     many: bool = False
+    singular: str = ""
     required: bool = True
+    default: tuple[str, ...] = ()
+    observes: bool = False
     nestable: bool = False
     replaces: tuple[str, ...] = ()
     within: str = ""
     fits: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.singular:
+            object.__setattr__(self, "singular", self.section)
 
     @property
     def group(self) -> str:
@@ -84,7 +95,7 @@ def add_kind(kind: Kind) -> None:
         ValueError: another kind has the same name or section.
     """
     for other in _KINDS.values():
-        if {kind.name, kind.section} & {other.name, other.section}:
+        if set(_words(kind)) & set(_words(other)):
             raise ValueError(f"kind {kind.name!r}: the kind {other.name!r} has this name already")
     _KINDS[kind.name] = kind
 
@@ -95,15 +106,20 @@ def all_kinds() -> Iterator[Kind]:
 
 
 def find_kind(word: str) -> Kind:
-    """The kind with this plural name or section.
+    """The kind with this plural name, singular name or section.
 
     Raises:
         RecipeError: there is no such kind.
     """
-    known = {word: kind for kind in all_kinds() for word in (kind.section, kind.name)}
+    known = {word: kind for kind in all_kinds() for word in _words(kind)}
     if word not in known:
         raise RecipeError(f"unknown kind of component {word!r}, {did_you_mean(word, known)}")
     return known[word]
+
+
+def _words(kind: Kind) -> tuple[str, ...]:
+    """The words that mean a kind."""
+    return kind.singular, kind.section, kind.name
 
 
 for _kind in (
@@ -197,6 +213,19 @@ for _kind in (
         suite="hieraseg.testing:ScheduleContract",
         template=TEMPLATES / "schedule.template",
         supplied=frozenset({"optimizer", "total_steps", "steps_per_epoch"}),
+    ),
+    Kind(
+        name="trackers",
+        section="trackers",
+        contract="hieraseg.contracts:Tracker",
+        suite="hieraseg.testing:TrackerContract",
+        template=TEMPLATES / "tracker.template",
+        supplied=frozenset({"folder", "after_step"}),
+        many=True,
+        singular="tracker",
+        required=False,
+        default=("tensorboard",),
+        observes=True,
     ),
 ):
     add_kind(_kind)

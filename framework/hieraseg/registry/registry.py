@@ -68,6 +68,11 @@ class Registry:
         """Recipe section of the kind, as in `loss`."""
         return self.kind.section
 
+    @property
+    def singular(self) -> str:
+        """What one of its components is called, as in `loss`."""
+        return self.kind.singular
+
     def register(self, name: str) -> Callable[[Component], Component]:
         """Decorator that registers a class or function.
 
@@ -80,7 +85,7 @@ class Registry:
         """
         if not isinstance(name, str) or not name.isprintable() or not name or " " in name:
             raise RecipeError(
-                f"{self.section}: invalid name {name!r}; use a non-empty string without spaces"
+                f"{self.singular}: invalid name {name!r}; use a non-empty string without spaces"
             )
 
         def decorate(component: Component) -> Component:
@@ -88,7 +93,7 @@ class Registry:
             # A module that the plugin file imports is not part of it.
             if running and _running_module() == running.module:
                 if (self.kind.name, name) in running.components:
-                    raise RecipeError(f"it registers the {self.section} {name!r} twice")
+                    raise RecipeError(f"it registers the {self.singular} {name!r} twice")
                 running.components[self.kind.name, name] = component
                 return component
             own = _listing_of(name, component)
@@ -130,7 +135,7 @@ class Registry:
             hint = did_you_mean(name, sorted(listings))
             unread = "; ".join(f"{place}: {why}" for place, why in broken_files().items())
             broken = f" (broken plugins: {unread})" if unread else ""
-            raise RecipeError(f"unknown {self.section} {name!r}, {hint}{broken}")
+            raise RecipeError(f"unknown {self.singular} {name!r}, {hint}{broken}")
         if len(listings[name]) > 1:
             raise RecipeError(self._duplicate(name, *listings[name][:2]))
         return listings[name][0]
@@ -149,7 +154,7 @@ class Registry:
             with keep_working_directory():
                 return found.load()
         except RecipeError as error:
-            raise RecipeError(f"{self.section} {name!r}: {error}") from error
+            raise RecipeError(f"{self.singular} {name!r}: {error}") from error
         except (Exception, SystemExit) as error:  # importing a plugin can raise anything
             raise RecipeError(self._broken(found, f"{type(error).__name__}: {error}")) from error
 
@@ -191,12 +196,12 @@ class Registry:
 
     def _duplicate(self, name: str, first: Listing, second: Listing) -> str:
         return (
-            f"duplicate {self.section} {name!r}: registered by {first.origin} and by "
+            f"duplicate {self.singular} {name!r}: registered by {first.origin} and by "
             f"{second.origin}; rename or remove one of them"
         )
 
     def _broken(self, one: Listing, reason: str) -> str:
-        return f"{self.section} {one.name!r} of {one.origin} cannot be imported: {reason}"
+        return f"{self.singular} {one.name!r} of {one.origin} cannot be imported: {reason}"
 
 
 def _running_module() -> str:

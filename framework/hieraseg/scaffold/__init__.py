@@ -52,7 +52,7 @@ def write_package(registry: Registry, name: str, folder: Path) -> list[Path]:
     contents = {
         root / "pyproject.toml": _filled(TEMPLATES / "pyproject.template", values),
         root / "README.md": _filled(TEMPLATES / "readme.template", values),
-        root / package / "__init__.py": f'"""The {registry.section} {name} for hieraseg."""\n',
+        root / package / "__init__.py": f'"""The {registry.singular} {name} for hieraseg."""\n',
         root / package / f"{name}.py": _filled(registry.kind.template, values),
         root / "tests" / f"test_{name}.py": _filled(TEMPLATES / "test.template", values),
     }
@@ -72,7 +72,7 @@ def _placeholders(registry: Registry, name: str) -> dict[str, str]:
         "name": name,
         "Class": camel,
         "attribute": attribute,
-        "section": registry.section,
+        "section": registry.singular,
         "testing": testing,
         "Contract": contract,
     }
@@ -90,7 +90,7 @@ def _check_name(registry: Registry, name: str) -> None:
         raise RecipeError(f"invalid name {name!r}; plugin folders ignore files with names of tests")
     taken = registry.origins().get(name)
     if taken is not None:
-        raise RecipeError(f"{registry.section} {name!r} is already registered by {taken}")
+        raise RecipeError(f"{registry.singular} {name!r} is already registered by {taken}")
     is_module = name in sys.stdlib_module_names or find_spec(name) is not None
     if is_module or keyword.iskeyword(name):
         raise RecipeError(_reserved(name))

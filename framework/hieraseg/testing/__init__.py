@@ -27,6 +27,7 @@ from hieraseg.testing.losses import LossContract
 from hieraseg.testing.models import ModelContract
 from hieraseg.testing.optimizers import OptimizerContract
 from hieraseg.testing.schedules import ScheduleContract
+from hieraseg.testing.trackers import TrackerContract
 from hieraseg.testing.transforms import TransformContract
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "ModelContract",
     "OptimizerContract",
     "ScheduleContract",
+    "TrackerContract",
     "TransformContract",
     "TreeContract",
 ]

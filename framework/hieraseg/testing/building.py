@@ -46,8 +46,8 @@ def _spec(factory: Callable[..., Any], kind: Kind, settings: Mapping[str, Any]) 
     entries = {key: Entry(plain(value), SETTINGS) for key, value in settings.items()}
     checker = Checker(SETTINGS, require_paths=False)
     arguments = checker.arguments(
-        kind.section,
-        f"{kind.section} {name!r}",
+        kind.singular,
+        f"{kind.singular} {name!r}",
         Entry(entries, SETTINGS),
         arguments_of(factory, kind.supplied),
         kind.supplied,

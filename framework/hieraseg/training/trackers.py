@@ -1,110 +1,95 @@
-"""Experiment trackers, which show runs while they train."""
+"""The trackers of a run: those that its recipe names, each as long as it works."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from torch.utils.tensorboard import SummaryWriter
 
 from hieraseg.console import warn
-from hieraseg.recipe import Recipe
+from hieraseg.contracts import Tracker
+from hieraseg.errors import RecipeError
+from hieraseg.recipe import ComponentSpec, Recipe
+from hieraseg.recipe.build import build
 
 
-class TensorBoard:
-    """Event files of a run: curves, figures of the same few images, and hyper-parameters.
-
-    If they cannot be written, a warning says so once, and training goes on without them.
+class Trackers:
+    """Passes everything to each tracker. One that fails is left out, after a warning.
 
     Args:
-        folder: folder of the event files; nothing is written if it is None.
-        after_epoch: epoch after which the run goes on; what is there of later ones is hidden.
+        specs: what the recipe names.
+        folder: the run folder.
+        after_step: step from which the run goes on.
+
+    Raises:
+        RecipeError: a tracker refuses its arguments.
     """
 
-    def __init__(self, folder: Path | None, after_epoch: int = 0) -> None:
-        self.folder = folder
-        self.writer: SummaryWriter | None = None
-        if folder is not None:
-            _hide_tracebacks()
-            with self._closed_if_it_fails():
-                purged = after_epoch + 1 if after_epoch else None
-                self.writer = SummaryWriter(str(folder), purge_step=purged)
+    def __init__(self, specs: Sequence[ComponentSpec], folder: Path, after_step: int = 0) -> None:
+        self._open: list[tuple[str, Tracker]] = []
+        for spec in specs:
+            try:
+                tracker = build(spec, folder=folder, after_step=after_step)
+            except RecipeError:
+                raise
+            except Exception as error:  # of whatever the tracker calls
+                _warn_of(spec.name, error)
+            else:
+                self._open.append((spec.name, tracker))
 
     @property
-    def is_open(self) -> bool:
-        """Whether anything is written."""
-        return self.writer is not None
+    def take_images(self) -> bool:
+        """Whether pictures are of use to any of them."""
+        return any(hasattr(tracker, "log_image") for _, tracker in self._open)
 
-    def add_epoch(self, record: dict[str, Any]) -> None:
-        """Add an epoch's record to the curves: losses, scores, learning rate and speed."""
-        if self.writer is None:
-            return
-        with self._closed_if_it_fails():
-            for tag, value in _curves(record):
-                self.writer.add_scalar(tag, value, record["epoch"])
+    def log_hyperparams(self, recipe: Recipe) -> None:
+        """Log the settings of the run."""
+        self._call("log_hyperparams", hyper_parameters(recipe))
 
-    def add_figure(self, tag: str, figure: UInt8[np.ndarray, "H W 3"], epoch: int) -> None:
-        """Add a figure."""
-        if self.writer is None:
-            return
-        with self._closed_if_it_fails():
-            self.writer.add_image(tag, figure, epoch, dataformats="HWC")
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Log numbers by name."""
+        self._call("log_metrics", metrics, step)
 
-    def close(self, recipe: Recipe, scores: dict[str, Any]) -> None:
-        """Add the hyper-parameters with the best scores, and close the files."""
-        if self.writer is None:
-            return
-        best = {f"best/miou_{level['level']}": level["miou"] or 0.0 for level in scores["levels"]}
-        with self._closed_if_it_fails():
-            self.writer.add_hparams(_hyper_parameters(recipe), best, run_name=".")
-            self.writer.close()
+    def log_image(self, key: str, image: UInt8[np.ndarray, "H W 3"], step: int) -> None:
+        """Log a picture."""
+        self._call("log_image", key, [image], step)
 
-    @contextmanager
-    def _closed_if_it_fails(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # with TensorFlow installed, of types of its own
-            self.writer = None
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            warn(
-                f"{self.folder}: cannot be written ({reason}); "
-                "training goes on without curves and figures"
-            )
+    def finalize(self, status: str) -> None:
+        """End; further calls do nothing."""
+        self._call("finalize", status)
+        self._open = []
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for name, tracker in list(self._open):
+            try:
+                getattr(tracker, method, _nothing)(*arguments)
+            except NotImplementedError:
+                continue  # as some loggers of lightning-fabric do
+            except Exception as error:  # of whatever the tracker calls
+                self._open.remove((name, tracker))
+                _warn_of(name, error)
 
 
-@cache
-def _hide_tracebacks() -> None:
-    """Let the threads of TensorBoard fail without a traceback: the writer raises their error."""
-    shown = threading.excepthook
+def check_packages(specs: Sequence[ComponentSpec]) -> None:
+    """Check that the packages are installed that trackers need.
 
-    def hook(failure: threading.ExceptHookArgs) -> None:
-        if not type(failure.thread).__module__.startswith("tensorboard."):
-            shown(failure)
-
-    threading.excepthook = hook
-
-
-def _curves(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Tag and value of each curve in an epoch's record."""
-    for key in ("loss", "learning_rate", "images_per_second"):
-        if record[key] is not None:
-            yield f"train/{key}", record[key]
-    for term, value in record["terms"].items():
-        yield f"train/{term}", value
-    for split in ("train", "val"):
-        for level in record[split]["levels"]:
-            if level["miou"] is not None:
-                yield f"{split}/miou_{level['level']}", level["miou"]
-        if record[split]["coherence"] is not None:
-            yield f"{split}/coherence", record[split]["coherence"]
+    Raises:
+        RecipeError: one is missing.
+    """
+    for index, spec in enumerate(specs):
+        for module, package in getattr(spec.factory, "requires", {}).items():
+            if importlib.util.find_spec(module) is None:
+                place = f"{spec.places['name']}: " if "name" in spec.places else ""
+                raise RecipeError(
+                    f"{place}trackers[{index}]: {spec.name} needs the package {module}; "
+                    f"`pip install '{package}'`, or remove it"
+                )
 
 
-def _hyper_parameters(recipe: Recipe) -> dict[str, int | float | str]:
-    """The settings of a recipe by dotted key."""
+def hyper_parameters(recipe: Recipe) -> dict[str, int | float | str]:
+    """The settings of a recipe by dotted key; what is no number is written as a string."""
     found: dict[str, Any] = {}
     for section, values in recipe.to_dict(plugins=[]).items():
         if isinstance(values, dict):
@@ -112,3 +97,15 @@ def _hyper_parameters(recipe: Recipe) -> dict[str, int | float | str]:
         else:
             found[section] = values
     return {k: v if isinstance(v, int | float | str) else str(v) for k, v in found.items()}
+
+
+def _nothing(*arguments: Any) -> None:
+    """In place of a method that a tracker does not have."""
+
+
+def _warn_of(name: str, error: Exception) -> None:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    warn(
+        f"tracker {name}: fails ({reason or type(error).__name__}); training goes on without it, "
+        "and metrics.jsonl has its numbers"
+    )

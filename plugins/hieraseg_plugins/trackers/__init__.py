@@ -1,0 +1,1 @@
+"""Trackers, which show a run while it trains."""
