@@ -12,13 +12,16 @@ from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
 from hieraseg.data.sampling import generator, steps_per_epoch, training_order
 from hieraseg.draws import Draws
-from hieraseg.errors import DivergedError, Stopped
+from hieraseg.errors import DivergedError, Stopped, WriteError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together, own_share
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checks import check_weights
+from hieraseg.training.determinism import deterministic_algorithms
+from hieraseg.training.diagnosis import diagnose
+from hieraseg.training.finite import BadStepError
 from hieraseg.training.graph import TakeStep, open_step
 from hieraseg.training.meter import Meter
 from hieraseg.training.monitor import monitor_notice, monitored
@@ -47,7 +50,7 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
         Stopped: the system asked the process to end; the run can be resumed.
         KeyboardInterrupt: the user stopped the run; the message says what was written.
     """
-    with failing_together():
+    with failing_together(), deterministic_algorithms(recipe.training.deterministic):
         parts, state = set_up(recipe)
         return _run(parts, state, new_folder(parts, out, name))
 
@@ -63,7 +66,7 @@ def resume(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> RunFold
     Returns, Raises:
         As `train`.
     """
-    with failing_together():
+    with failing_together(), deterministic_algorithms(recipe.training.deterministic):
         parts, state = set_up(recipe, has_weights=True)
         restore(parts, state, folder, command)
         return _run(parts, state, folder)
@@ -76,6 +79,10 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
         with Stopping() as stopping, recorder:
             try:
                 train_and_score(parts, state, recorder, stopping)
+            except BadStepError as error:
+                number = error.bad.step
+                (step,) = run_steps(parts, number, number, whole=True)
+                raise diagnose(parts, state, folder, error.bad, step) from error
             except KeyboardInterrupt:
                 if stopping.is_agreed:
                     recorder.save_now(state)
@@ -87,6 +94,9 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
             stopping.check()
     except DivergedError as error:
         raise DivergedError(f"{error}{recorder.kept()}") from error
+    except WriteError as error:  # such as a full disk
+        error.args = (f"{error}{recorder.go_on()}",)
+        raise
     except KeyboardInterrupt as error:
         message = recorder.interrupted(state)
         if stopping.is_request_to_end and recorder.can_be_resumed:
@@ -139,12 +149,13 @@ def end_interval(parts: Parts, state: State, record: dict[str, Any]) -> bool:
     return state.end_interval(found.rank)
 
 
-def run_steps(parts: Parts, first: int, last: int) -> Iterator[Step]:
+def run_steps(parts: Parts, first: int, last: int, whole: bool = False) -> Iterator[Step]:
     """This process's images of some steps of the run, whatever epochs they are in.
 
     Args:
         parts: the parts of the run.
         first, last: the steps, counted from 1.
+        whole: whether to take those of all processes.
     """
     settings, store = parts.recipe.training, parts.stores["train"]
     size, epoch, order = settings.batch_size, 0, list[Int[Tensor, " batch"]]()
@@ -152,11 +163,15 @@ def run_steps(parts: Parts, first: int, last: int) -> Iterator[Step]:
         index = (step - 1) % steps_per_epoch(len(store), size)
         if not order or index == 0:
             epoch = 1 + (step - 1) // steps_per_epoch(len(store), size)
-            order = training_order(len(store), size, settings.seed, epoch, store.members)
-        yield run_step(parts, epoch, step, order[index])
+            order = training_order(
+                len(store), size, settings.seed, epoch, store.members, store.repeats
+            )
+        yield run_step(parts, epoch, step, order[index], whole)
 
 
-def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -> Step:
+def run_step(
+    parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"], whole: bool = False
+) -> Step:
     """This process's images of a step, and their random numbers.
 
     Args:
@@ -164,9 +179,10 @@ def run_step(parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"]) -
         epoch: the epoch.
         step: step of the run, from 1; step 0 draws the order of images.
         rows: images of all processes.
+        whole: whether to take all of them.
     """
     fabric = parts.fabric
-    rank, processes = fabric.global_rank, fabric.world_size
+    rank, processes = (0, 1) if whole else (fabric.global_rank, fabric.world_size)
     random = generator(parts.recipe.training.seed, epoch, step)
     own = own_share(rows, rank, processes)
     return Step(own, Draws(random, len(rows), rank, processes))

@@ -149,6 +149,11 @@ class RunFolder:
         """Figures of predictions."""
         return self.path / "figures"
 
+    @property
+    def nonfinite(self) -> Path:
+        """Batch and weights of the step that was not finite, if that ended the run."""
+        return self.path / "nonfinite"
+
     def counts(self, key: str) -> Path:
         """Counts of each image of a split and protocol (see `metrics.protocol.score_key`)."""
         name = key.replace("%", "%25").replace("/", "%2F")  # one folder holds them all

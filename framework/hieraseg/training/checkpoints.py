@@ -94,13 +94,17 @@ class CheckpointWriter:
         return self._copied == (state.step, state.scored)
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; may be called in a thread.
+        """Write a checkpoint, unless a step was not finite, since the run is about to end then.
+
+        It may be called in a thread.
 
         Raises:
             DivergedError: a weight is not finite.
             WriteError: it cannot be written.
         """
         state = dict(checkpoint.state.get())
+        if state["finite"]["stopped"]:
+            return
         weights: dict[str, Tensor] = state.pop("model")
         metadata, keep = checkpoint.metadata, self.settings.keep
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, state, keep)

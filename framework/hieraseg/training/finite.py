@@ -4,7 +4,7 @@ All of it happens on the training device, so that a step can be captured in a CU
 reads what was found some steps later.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.processes import sum_over_ranks
 
 
@@ -28,6 +28,18 @@ class BadStep(NamedTuple):
 
     step: int
     terms: list[str]
+
+
+class BadStepError(DivergedError):
+    """A step was not finite.
+
+    Args:
+        bad: the step.
+    """
+
+    def __init__(self, bad: BadStep) -> None:
+        super().__init__(f"training diverged in step {bad.step}: {what_is_wrong(bad)} not finite")
+        self.bad = bad
 
 
 class FiniteSteps:
@@ -98,15 +110,14 @@ class FiniteSteps:
             pieces = zip(chosen.split(sizes), self._buffers, strict=True)
             torch._foreach_copy_(self._buffers, [piece.view_as(one) for piece, one in pieces])
 
-    def look(self) -> tuple[list[str], Int[Tensor, " _"]]:
-        """What was found so far, for `read_look`. All processes have to call it.
+    def look(self, terms: Sequence[str]) -> Int[Tensor, " _"]:
+        """What was found so far, on the device, for `read_look`. All processes have to call it.
 
-        Returns:
-            Names of the terms; and, on the device, the first step that was not finite, whether any
-            had a gradient, and in how many processes each term was not finite.
+        Args:
+            terms: names of the terms of the loss.
         """
-        wrong = sum_over_ranks({name: value.long() for name, value in self.wrong.items()})
-        return list(wrong), torch.stack([self.first, self.has_gradient.long(), *wrong.values()])
+        wrong = sum_over_ranks({name: self.wrong[name].long() for name in terms})
+        return torch.stack([self.first, self.has_gradient.long(), *wrong.values()])
 
     def forget(self) -> None:
         """Begin to look for another first step."""
@@ -114,7 +125,13 @@ class FiniteSteps:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        return {"steps": self.steps, "first": self.first, "wrong": dict(self.wrong)}
+        stopped = (self.first > 0) & self.stops  # of no use where training goes on
+        return {
+            "steps": self.steps,
+            "first": self.first,
+            "wrong": dict(self.wrong),
+            "stopped": stopped,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
@@ -128,15 +145,25 @@ class FiniteSteps:
         return sum_over_ranks({"number": number})["number"] > 0
 
 
-def read_look(names: list[str], values: Int[Tensor, " _"]) -> tuple[BadStep | None, bool]:
-    """The first step that was not finite, if any; and whether any had a gradient.
+def read_look(terms: Sequence[str], found: Int[Tensor, " _"]) -> tuple[BadStep | None, bool]:
+    """The first step that was not finite, if any; and whether any step had a gradient.
 
     Args:
-        names, values: what `FiniteSteps.look` returned, on the host.
+        terms: names of the terms of the loss.
+        found: what `FiniteSteps.look` returned, on the host.
     """
-    first, has_gradient, *wrong = values.tolist()
-    terms = [name for name, count in zip(names, wrong, strict=True) if count]
-    return BadStep(first, terms) if first else None, bool(has_gradient)
+    first, has_gradient, *wrong = found.tolist()
+    names = [name for name, count in zip(terms, wrong, strict=True) if count]
+    return BadStep(first, names) if first else None, bool(has_gradient)
+
+
+def what_is_wrong(bad: BadStep) -> str:
+    """What was not finite, as the beginning of a sentence."""
+    if not bad.terms:
+        return "the gradient is"
+    if len(bad.terms) == 1:
+        return f"the term {bad.terms[0]} of the loss is"
+    return f"the terms {', '.join(bad.terms)} of the loss are"
 
 
 def with_gradient(loss: Float[Tensor, ""]) -> Float[Tensor, ""]:

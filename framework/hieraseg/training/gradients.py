@@ -86,14 +86,12 @@ def _totals(
     parts: Parts, targets: Int[Tensor, "B levels H W"], progress: Float[Tensor, ""]
 ) -> list[Float[Tensor, ""]]:
     """What the loss of some images divides by, found with logits of zero."""
-    batch, _, height, width = targets.shape
-    logits = [
-        torch.zeros(batch, c, height, width, device=targets.device) for c in parts.num_classes
-    ]
+    (batch, _, height, width), device = targets.shape, targets.device
+    logits = [torch.zeros(batch, size, height, width, device=device) for size in parts.num_classes]
     loss, embedding = parts.loss, None
     if loss.embedding_channels:
         size = (-(-height // 4), -(-width // 4))
-        embedding = torch.zeros(batch, loss.embedding_channels, *size, device=targets.device)
+        embedding = torch.zeros(batch, loss.embedding_channels, *size, device=device)
     arguments = {"progress": progress} if has_argument(loss.forward, "progress") else {}
     with recorded_totals() as totals:
         loss(Prediction(tuple(logits), embedding), targets, **arguments)

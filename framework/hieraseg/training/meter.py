@@ -1,19 +1,19 @@
 """The progress of training up to a validation: its bar and log lines, its timing, its record."""
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from hieraseg.console import console, log, training_bar
+from hieraseg.console import console, log, training_bar, warn
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import sum_counts
+from hieraseg.training.finite import BadStep, BadStepError, read_look, what_is_wrong
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
@@ -31,13 +31,14 @@ class _Look(NamedTuple):
         step: number of steps since then.
         run_step: step of the run.
         terms: names of the terms of the loss.
-        means: mean of each over the steps so far.
+        found: mean of each over the steps so far; what `FiniteSteps.look` says; and the number of
+            steps that were skipped.
     """
 
     step: int
     run_step: int
     terms: list[str]
-    means: Snapshot[Float[Tensor, " terms"]]
+    found: Snapshot[tuple[Float[Tensor, " terms"], Int[Tensor, " _"], Int[Tensor, ""]]]
 
 
 class Meter:
@@ -64,6 +65,8 @@ class Meter:
         self.looks: deque[_Look] = deque()
         self.waited = 0.0
         self.first = state.totals.steps  # of steps that are resumed in the middle
+        self.is_new = state.step == 0
+        self.says_skipped = 0.0
         self.started = self.logged = time.monotonic()
 
     def __enter__(self) -> "Meter":
@@ -89,7 +92,7 @@ class Meter:
         """Report after a step.
 
         Raises:
-            DivergedError: the loss is not finite. It is raised in all processes alike.
+            DivergedError: a step was not finite. It is raised in all processes alike.
         """
         totals = self.state.totals
         is_last = totals.steps == self.steps
@@ -100,12 +103,16 @@ class Meter:
             self._show(self.looks.popleft())
 
     def _look(self) -> None:
-        terms, means = self.state.totals.terms_mean()
-        self.looks.append(_Look(self.state.totals.steps, self.state.step, terms, Snapshot(means)))
+        totals = self.state.totals
+        terms, means = totals.terms_mean()
+        found = Snapshot((means, self.state.finite.look(terms), totals.skipped))
+        self.looks.append(_Look(totals.steps, self.state.step, terms, found))
 
     def _show(self, look: _Look) -> None:
         """Show a loss, and the speed of the steps that are done for sure."""
-        self.terms = dict(zip(look.terms, look.means.get().tolist(), strict=True))
+        means, finite, skipped = look.found.get()
+        self._check(look, *read_look(look.terms, finite), int(skipped))
+        self.terms = dict(zip(look.terms, means.tolist(), strict=True))
         self.loss = sum(self.terms.values())
         self.seconds = time.monotonic() - self.started
         images = (look.step - self.first) * self.parts.recipe.training.batch_size
@@ -117,11 +124,34 @@ class Meter:
             self.logged = time.monotonic()
             step, steps = look.step + self.offset, self.steps + self.offset
             log(f"{title}, step {step}/{steps}: {text}")
-        if not math.isfinite(self.loss):
-            raise DivergedError(
-                f"training diverged in epoch {self.state.epoch} near step {look.run_step}: the "
-                "loss is not finite; lower optimizer.lr, or train in precision 32-true"
+
+    def _check(self, look: _Look, bad: BadStep | None, has_gradient: bool, skipped: int) -> None:
+        """Say what was wrong with the steps so far.
+
+        Raises:
+            BadStepError: a step was not finite.
+            DivergedError: more than half of the steps were skipped.
+        """
+        if not has_gradient and self.is_new:
+            warn(
+                f"the gradient was zero in all of the first {look.step} steps: the loss ignores "
+                "the prediction, or these images have no labels"
             )
+        self.is_new = False
+        if bad is None:
+            return
+        if self.state.finite.stops:
+            raise BadStepError(bad)
+        self.state.finite.forget()
+        what = (
+            f"step {bad.step} was skipped, since {what_is_wrong(bad)} not finite ({skipped} of "
+            f"{look.step} steps since the last validation)"
+        )
+        if 2 * skipped > look.step:
+            raise DivergedError(f"training diverged: {what}; lower optimizer.lr")
+        if time.monotonic() > self.says_skipped:
+            self.says_skipped = time.monotonic() + _LOG_EVERY
+            warn(what)
 
     def _title(self, step: int) -> str:
         return f"epoch {self.state.plan.epoch(step)}/{self.parts.recipe.training.epochs}"
@@ -138,6 +168,9 @@ class Meter:
         # Of a copy, since a captured step adds to the tensors that the totals have now.
         counts = sum_counts(copy(self.state.totals.counts))
         is_clipped = self.parts.recipe.training.clip_norm is not None
+        skipped = (
+            {} if self.state.finite.stops else {"skipped_steps": int(self.state.totals.skipped)}
+        )
         norm = {"gradient_norm": self.state.totals.norm_record()} if is_clipped else {}
         return {
             "epoch": self.state.epoch,
@@ -146,6 +179,7 @@ class Meter:
             "loss": self.loss,
             "terms": self.terms,
             **norm,
+            **skipped,
             "learning_rate": float(self.state.optimizer.param_groups[-1]["lr"]),
             "images_per_second": self.speed if has_steps else None,
             "waiting_for_data": self.waited / self.seconds if has_steps else None,
