@@ -34,10 +34,10 @@ def small(*overrides: tuple[str, str]) -> Recipe:
 
 def trained_on(recipe: Recipe, steps: int) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Ids, images and targets of the first steps of a run, by the parts that train it."""
-    parts, state = set_up(recipe)
-    state.epoch, store, settings = 1, parts.stores["train"], recipe.training
+    parts, _ = set_up(recipe)
+    store, settings = parts.stores["train"], recipe.training
     order = training_order(
-        len(store), settings.batch_size, settings.seed, state.epoch, store.members
+        len(store), settings.batch_size, settings.seed, 1, store.members, store.repeats
     )
     first = [run_step(parts, 1, step, rows) for step, rows in enumerate(order[:steps], 1)]
     augmented = [parts.view.augment(batch) for batch in parts.view.load(first)]
@@ -46,7 +46,10 @@ def trained_on(recipe: Recipe, steps: int) -> tuple[list[str], torch.Tensor, tor
     return ids, images, parts.hierarchy.encode(masks, check=False)
 
 
-@pytest.mark.parametrize("overrides", [[], CROPS, [("training.seed", "3")]], ids=str)
+RARE = [("training.repeat_threshold", "1"), ("training.seed", "3")]
+
+
+@pytest.mark.parametrize("overrides", [[], CROPS, [("training.seed", "3")], RARE], ids=str)
 def test_samples_are_those_of_the_first_steps(overrides: list[tuple[str, str]]) -> None:
     recipe = small(*overrides)
     ids, images, targets = trained_on(recipe, 2)

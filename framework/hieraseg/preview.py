@@ -23,7 +23,7 @@ from hieraseg.hierarchy import Hierarchy
 from hieraseg.model.build import build_backbone, build_model
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
-from hieraseg.recipe.dataset import build_dataset, data_digest
+from hieraseg.recipe.dataset import build_dataset, data_digest, open_train_store
 from hieraseg.visualize import draw_samples
 
 
@@ -64,13 +64,19 @@ def preview(recipe: Recipe, count: int) -> Image.Image:
 def first_samples(recipe: Recipe, count: int) -> Samples:
     """The first images of the first epoch, resized and augmented as in a run on one device.
 
-    Only the images of the steps that have them are read, and no weights.
+    Only the images of the steps that have them are read, and no weights; all of the split if
+    `training.repeat_threshold` is set.
     """
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     dataset = build_dataset(recipe, hierarchy)
     every_id = CheckedDataset(dataset, hierarchy).ids("train")
     settings = recipe.training
-    order = training_order(len(every_id), settings.batch_size, settings.seed, 1, _members(dataset))
+    repeats = None
+    if settings.repeat_threshold is not None:  # for which all masks are read
+        repeats = open_train_store(recipe, dataset, hierarchy).repeats
+    order = training_order(
+        len(every_id), settings.batch_size, settings.seed, 1, _members(dataset), repeats
+    )
     order = order[: -(-count // settings.batch_size)]
     ids = [every_id[row] for row in torch.cat(order).tolist()]
     chosen = {id: row for row, id in enumerate(dict.fromkeys(ids))}

@@ -175,7 +175,8 @@ class Training:
         on_nonfinite: what to do if a loss or gradient is not finite. `stop` ends the run, and saves
             the batch; `skip` leaves the weights as they are, and goes on.
         repeat_threshold: images with a class that is in less than this share of the images are
-            drawn more often, by their rarest class; null to draw all images equally often.
+            drawn more often, by the square root of the ratio for their rarest class; classes are
+            those of the finest level without background. Null to draw all images equally often.
         compile: `model` compiles the model by `torch.compile`, `step` the augmentation, the loss
             and the scores of the training images with it. The first step then takes minutes.
         sync_batch_norm: batch normalization over the images of all processes, on CUDA.

@@ -2,8 +2,10 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,3 +151,52 @@ def test_a_data_set_of_tiny_weight_is_used_now_and_then() -> None:
     counts = [len(rows_of_members([(10, 1.0), (10, 0.01)], epoch)[1]) for epoch in range(1, 51)]
     assert 8 <= sum(counts) <= 12
     assert max(counts) == 1
+
+
+# Images that are drawn by their classes.
+
+REPEATS = st.lists(st.floats(1, 20), min_size=1, max_size=40).map(np.array)
+
+
+def times_drawn(repeats: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """How often an epoch draws each image."""
+    images = len(repeats)
+    steps = training_order(images, batch_size, seed, epoch, (), repeats)
+    assert len(steps) == steps_per_epoch(images, batch_size)
+    assert {len(step) for step in steps} == {min(batch_size, images)}
+    return np.bincount(torch.cat(steps), minlength=images)
+
+
+@given(repeats=REPEATS, batch_size=st.integers(1, 10), seed=SEEDS, epoch=st.integers(0, 100))
+def test_images_are_drawn_by_their_share(
+    repeats: np.ndarray, batch_size: int, seed: int, epoch: int
+) -> None:
+    times = times_drawn(repeats, batch_size, seed, epoch)
+    expected = repeats / repeats.sum() * times.sum()
+    assert (np.abs(times - expected) < 1 + 1e-9).all()
+    if (repeats == repeats[0]).all():
+        assert times.max() == 1
+
+
+def test_shares_hold_over_epochs() -> None:
+    repeats = np.array([1.0] * 90 + [3.0] * 10)  # 120 in all, in epochs of 100
+    times = sum(times_drawn(repeats, 10, 0, epoch) for epoch in range(1, 201))
+    assert times[90:].mean() == pytest.approx(200 * 3 * 100 / 120, rel=0.01)
+    assert times[:90].mean() == pytest.approx(200 * 100 / 120, rel=0.01)
+    assert times[:90].std() < 8  # at random, as binomial numbers: sqrt(200 * .83 * .17) = 5.3
+
+
+def test_drawn_images_are_shuffled_by_seed_and_epoch() -> None:
+    repeats = np.linspace(1, 4, 50)
+
+    def order(seed: int, epoch: int) -> tuple[int, ...]:
+        return tuple(torch.cat(training_order(50, 10, seed, epoch, (), repeats)).tolist())
+
+    first = order(3, 2)
+    torch.manual_seed(99)
+    assert order(3, 2) == first
+    assert list(first) != sorted(first)
+    assert len({order(seed, epoch) for seed in range(4) for epoch in range(1, 5)}) == 16
+    # An image that is drawn twice is not drawn twice in a row each time.
+    pairs = [order(0, epoch) for epoch in range(20)]
+    assert sum(one == other for rows in pairs for one, other in pairwise(rows)) < 60

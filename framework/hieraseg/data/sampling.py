@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples are spread evenly over 0..1
@@ -21,6 +21,7 @@ def training_order(
     seed: int,
     epoch: int,
     members: Sequence[tuple[int, float]] = (),
+    repeats: Float[np.ndarray, " images"] | None = None,
 ) -> list[Int[Tensor, " B"]]:
     """Rows of the images in each step of an epoch, shuffled by (seed, epoch).
 
@@ -36,11 +37,17 @@ def training_order(
             `Store`). An epoch has as many steps as without, and each data set its share of them.
             Its images are used in shuffled order, all of them before any is used again, which
             goes on from one epoch to the next.
+        repeats: how often each image is drawn, relative to the others (see `stores.repeats`);
+            not together with `members`. An epoch has as many steps as without, in which an image is
+            drawn as often as its share of the sum says, rounded up or down at random.
     """
     steps = steps_per_epoch(images, batch_size)
     random = generator(seed, epoch)
     if members:
         rows = _weighted_rows(members, min(steps * batch_size, images), seed, epoch)
+        order = rows[torch.randperm(len(rows), generator=random)]
+    elif repeats is not None:
+        rows = _repeated_rows(repeats, min(steps * batch_size, images), random)
         order = rows[torch.randperm(len(rows), generator=random)]
     else:
         order = torch.randperm(images, generator=random)
@@ -50,6 +57,21 @@ def training_order(
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Number of full batches in an epoch, at least 1."""
     return max(images // batch_size, 1)
+
+
+def _repeated_rows(
+    repeats: Float[np.ndarray, " images"], count: int, random: torch.Generator
+) -> Int[Tensor, " count"]:
+    """Rows of images, each as often as its share of the sum of `repeats` says.
+
+    In random order, the images are intervals of these lengths, and a row is taken at each integer
+    plus a random offset (systematic sampling).
+    """
+    images = torch.randperm(len(repeats), generator=random)
+    offset = torch.rand((), generator=random, dtype=torch.float64).item()
+    ends = np.cumsum(repeats[images.numpy()])
+    taken = np.floor(ends / ends[-1] * count + offset).clip(max=count).astype(np.int64)
+    return images.repeat_interleave(torch.from_numpy(np.diff(taken, prepend=0)))
 
 
 def _weighted_rows(

@@ -4,10 +4,13 @@ import hashlib
 from pathlib import Path, PurePath
 
 from hieraseg.contracts import Dataset
+from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.checking import check_attributes
 from hieraseg.data.joining import members_of
+from hieraseg.data.stores.repeats import repeat_rare
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.subset import unwrapped
-from hieraseg.errors import DataError, HierasegError, from_here
+from hieraseg.errors import DataError, HierasegError, RecipeError, from_here
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.build import build
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths
@@ -41,6 +44,28 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
             "fix the data, or the code that reads it"
         ) from error
     return dataset
+
+
+def open_train_store(recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy) -> Store:
+    """Open the store of the training split, and find how often its images are drawn.
+
+    Raises:
+        RecipeError: images are to be drawn by their classes, and by the weights of data sets.
+        DataError: images or masks cannot be used.
+    """
+    threshold = recipe.training.repeat_threshold
+    if threshold is not None and getattr(dataset, "weights", None) is not None:
+        raise RecipeError(
+            f"{recipe.origin['training.repeat_threshold']}: training.repeat_threshold: cannot be "
+            "combined with data.weights, which say how often images are drawn, too; set one of "
+            "them to null"
+        )
+    code = data_digest(recipe, dataset)
+    levels = num_levels(recipe.input, recipe.augmentation)
+    store = open_store(dataset, "train", hierarchy, recipe.input, code, levels)
+    if threshold is None:
+        return store
+    return repeat_rare(store, hierarchy, recipe.input, threshold)
 
 
 def data_digest(recipe: Recipe, dataset: Dataset) -> str | list[str]:

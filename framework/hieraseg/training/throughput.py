@@ -103,6 +103,8 @@ def endless_steps(parts: Parts) -> Iterator[Step]:
     """The steps of one epoch after another."""
     settings, store = parts.recipe.training, parts.stores["train"]
     for epoch in count(1):
-        order = training_order(len(store), settings.batch_size, settings.seed, epoch, store.members)
+        order = training_order(
+            len(store), settings.batch_size, settings.seed, epoch, store.members, store.repeats
+        )
         for number, rows in enumerate(order, 1):
             yield Step(rows, Draws(generator(settings.seed, epoch, number), len(rows)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, UInt, UInt8
+from jaxtyping import Float, Int, UInt, UInt8
 
 from hieraseg.contracts import Dataset
 from hieraseg.data.checking import CheckedDataset
@@ -35,6 +35,8 @@ class Store:
         masks: how a mask is read.
         members: number of images and weight of each data set that is joined in this one, if they
             are sampled by weight; else empty.
+        repeats: how often training draws each image, relative to the others (see `repeats`);
+            None to draw all of them equally often.
     """
 
     ids: list[str]
@@ -44,6 +46,7 @@ class Store:
     images: tuple[Read, ...]
     masks: Read
     members: tuple[tuple[int, float], ...] = ()
+    repeats: Float[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
