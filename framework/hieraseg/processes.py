@@ -4,6 +4,7 @@ In a single process each function does what it says without communication.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,8 +21,27 @@ from hieraseg.errors import DivergedError, HierasegError, interrupt_code
 Result = TypeVar("Result")
 
 
+class _Current(threading.local):
+    is_on_its_own: bool = False
+
+
+_CURRENT = _Current()
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Inside this context a process works as if it were the only one, so nothing communicates."""
+    _CURRENT.is_on_its_own = True
+    try:
+        yield
+    finally:
+        _CURRENT.is_on_its_own = False
+
+
 def num_processes() -> int:
     """Number of processes that train together."""
+    if _CURRENT.is_on_its_own:
+        return 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size()
     return 1

@@ -30,6 +30,7 @@ from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.stopping import Stopping
+from hieraseg.training.validation_loss import validation_loss
 
 
 def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
@@ -113,6 +114,9 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: St
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
         counts = validate(parts, state, PixelCounts, stopping)
         record["val"] = summarize(counts, parts.hierarchy)
+        if parts.for_loss is not None:
+            record["val"] |= validation_loss(parts, state, parts.for_loss, stopping.is_near)
+            stopping.check()
         recorder.save_validation(state, record, end_interval(parts, state, record))
         stopping.check()
 

@@ -44,10 +44,12 @@ def built() -> tuple[Parts, State]:
 def run(built: tuple[Parts, State], tmp_path: Path) -> tuple[State, Recorder]:
     """The state of a run after its first epoch of two steps, and its recorder."""
     parts, state = built
-    state.step = 1
+    state.step = state.scored = 0
+    recorder = Recorder(parts, new_folder(parts, tmp_path / "runs", "run"), state)
+    step(state)
     step(state)
     state.scored = state.step
-    return state, Recorder(parts, new_folder(parts, tmp_path / "runs", "run"), state)
+    return state, recorder
 
 
 def step(state: State) -> None:
@@ -75,7 +77,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def record(epoch: int) -> dict[str, Any]:
     """A record as `Meter` makes it."""
     numbers = {"loss": 1.0, "learning_rate": 0.1, "images_per_second": 9.0, "terms": {"ce": 1.0}}
-    return {"epoch": epoch, **numbers, "train": SCORES, "val": SCORES}
+    return {"epoch": epoch, "step": 2 * epoch, **numbers, "train": SCORES, "val": SCORES}
 
 
 def copied(state: State) -> dict[str, Any]:

@@ -1,17 +1,13 @@
 """Counting the predictions of a split."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Int, Integer, UInt, UInt8
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from hieraseg.console import progress
-from hieraseg.data.batches.batch import label_tensor, pinned
-from hieraseg.data.prefetch import prefetch
+from hieraseg.data.batches.stacks import read_stacks
 from hieraseg.data.stores.store import Store
 from hieraseg.data.stores.targets import TargetStore
 from hieraseg.devices import Fabric
@@ -65,7 +61,9 @@ def score_split(
     counts = kind(segmenter.hierarchy, len(store), fabric.device)
     failed = torch.zeros(len(store), dtype=torch.bool, device=fabric.device)
     ahead = segmenter.settings.batch_size
-    for step in progress(_read(store, masks, steps, ahead, fabric.device), "scoring", len(steps)):
+    for step in progress(
+        read_stacks(store, masks, steps, ahead, fabric.device), "scoring", len(steps)
+    ):
         if stop():
             break
         images = [stack.images for stack in step]
@@ -76,50 +74,6 @@ def score_split(
             failed[rows] = _count(counts, segmenter, rows, bands, stack.masks)
     _check_finite(failed)
     return sum_counts(counts)
-
-
-class _Stack(NamedTuple):
-    """Images of one size with masks of one size.
-
-    Attributes:
-        rows: their rows in the store.
-        images: RGB.
-        masks: label values, uint8 or int32.
-    """
-
-    rows: Int[Tensor, " n"]
-    images: UInt8[Tensor, "n _ _ 3"]
-    masks: Integer[Tensor, "n _ _"]
-
-
-def _read(
-    store: Store,
-    masks: Store | TargetStore,
-    steps: list[list[list[int]]],
-    ahead: int,
-    device: torch.device,
-) -> Iterator[list[_Stack]]:
-    """The stacks of each batch, read ahead, and pinned for copies to a CUDA device."""
-
-    def read(row: int) -> tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]:
-        return store.image(row), masks.mask(row)
-
-    # Images may be files that are decoded here, so each is read by a thread of its own.
-    threads = torch.get_num_threads()
-    rows = [row for step in steps for stack in step for row in stack]
-    read_ahead = prefetch(read, rows, max(threads + 1, ahead), threads)
-
-    def stacked(step: list[list[int]]) -> list[_Stack]:
-        return [pinned(_stack(rows, list(islice(read_ahead, len(rows)))), device) for rows in step]
-
-    return prefetch(stacked, steps)
-
-
-def _stack(
-    rows: list[int], pairs: list[tuple[UInt8[np.ndarray, "_ _ 3"], UInt[np.ndarray, "_ _"]]]
-) -> _Stack:
-    images, masks = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
-    return _Stack(torch.tensor(rows), torch.from_numpy(images), label_tensor(masks))
 
 
 def _check_finite(failed: Bool[Tensor, " N"]) -> None:

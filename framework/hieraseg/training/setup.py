@@ -55,6 +55,7 @@ class Parts:
         hierarchy: the class tree.
         stores: images of the splits `train` and `val`.
         targets: masks of `val` at their own resolution; None if it is scored at the model's.
+        for_loss: images of `val` whose loss is computed; None if it is not.
         forward: from a batch to the terms of the loss (see `TrainingForward`), as fabric wraps it.
         segmenter: the model that is scored (see `State.scored_model`), with the inference rule.
         loss: the loss.
@@ -72,6 +73,7 @@ class Parts:
     hierarchy: Hierarchy
     stores: dict[str, Store]
     targets: TargetStore | None
+    for_loss: Store | None
     forward: nn.Module
     segmenter: Segmenter
     loss: Loss
@@ -113,6 +115,11 @@ def set_up(
     start = None if has_weights else read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
     stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
+    for_loss = None
+    if recipe.validation.loss:
+        for_loss = on_all_ranks(
+            lambda: _open_for_loss(recipe, dataset, hierarchy, stores["val"])
+        )
     _warn_of_shared(stores)
     _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
@@ -158,6 +165,7 @@ def set_up(
         hierarchy=hierarchy,
         stores=stores,
         targets=targets,
+        for_loss=for_loss,
         forward=wrapped,
         segmenter=segmenter,
         loss=loss,
@@ -222,6 +230,13 @@ def open_data(
     seen, code = evaluation_input(recipe.input, recipe.evaluation), data_digest(recipe, dataset)
     val, targets = open_scored(dataset, "val", hierarchy, seen, recipe.evaluation, code)
     return {"train": train, "val": val}, targets
+
+
+def _open_for_loss(recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy, val: Store) -> Store:
+    """The images of `val` as `input` resizes them; windows slide over others."""
+    if recipe.evaluation.window is None:
+        return val
+    return open_store(dataset, "val", hierarchy, recipe.input, data_digest(recipe, dataset))
 
 
 def _warn_of_shared(stores: dict[str, Store]) -> None:
