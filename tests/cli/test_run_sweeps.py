@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
@@ -20,6 +21,10 @@ from tests.support.runs import QUICKSTART, SMALL, read_json
 Captured = pytest.CaptureFixture[str]
 
 
+LATER = ("checkpoints", "metrics.jsonl", "evaluation", "figures", "result.lock")
+"""What a run writes after its first epoch."""
+
+
 class Training:
     """Stands for training: copies a run, or raises an error.
 
@@ -28,15 +33,18 @@ class Training:
 
     Attributes:
         errors: errors by name of a loss.
+        before: called first.
         done: name of the loss, and the seed, of each call.
     """
 
     def __init__(self, finished: Path) -> None:
         self.finished = finished
         self.errors: dict[str, BaseException] = {}
+        self.before: Callable[[], Any] = lambda: None
         self.done: list[tuple[str, int]] = []
 
     def __call__(self, recipe: Recipe, out: Path, name: str) -> RunFolder:
+        self.before()
         loss, seed = recipe["loss"].name, recipe.training.seed
         self.done.append((loss, seed))
         if loss in self.errors:
@@ -113,13 +121,21 @@ def change_setting(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(re.sub(r"(?m)^  lr: .*", "  lr: 7.5", text))
 
 
+def unfinish(folder: Path, *others: str) -> None:
+    """Make a run one that was killed, maybe before it had written some other files."""
+    (folder / "result.json").unlink()
+    for name in others:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (change_data, "has other settings, code or data"),
         (change_code, "has other settings, code or data"),
         (change_setting, "has other settings, code or data"),
-        (lambda folder: (folder / "result.json").unlink(), "did not finish"),
+        (lambda folder: unfinish(folder, "checkpoints"), "has no checkpoint to go on from"),
     ],
 )
 def test_an_earlier_run_that_does_not_count(
@@ -139,14 +155,80 @@ def test_an_earlier_run_that_does_not_count(
     assert len(list(earlier.parent.iterdir())) == 2
 
 
-def test_an_earlier_run_that_still_runs_is_said(
-    run: Callable[..., int], earlier: Path, capsys: Captured
+def test_an_unfinished_job_is_resumed(
+    run: Callable[..., int],
+    earlier: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
 ) -> None:
-    """As that of a Slurm job whose command was interrupted; the job would run twice."""
-    (earlier / "result.json").unlink()
+    """From its checkpoint, after which no step of the six is left; the others are new."""
+    unfinish(earlier)
+    resumed = Mock(side_effect=lambda folder, recipe, command: RunFolder(training.finished))
+    monkeypatch.setattr("hieraseg.train.resume", resumed)
+    assert run("--seeds", "0", "1", "--dry-run", "--json") == 0
+    first, second = json.loads(capsys.readouterr().out)["jobs"]
+    assert (first["state"], first["step"], first["steps"]) == ("to resume", 6, 0)
+    assert (second["state"], second["step"], second["steps"]) == ("to run", None, 6)
+    assert run("--seeds", "0", "1", "--dry-run") == 0
+    assert "to resume after step 6" in capsys.readouterr().out
+    assert run("--seeds", "0", "1") == 0
+    assert f"resumed: {earlier}, after step 6" in capsys.readouterr().err
+    assert resumed.call_args.args[0].path == earlier
+    assert training.done == [("tree_min", 1)]
+
+
+def test_a_job_that_runs_elsewhere_is_left_to_it(
+    run: Callable[..., int], earlier: Path, training: Training, capsys: Captured
+) -> None:
+    """As that of another command; this one says that not all is done."""
+    unfinish(earlier)
     with FileLock(earlier / "run.lock"):
+        assert run("--seeds", "0", "1") == 75
+        assert training.done == [("tree_min", 1)]
+        out, err = capsys.readouterr()
+        assert f"skipped: {earlier} runs elsewhere" in err
+        assert "runs elsewhere" in out
         assert run("--seeds", "0", "--dry-run") == 0
-    assert f"{earlier} did not finish yet (it still runs), so it is run" in capsys.readouterr().out
+    assert "0 of 1 jobs to run" in capsys.readouterr().out
+
+
+def test_a_job_that_another_command_begins_meanwhile_is_left_to_it(
+    run: Callable[..., int],
+    earlier: Path,
+    training: Training,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    """Between the plan of this command, which finds no run of seed 0, and the job's turn."""
+    hidden = earlier.rename(earlier.with_name("hidden"))
+    unfinish(hidden)
+    with FileLock(hidden / "run.lock") as lock:
+        monkeypatch.setattr(training, "before", lambda: hidden.rename(earlier))
+        assert run("--seeds", "1", "0") == 75
+        lock.release()
+    assert training.done == [("tree_min", 1)]
+    assert f"skipped: {earlier} runs elsewhere" in capsys.readouterr().err
+
+
+def test_a_run_that_left_nothing_is_replaced(
+    run: Callable[..., int], earlier: Path, training: Training
+) -> None:
+    unfinish(earlier, *LATER)
+    assert run("--seeds", "0") == 0
+    assert training.done == [("tree_min", 0)]
+    assert list(earlier.parent.iterdir()) == [earlier]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "figures", "metrics.jsonl"])
+def test_a_run_that_left_anything_is_kept(
+    run: Callable[..., int], earlier: Path, training: Training, name: str
+) -> None:
+    unfinish(earlier, *LATER)
+    (earlier / name).touch()
+    assert run("--seeds", "0") == 0
+    assert training.done == [("tree_min", 0)]
+    assert (earlier / name).exists()
 
 
 def test_a_study_goes_on_after_failures(

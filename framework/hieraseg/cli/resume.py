@@ -42,8 +42,8 @@ def run(arguments: Namespace) -> int:
         from hieraseg.runs.resuming import check_keys, check_unfinished
         from hieraseg.train import resume
 
-    check_keys([key for key, _ in arguments.overrides])
     folder = RunFolder.open(arguments.run_folder)
+    check_keys(folder, arguments.overrides)
     recipe = load_recipe(folder, arguments.run_plugins, arguments.overrides)
     check_unfinished(folder, recipe)
     finished = resume(folder, recipe, sys.argv)

@@ -1,27 +1,34 @@
 """Do one job of `hieraseg run`, in this process or a worker."""
 
+import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.failures import Failure, failure_of
 from hieraseg.errors import UnwrittenScoresError
 from hieraseg.importing import importing
-from hieraseg.launch import Finished
+from hieraseg.launch import Finished, is_main_process
 
 if TYPE_CHECKING:  # imports recipes, which `hieraseg --help` does not wait for
+    from hieraseg.runs.folder import RunFolder
+    from hieraseg.sweeps.earlier import EarlierRuns
     from hieraseg.sweeps.jobs import Job
     from hieraseg.sweeps.outcomes import Outcome
 
 
-def run_job(job: "Job", keeps_going: bool = False) -> "Outcome":
-    """Train and score.
+def run_job(
+    job: "Job", keeps_going: bool = False, earlier_runs: "EarlierRuns | None" = None
+) -> "Outcome":
+    """Train and score, or only what an earlier run has left of that.
 
     Args:
         job: the job.
         keeps_going: whether other jobs follow, for which a fault of the code is a failure like any
             other, below its traceback.
+        earlier_runs: finds out what another command has meanwhile done of it; None to do all.
 
     Returns:
         The outcome; without a folder in all processes but the main one.
@@ -32,7 +39,6 @@ def run_job(job: "Job", keeps_going: bool = False) -> "Outcome":
     """
     with importing():
         from hieraseg.sweeps.outcomes import Outcome
-        from hieraseg.train import train
         from hieraseg.training.allocator import forget_runs
 
     started = time.monotonic()
@@ -40,7 +46,13 @@ def run_job(job: "Job", keeps_going: bool = False) -> "Outcome":
     result: dict[str, Any] = {}
     failure = Failure("", 0)
     try:
-        folder = train(job.recipe, job.out, job.name)
+        if earlier_runs is not None:
+            earlier = earlier_runs.of(job)
+            done = earlier.outcome(job.title)
+            if done is not None:
+                return done
+            job = replace(job, earlier=earlier.run)
+        folder = _train(job)
         if folder is not None:
             path, result = folder.path, {**folder.read_result()}
     except Finished:
@@ -63,6 +75,22 @@ def run_job(job: "Job", keeps_going: bool = False) -> "Outcome":
         seconds=time.monotonic() - started,
         result=result,
     )
+
+
+def _train(job: "Job") -> "RunFolder | None":
+    """The folder of the run, None in all processes but the main one."""
+    from hieraseg.runs.folder import RunFolder
+    from hieraseg.runs.saved import saved_step
+    from hieraseg.sweeps.earlier import clear
+    from hieraseg.train import resume, train
+
+    if job.earlier is not None:
+        earlier = RunFolder(job.earlier)
+        if saved_step(earlier) is not None:
+            return resume(earlier, job.recipe, sys.argv)
+        if is_main_process():
+            clear(earlier)
+    return train(job.recipe, job.out, job.name)
 
 
 def _fault(error: BaseException, keeps_going: bool) -> Failure:

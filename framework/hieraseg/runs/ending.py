@@ -1,25 +1,51 @@
 """How others see that a run goes on, and why it ended."""
 
 from contextlib import suppress
+from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from hieraseg.errors import DivergedError, HierasegError, WriteError
+from hieraseg.errors import DivergedError, HierasegError, RecipeError, WriteError
 from hieraseg.files.writing import write_errors, write_json
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import Failure
+
+_held: dict[Path, FileLock] = {}  # by run folder, of this process
 
 
 def hold(folder: RunFolder) -> FileLock:
     """Lock a run folder until `release`, or until this process ends, however it ends.
 
+    A folder that this process has locked already stays locked.
+
     Raises:
+        RecipeError: another process has locked it.
         WriteError: it cannot be locked.
     """
+    if folder.path in _held:
+        return _held[folder.path]
     lock = FileLock(folder.lock)
     with write_errors(folder.lock):
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise still_runs(folder) from None
+    _held[folder.path] = lock
     return lock
+
+
+def still_runs(folder: RunFolder) -> RecipeError:
+    """The error of a run that another process has locked."""
+    return RecipeError(f"{folder.path}: still runs; stop that process first, or wait for it")
+
+
+def let_go(folder: RunFolder) -> None:
+    """Release the lock of a run that did not begin to train."""
+    lock = _held.pop(folder.path, None)
+    if lock is not None:
+        with suppress(OSError):  # a folder that was removed, or a system that keeps open files
+            folder.lock.unlink()
+        lock.release()
 
 
 def release(folder: RunFolder, lock: FileLock, error: BaseException | None) -> None:
@@ -33,8 +59,7 @@ def release(folder: RunFolder, lock: FileLock, error: BaseException | None) -> N
     if error is not None:
         with suppress(WriteError):  # on a full disk, which the command says by itself
             write_json(folder.failure, _failure(error))
-    with suppress(OSError):  # a folder that was removed, or a system that keeps open files
-        folder.lock.unlink()
+    let_go(folder)
     lock.release()
 
 

@@ -11,6 +11,7 @@ from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RECORDS, RunFolder
 from hieraseg.runs.identity import identity_of
 from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
+from hieraseg.runs.validations import read_validations
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,25 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
         recipe=recipe,
         provenance=provenance,
         key=key,
-        identity=identity_of(folder.path.resolve().parent.name, recipe, provenance),
+        identity=_identity(folder, recipe, provenance),
         seed=training["seed"],
         started=provenance.get("started", ""),
         scores=scores,
         cost=result["cost"],
     )
+
+
+def read_identity(folder: RunFolder) -> str:
+    """The identity of a run, finished or not (see `identity_of`).
+
+    Raises:
+        RecipeError: a file is damaged, or there is no provenance.
+    """
+    return _identity(folder, read_recipe(folder), folder.read_provenance())
+
+
+def _identity(folder: RunFolder, recipe: Mapping[str, Any], provenance: Provenance) -> str:
+    return identity_of(folder.path.resolve().parent.name, recipe, provenance)
 
 
 def read_recipe(folder: RunFolder) -> dict[str, Any]:
@@ -134,8 +148,6 @@ def _read_provenance(folder: RunFolder, recipe: Mapping[str, Any]) -> Provenance
 
 
 def _epochs(folder: RunFolder) -> int:
-    """Number of finished epochs: complete lines of `metrics.jsonl`."""
-    if not folder.metrics.is_file():
-        return 0
-    with folder.metrics.open("rb") as file:
-        return sum(line.endswith(b"\n") for line in file)
+    """Number of epochs that are trained and scored."""
+    done = read_validations(folder)
+    return int(done[-1].passes) if done else 0

@@ -11,7 +11,9 @@ from typing import Any
 from hieraseg.files.strict_yaml import inline
 from hieraseg.runs.records import Provenance
 
-_NO_SETTING = re.compile(r"data\.root|training\.(seed|device)|logging\..*|plugins.*")
+_NO_SETTING = re.compile(
+    r"data\.root|input\.store|training\.(seed|device)|(checkpoints|logging)\..*|(plugins|trackers).*"
+)
 
 
 def identity_of(recipe_name: str, recipe: Mapping[str, Any], provenance: Provenance) -> str:
@@ -22,10 +24,24 @@ def identity_of(recipe_name: str, recipe: Mapping[str, Any], provenance: Provena
         recipe: the resolved recipe, as plain values.
         provenance: content of `provenance.json`, as far as it is known.
     """
-    digests = _files_of(provenance)  # wherever a file is, and whatever its name
-    settings = _settings(recipe, lambda path: digests.get(path, path))
-    parts = [recipe_name, settings, code_of(provenance), data_of(provenance)]
+    parts: list[Any] = [
+        *(recipe_name, by_content(recipe, provenance), code_of(provenance), data_of(provenance)),
+        *changed_settings(provenance),
+    ]
     return json.dumps(parts, sort_keys=True)
+
+
+def by_content(recipe: Mapping[str, Any], provenance: Provenance) -> dict[str, str]:
+    """As `settings_in`, with the digests of files, wherever they are, and whatever their names."""
+    digests = _files_of(provenance)
+    return _settings(recipe, lambda path: digests.get(path, path))
+
+
+def changed_settings(provenance: Provenance) -> list[Any]:
+    """Settings that were changed when a run was resumed: such a run is no replicate of others."""
+    resumed = [one.get("changed", {}) for one in provenance.get("resumed", [])]
+    settings = [{key: one[key] for key in one if is_setting(key)} for one in resumed]
+    return [one for one in settings if one]
 
 
 def settings_in(recipe: Mapping[str, Any], provenance: Provenance) -> dict[str, str]:
@@ -58,7 +74,7 @@ def code_of(provenance: Provenance) -> dict[str, str]:
         older = [code.get("version"), code.get("revision"), code.get("diff")]
         parts["hieraseg"] = code.get("sources") or digest_of(older)
     for section, components in provenance.get("plugins", {}).items():
-        for component in components:
+        for component in components if is_setting(section) else ():
             digest = component.get("sources") or component.get("sha256")
             parts[f"{section} {component.get('name')}"] = digest or "unknown"
     return parts | {copy["file"]: copy["sha256"] for copy in provenance.get("plugin_files", [])}

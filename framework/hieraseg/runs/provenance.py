@@ -3,28 +3,23 @@
 import hashlib
 import os
 import platform
-import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, TypedDict
 
 import hieraseg
+from hieraseg.data.stores.store import Store
 from hieraseg.recipe import ComponentSpec, Recipe
 from hieraseg.recipe.paths import paths_in
 from hieraseg.registry.sources import source_digest
+from hieraseg.runs.environment import all_versions, hardware, numerics
 from hieraseg.runs.records import sha256
 from hieraseg.tracebacks import source_file
 
-_PACKAGES = (
-    *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
-    *("jsonargparse", "catalogue", "safetensors"),
-)
 UNUSED_IN_RUNS = {
     *("cli", "comparison", "exporting", "page", "scaffold", "statistics", "sweeps", "testing"),
     *("visualize", "bench.py", "compare.py", "export.py", "inspect_data.py", "predict.py"),
@@ -33,34 +28,66 @@ UNUSED_IN_RUNS = {
 """Packages and modules of hieraseg that change no result."""
 
 
-def provenance(recipe: Recipe, data: dict[str, str]) -> dict[str, Any]:
-    """Content of `provenance.json`.
+class DataRecord(TypedDict):
+    """The images that a run reads: `data`, a fingerprint of each split, and their number."""
+
+    data: dict[str, str]
+    images: dict[str, int]
+
+
+def data_record(stores: Mapping[str, Store]) -> DataRecord:
+    """The record of the stores that a run reads."""
+    return {
+        "data": {split: store.fingerprint for split, store in stores.items()},
+        "images": {split: len(store) for split, store in stores.items()},
+    }
+
+
+def provenance(recipe: Recipe, data: DataRecord) -> dict[str, Any]:
+    """Content of `provenance.json`, without what is copied into the run folder.
 
     Args:
         recipe: the resolved recipe.
-        data: fingerprint of each split that was read.
+        data: the images that it reads.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "command": sys.argv,
+        "host": platform.node(),
+        "folder": os.getcwd(),
         "seed": recipe.training.seed,
-        "code": {"version": hieraseg.__version__, "sources": _sources(), **_revision()},
-        "packages": versions(),
+        "packages": all_versions(),
         "precision": recipe.training.precision,
-        "hardware": {
-            "platform": platform.platform(),
-            "cpu_cores": os.cpu_count(),
-            # With another number of threads, sums are rounded in another order.
-            "threads": torch.get_num_threads(),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-            "gpus": [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())],
+        "hardware": hardware(),
+        "numerics": numerics(),
+        **inputs(recipe, data),
+    }
+
+
+def inputs(recipe: Recipe, data: DataRecord) -> dict[str, Any]:
+    """The part of the provenance that says of which code and data the results are made."""
+    files = _source_files()
+    listed = "".join(f"{name} {digest}\n" for name, digest in files.items())
+    return {
+        "code": {
+            "version": hieraseg.__version__,
+            "sources": hashlib.sha256(listed.encode()).hexdigest(),
+            "files": {name: digest[:16] for name, digest in files.items()},
         },
-        "data": data,
+        **data,
         "plugins": {
             section: [_component(one) for one in specs]
             for section, specs in groupby(recipe.specs(), lambda one: one.section)
         },
     }
+
+
+def code_files(recipe: Recipe) -> Iterator[Path]:
+    """Files whose repositories say where the code and the recipe of a run come from."""
+    yield Path(__file__)
+    yield recipe.path
+    yield from (file.path for file in recipe.plugins)
+    yield from filter(None, (source_file(one.factory) for one in recipe.specs()))
 
 
 def _component(component: ComponentSpec) -> dict[str, Any]:
@@ -80,44 +107,9 @@ def _component(component: ComponentSpec) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a run depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 @cache
-def _sources() -> str:
-    """SHA-256 of the source files of hieraseg that take part in training and scoring."""
+def _source_files() -> dict[str, str]:
+    """SHA-256 of each source file of hieraseg that takes part in training and scoring."""
     root = Path(__file__).parents[1]
     names = sorted(file.relative_to(root).as_posix() for file in root.rglob("*.py"))
-    used = [name for name in names if name.split("/")[0] not in UNUSED_IN_RUNS]
-    content = "".join(f"{name} {sha256(root / name)}\n" for name in used)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _revision() -> dict[str, str | None]:
-    """Revision of the checkout that the program runs from, and its uncommitted changes."""
-    root = Path(__file__).parent
-    if _git(root, "ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return {"revision": None, "diff": None}  # installed; maybe below another repository
-    return {"revision": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return {name: sha256(root / name) for name in names if name.split("/")[0] not in UNUSED_IN_RUNS}

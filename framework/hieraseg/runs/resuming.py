@@ -1,19 +1,26 @@
 """Whether a run can go on: nothing has changed that its results depend on."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
 from hieraseg.files.writing import is_free
 from hieraseg.recipe import Recipe
+from hieraseg.runs.changes import Change, changes, recipe_at_start
+from hieraseg.runs.ending import still_runs
+from hieraseg.runs.environment import versions
+from hieraseg.runs.finished import read_recipe
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.provenance import provenance, versions
+from hieraseg.runs.identity import settings_in
+from hieraseg.runs.provenance import DataRecord, inputs
+from hieraseg.runs.records import Cost, Provenance
 
 MAY_CHANGE = (
     *("training.epochs", "training.device", "training.devices", "training.num_nodes"),
-    *("checkpoints.*", "logging.*"),
+    *("training.on_nonfinite", "validation.patience", "data.root", "input.store"),
+    *("checkpoints.*", "logging.*", "trackers"),
 )
 """Keys of a recipe that may be changed when a run is resumed; the number of epochs only upwards."""
 
@@ -22,58 +29,115 @@ _ALLOWED = re.compile(
 )
 
 
-def check_keys(keys: list[str]) -> None:
+def check_keys(folder: RunFolder, overrides: Sequence[tuple[str, str]]) -> None:
     """Check the keys that the command line changes.
 
     Raises:
         RecipeError: one of them may not be changed.
     """
-    wrong = [key for key in keys if not _ALLOWED.fullmatch(key)]
-    if wrong:
-        raise RecipeError(
-            f"command line: --{wrong[0]}: cannot be changed when a run is resumed; what can is "
-            f"{', '.join(MAY_CHANGE)}"
-        )
+    wrong = [(key, text) for key, text in overrides if not _ALLOWED.fullmatch(key)]
+    if not wrong:
+        return
+    key, text = wrong[0]
+    recipe = read_recipe(folder)
+    known = settings_in(recipe, {}) | {"training.seed": str(recipe["training"]["seed"])}
+    before = known.get(key.removesuffix(".name"))
+    change = "" if before is None else f" ({before} -> {text})"
+    raise RecipeError(
+        f"command line: --{key}: cannot be changed when a run is resumed{change}; what can is "
+        f"{', '.join(MAY_CHANGE)}"
+    )
 
 
 def check_unfinished(folder: RunFolder, recipe: Recipe) -> None:
     """Check that there is something left to train, and that no other process does.
 
     Raises:
-        RecipeError: the run is finished, and has no more epochs now; or it still runs.
+        RecipeError: the run is finished, and has neither more epochs nor, if it stopped early, more
+            patience now; or it still runs.
     """
     if folder.lock.exists() and not is_free(folder.lock):
-        raise RecipeError(f"{folder.path}: still runs; stop that process first, or wait for it")
+        raise still_runs(folder)
     if not folder.result.is_file():
         return
     cost = folder.read_result()["cost"]
-    if cost and recipe.training.epochs <= cost["epochs"]:
+    if cost.get("stopped_early"):
+        _check_patience(folder, recipe, cost)
+    elif cost and recipe.training.epochs <= cost["epochs"]:
         raise RecipeError(
             f"{folder.path}: is finished after {cost['epochs']} epochs; to train it further, "
             "increase --training.epochs"
         )
 
 
-def check_unchanged(folder: RunFolder, recipe: Recipe, data: dict[str, str]) -> None:
-    """Check that code, data and plugins are those that the run began with.
+def _check_patience(folder: RunFolder, recipe: Recipe, cost: Cost) -> None:
+    """Raise RecipeError if a run that stopped early has no more patience now."""
+    before = read_recipe(folder).get("validation", {}).get("patience") or 0
+    patience = recipe.validation.patience
+    if patience is not None and patience <= before:
+        raise RecipeError(
+            f"{folder.path}: stopped early after epoch {cost['epochs']}, because {cost['monitor']} "
+            f"had not improved in {before} validations; to train it further, increase "
+            "--validation.patience, or set it to null"
+        )
+
+
+def check_unchanged(folder: RunFolder, recipe: Recipe, data: DataRecord) -> dict[str, list[str]]:
+    """Check that recipe, code, data and plugins are those that the run began with.
 
     Args:
         folder: the run folder.
         recipe: its recipe.
-        data: fingerprint of each split.
+        data: the images that it reads.
+
+    Returns:
+        The settings that have changed, which all may: old and new value by key.
 
     Raises:
-        RecipeError: they are not; the message says what differs.
+        RecipeError: something else has changed; the message says what.
     """
-    then: Mapping[str, Any] = folder.read_provenance()
-    now = provenance(recipe, data)
-    problems = [*_changes(then, now)]
-    if problems:
-        changes = first_few(problems, "things have changed since it began")
-        raise RecipeError(
-            f"{folder.path}: cannot go on as if it had not been stopped: {changes}; undo that, or "
-            f"run the recipe again with `hieraseg run {folder.recipe}`"
-        )
+    now = inputs(recipe, data)
+    allowed, refused = changes_since(folder, recipe.to_dict(), now)
+    if refused:
+        raise refusal(folder, refused)
+    _warn_of_packages(folder.read_provenance())
+    return {one.key: [one.before, one.after] for one in allowed}
+
+
+def changes_since(
+    folder: RunFolder, recipe: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[list[Change], list[Change]]:
+    """What has changed since a run trained last: what may, and what may not.
+
+    Args:
+        folder: the run folder.
+        recipe: the resolved recipe that it would go on with, as plain values.
+        now: the provenance that it would have, as far as it is known.
+    """
+    then = folder.read_provenance()
+    found = changes(recipe_at_start(folder, then), then, recipe, now)  # type: ignore[arg-type]
+    refused = [one for one in found if not _may_be(one)]
+    return [one for one in found if one not in refused], refused
+
+
+def refusal(folder: RunFolder, refused: Sequence[Change]) -> RecipeError:
+    """The error of a run that cannot go on, because of what has changed."""
+    changed = first_few(
+        [str(one) for one in refused], "things have changed since it began", shown=10
+    )
+    return RecipeError(
+        f"{folder.path}: cannot go on as if it had not been stopped: {changed}; undo that, or run "
+        f"the recipe again with `hieraseg run {folder.recipe}`"
+    )
+
+
+def _may_be(change: Change) -> bool:
+    if change.part != "recipe" or not _ALLOWED.fullmatch(change.key):
+        return False
+    return change.key != "training.epochs" or int(change.after) >= int(change.before)
+
+
+def _warn_of_packages(then: Provenance) -> None:
     packages = then.get("packages", {})
     others = [
         f"{name} {packages[name]} -> {version}"
@@ -82,33 +146,3 @@ def check_unchanged(folder: RunFolder, recipe: Recipe, data: dict[str, str]) -> 
     ]
     if others:
         warn(f"packages have changed since the run began: {', '.join(others)}")
-
-
-def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two provenances, of what results depend on."""
-    for split, fingerprint in now["data"].items():
-        if then.get("data", {}).get(split, fingerprint) != fingerprint:
-            yield f"the data of split {split!r}"
-    before = _digests(then)
-    for place, digest in _digests(now).items():
-        if before.get(place, digest) != digest:
-            yield f"the code of {place}"
-    for key in ("version", "sources"):
-        old, new = then.get("code", {}).get(key), now["code"].get(key)
-        if None not in (old, new) and old != new:
-            yield f"hieraseg itself ({key} {_short(old)} -> {_short(new)})"
-            return
-
-
-def _digests(record: Mapping[str, Any]) -> dict[str, str]:
-    """Digest of the code of each component, by section and name."""
-    return {
-        f"{section} {one['name']!r}": one["sha256"]
-        for section, components in record.get("plugins", {}).items()
-        for one in components
-        if one.get("sha256")
-    }
-
-
-def _short(text: str) -> str:
-    return text[:12]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hieraseg.comparison.settings import differing
 from hieraseg.data.checking import CheckedDataset
@@ -10,6 +9,7 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
 from hieraseg.recipe.dataset import build_dataset
 from hieraseg.runs.identity import settings_in
+from hieraseg.sweeps.earlier import Earlier
 from hieraseg.sweeps.jobs import Job
 from hieraseg.training.setup import total_steps
 
@@ -20,15 +20,13 @@ class PlannedJob:
 
     Attributes:
         job: the job.
-        finished: the finished run for which it is skipped; None if it is to be done.
-        reason: why earlier runs of it do not count; may be empty.
-        steps: optimizer steps.
+        earlier: what earlier runs leave to be done of it.
+        steps: optimizer steps that are left.
         settings: YAML of the settings in which the jobs differ, by dotted key.
     """
 
     job: Job
-    finished: Path | None
-    reason: str
+    earlier: Earlier
     steps: int
     settings: Mapping[str, str]
 
@@ -38,15 +36,12 @@ class PlannedJob:
         return self.steps * self.job.recipe.training.batch_size
 
 
-def dry_run(
-    jobs: Sequence[Job], finished: Mapping[str, Path | None], reasons: Mapping[str, str]
-) -> list[PlannedJob]:
+def dry_run(jobs: Sequence[Job], earlier: Mapping[str, Earlier]) -> list[PlannedJob]:
     """What jobs would do.
 
     Args:
         jobs: the jobs.
-        finished: by title, the finished run of those that are skipped.
-        reasons: by title, why earlier runs do not count.
+        earlier: by title, what earlier runs leave to be done.
 
     Raises:
         DataError: a data set cannot be opened.
@@ -59,15 +54,10 @@ def dry_run(
         data = repr((job.recipe["data"], job.recipe["hierarchy"]))
         if data not in images:
             images[data] = _training_images(job.recipe)
-        planned.append(
-            PlannedJob(
-                job,
-                finished.get(job.title),
-                reasons.get(job.title, ""),
-                total_steps(job.recipe.training, images[data]),
-                {key: own[key] for key in keys if key in own},
-            )
-        )
+        found = earlier.get(job.title, Earlier("new"))
+        steps = total_steps(job.recipe.training, images[data]) - (found.step or 0)
+        shown = {key: own[key] for key in keys if key in own}
+        planned.append(PlannedJob(job, found, steps if found.is_left else 0, shown))
     return planned
 
 

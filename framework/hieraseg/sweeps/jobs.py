@@ -47,12 +47,14 @@ class Job:
         name: name of the run, below its recipe's.
         out: folder of all runs.
         source: where the recipe comes from.
+        earlier: an earlier run that it goes on with; one without a checkpoint is removed.
     """
 
     recipe: Recipe
     name: str
     out: Path
     source: Source
+    earlier: Path | None = None
 
     @property
     def title(self) -> str:
@@ -66,7 +68,9 @@ class Job:
 
     def packed(self) -> "PackedJob":
         """The job for another process."""
-        return PackedJob(self.source, self.name, self.out, self.title, _content(self.recipe))
+        return PackedJob(
+            self.source, self.name, self.out, self.earlier, self.title, _content(self.recipe)
+        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class PackedJob:
         source: where the recipe comes from.
         name: name of the run.
         out: folder of all runs.
+        earlier: an earlier run that it goes on with.
         title: title of the job.
         content: what the recipe and its plugin files were when the job was made.
     """
@@ -84,6 +89,7 @@ class PackedJob:
     source: Source
     name: str
     out: Path
+    earlier: Path | None
     title: str
     content: Sequence[str]
 
@@ -99,7 +105,7 @@ class PackedJob:
                 f"{self.title}: its recipe or a plugin file was changed after this command had "
                 "read it, or it has a variable with another value here; run it again"
             )
-        return Job(recipe, self.name, self.out, self.source)
+        return Job(recipe, self.name, self.out, self.source, self.earlier)
 
 
 def _content(recipe: Recipe) -> list[str]:

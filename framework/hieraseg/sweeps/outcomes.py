@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from hieraseg.sweeps.jobs import Job
 
-OutcomeState = Literal["finished", "skipped", "failed", "not run", "not waited for"]
+OutcomeState = Literal[
+    "finished", "skipped", "runs elsewhere", "failed", "not run", "not waited for"
+]
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,13 @@ class Outcome:
 
     Attributes:
         title: title of the job.
-        state: `skipped` if there was a finished run of it before; `not waited for` if the user has
-            interrupted a launcher, whose jobs may go on.
+        state: `skipped` if there was a finished run of it before; `runs elsewhere` if another
+            process does it; `not waited for` if the user has interrupted a launcher, whose jobs may
+            go on.
         folder: the run folder, if it is known.
         message: why it failed; one sentence.
-        exit_code: exit code of the failure; 0 if there was none.
+        exit_code: exit code of the failure, or that of a command that is to be repeated if it runs
+            elsewhere; else 0.
         seconds: duration.
         result: content of `result.json`; empty without one.
     """

@@ -1,0 +1,239 @@
+"""Earlier runs of jobs: those that need not be done again, or only the rest of them."""
+
+import glob
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from hieraseg.errors import HierasegError, RecipeError, Stopped
+from hieraseg.files.writing import write_errors
+from hieraseg.recipe import Recipe
+from hieraseg.recipe.build import build
+from hieraseg.recipe.dataset import build_dataset
+from hieraseg.registry.files import PluginFile
+from hieraseg.runs.finished import read_finished, read_identity
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.identity import identity_of
+from hieraseg.runs.provenance import DataRecord, data_record, inputs
+from hieraseg.runs.resuming import changes_since, refusal
+from hieraseg.runs.saved import saved_step
+from hieraseg.runs.status import is_running
+from hieraseg.sweeps.jobs import Job
+from hieraseg.sweeps.outcomes import Outcome
+from hieraseg.training.setup import open_data
+from hieraseg.training.starting import read_start
+
+Todo = Literal["new", "resume", "finished", "running"]
+"""What is left of a job: all of it, the rest of a run, nothing, or what another process does."""
+
+_AT_START = {
+    *("recipe.yaml", "provenance.json", "failure.json", "run.lock", "plugins", "files", "changes"),
+    "tensorboard",
+}
+"""What is in a run folder before the first epoch ends or a checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs leave to be done of a job.
+
+    Attributes:
+        todo: what is left.
+        run: the run that is finished, runs, or can be resumed; or that of which nothing is left,
+            in whose place the job begins anew.
+        step: step after which it is resumed.
+        reason: why earlier runs do not count; empty if there are none, or one counts.
+        result: the scores on `val` and the cost of a finished run, as in `result.json`.
+    """
+
+    todo: Todo
+    run: Path | None = None
+    step: int | None = None
+    reason: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is something to do."""
+        return self.todo in ("new", "resume")
+
+    def outcome(self, title: str) -> Outcome | None:
+        """The outcome of a job of this title with which there is nothing to do, else None."""
+        if self.todo == "finished":
+            return Outcome(title, "skipped", self.run, result=self.result)
+        if self.todo == "running":
+            return Outcome(title, "runs elsewhere", self.run, exit_code=Stopped.exit_code)
+        return None
+
+
+class EarlierRuns:
+    """Finds earlier runs in the place of jobs.
+
+    What jobs have in common, such as the data, is read once.
+
+    Args:
+        refuses_changes: whether a job whose latest run cannot go on, because something has changed,
+            is refused; else the job has a new run. If only what may change has, the run goes on.
+    """
+
+    def __init__(self, refuses_changes: bool = False) -> None:
+        self.refuses_changes = refuses_changes
+        self._data: dict[str, DataRecord] = {}
+        self._inputs: dict[str, dict[str, Any]] = {}
+
+    def of(self, job: Job) -> Earlier:
+        """What earlier runs leave to be done of a job.
+
+        One counts if it has the settings, the seed, the data and the code that the job would have.
+        Settings that change no score, such as those of `logging`, may differ.
+
+        Raises:
+            RecipeError: changes are refused, and the latest run cannot go on because of them.
+        """
+        folders = list(_numbered(job))
+        if not folders:
+            return Earlier("new")
+        try:
+            now = self._inputs_of(job.recipe)
+        except HierasegError:
+            return Earlier("new")  # the job will say by itself why it cannot be run
+        identity = identity_of(job.recipe.path.stem, job.recipe.to_dict(), now)  # type: ignore[arg-type]
+        same = [folder for folder in folders if _identity(folder) == identity]
+        found = _finished(same) or _running(same) or _resumable(same)
+        if found is None and self.refuses_changes:
+            found = _changed(job, folders, now)
+        if found is not None:
+            return found
+        empty = [folder for folder in folders if is_empty(folder)]
+        if empty:
+            return Earlier("new", empty[-1].path)
+        return Earlier("new", reason=_reason(folders, same))
+
+    def _inputs_of(self, recipe: Recipe) -> dict[str, Any]:
+        """What provenance a run of a recipe would have, as far as results depend on it."""
+        settings = recipe.with_seed(0).to_yaml()
+        if settings not in self._inputs:
+            start = read_start(recipe)
+            self._inputs[settings] = {
+                **inputs(recipe, self._data_of(recipe)),
+                "plugin_files": _copies(recipe.plugins),
+                "init": None if start is None else {"sha256": start.sha256},
+            }
+        return self._inputs[settings]
+
+    def _data_of(self, recipe: Recipe) -> DataRecord:
+        key = repr((recipe["data"], recipe["hierarchy"]))
+        if key not in self._data:
+            hierarchy = build(recipe["hierarchy"])
+            stores, _ = open_data(recipe, build_dataset(recipe, hierarchy), hierarchy)
+            self._data[key] = data_record(stores)
+        return self._data[key]
+
+
+def is_empty(folder: RunFolder, is_held: bool = False) -> bool:
+    """Whether a run has ended before it left anything, such as an epoch's record or a checkpoint.
+
+    Args:
+        folder: the run folder.
+        is_held: whether this process has locked it.
+    """
+    if not folder.provenance.is_file() or not (is_held or is_running(folder) is False):
+        return False
+    return {path.name for path in folder.path.iterdir()} <= _AT_START
+
+
+def clear(folder: RunFolder) -> None:
+    """Remove the folder of a run that has left nothing, unless it has changed meanwhile.
+
+    Raises:
+        WriteError: it cannot be removed.
+    """
+    if not is_empty(folder):
+        return
+    with write_errors(folder.path), suppress(Timeout), FileLock(folder.lock, timeout=0):
+        if is_empty(folder, is_held=True):
+            shutil.rmtree(folder.path)
+
+
+def _identity(folder: RunFolder) -> str:
+    try:
+        return read_identity(folder)
+    except RecipeError:  # damaged, or without provenance
+        return ""
+
+
+def _finished(runs: Sequence[RunFolder]) -> Earlier | None:
+    """The latest finished run."""
+    found = []
+    for folder in runs:
+        try:
+            found.append(read_finished(folder, "val"))
+        except RecipeError:
+            continue
+    if not found:
+        return None
+    run = max(found, key=lambda one: one.started)
+    return Earlier("finished", run.path, result={"splits": {"val": run.scores}, "cost": run.cost})
+
+
+def _running(runs: Sequence[RunFolder]) -> Earlier | None:
+    """A run that another process does; also if it cannot be known that none does."""
+    going = [folder.path for folder in runs if is_running(folder) is not False]
+    return Earlier("running", going[-1]) if going else None
+
+
+def _resumable(runs: Sequence[RunFolder]) -> Earlier | None:
+    """The run that has come furthest, of those with a checkpoint."""
+    steps = [(step, folder.path) for folder in runs if (step := saved_step(folder)) is not None]
+    if not steps:
+        return None
+    step, path = max(steps)
+    return Earlier("resume", path, step)
+
+
+def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> Earlier | None:
+    """The latest run that has come somewhere, of another identity.
+
+    Raises:
+        RecipeError: something has changed that may not.
+    """
+    runs = [folder for folder in folders if _identity(folder) and not is_empty(folder)]
+    if not runs:
+        return None
+    latest = max(runs, key=lambda folder: folder.read_provenance().get("started", ""))
+    allowed, refused = changes_since(latest, job.recipe.to_dict(), now)
+    if refused:
+        raise refusal(latest, refused)
+    if any(one.key == "training.epochs" for one in allowed):
+        return _running([latest]) or _resumable([latest])
+    return _finished([latest]) or _running([latest]) or _resumable([latest])
+
+
+def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
+    if same:
+        return f"{same[-1].path} has no checkpoint to go on from"
+    return f"{folders[-1].path} has other settings, code or data"
+
+
+def _numbered(job: Job) -> Iterator[RunFolder]:
+    """The run folder of a job, and those of its repetitions (see `RunFolder.create`)."""
+    parent, seed = job.folder().parent, job.recipe.training.seed
+    name = glob.escape(job.name)
+    for pattern in (f"{name}-seed{seed}", f"{name}-run*-seed{seed}"):
+        yield from (RunFolder(path) for path in sorted(parent.glob(pattern)) if path.is_dir())
+
+
+def _copies(files: Sequence[PluginFile]) -> list[dict[str, Any]]:
+    """The record of the copies of plugin files that a run folder has (see `copy_plugins`)."""
+    records: dict[str, str] = {}
+    for file in files:
+        name, number = file.path.name, 2
+        while name in records:
+            name, number = f"{file.path.stem}_{number}{file.path.suffix}", number + 1
+        records[name] = file.sha256
+    return [{"file": f"plugins/{name}", "sha256": digest} for name, digest in records.items()]
