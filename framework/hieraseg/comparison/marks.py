@@ -52,12 +52,23 @@ def _chosen(rows: Sequence[Row], key: str) -> Marked:
     def is_chosen(row: Row) -> bool:
         run = row.runs[0]
         is_val = split == "val" or run.provenance.get("data", {}).get("val") == run.scores["data"]
-        return is_val and run.scores["checkpoint"] == "best" and run.cost.get("epochs") != 1
+        moments = run.cost.get("validations", run.cost.get("epochs"))  # older runs have no former
+        return is_val and run.scores["checkpoint"] == "best" and moments != 1
 
-    return [row for row in rows if is_chosen(row)], (
-        "best epoch chosen on this split, so these scores are optimistic; for a final table, score "
-        "a split that nothing was chosen on, such as --split holdout"
+    chosen = [row for row in rows if is_chosen(row)]
+    return chosen, (
+        f"best epoch chosen on this split{_by(chosen)}, so these scores are optimistic; for a "
+        "final table, score a split that nothing was chosen on, such as --split holdout"
     )
+
+
+def _by(rows: Sequence[Row]) -> str:
+    """By which score, if that is not the mIoU of the finest level for all of them."""
+    usual = {row.title: f"miou@{len(row.scores[0]['levels'])}" for row in rows}
+    names = {row.title: row.runs[0].cost.get("monitor", usual[row.title]) for row in rows}
+    if names == usual:
+        return ""
+    return f" by {_of(names)}" if len(set(names.values())) > 1 else f" by {names[rows[0].title]}"
 
 
 def _protocol(rows: Sequence[Row], baseline: Row | None) -> Marked:

@@ -1,4 +1,4 @@
-"""Section: validation scores and training loss over the epochs."""
+"""Section: scores and losses over the epochs."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,18 +10,19 @@ from hieraseg.page.charts import chart, label
 from hieraseg.page.looks import Look, legend, looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
-from hieraseg.runs.epochs import Epoch, read_epochs
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.validations import Validation, read_validations
 
-_Value = Callable[[Epoch], float | None]
+_Value = Callable[[Validation], float | None]
+_TRAINING = "training loss"
 _EACH = 20
-"""Epochs of which each has a marker and a number."""
+"""Validations of which each has a marker and a number."""
 
 
 def section(comparison: Comparison) -> Section:
     """Curves of each row: the mean over its seeds, and a thin line for each of them."""
     rows = comparison.rows
-    runs = [[read_epochs(RunFolder(run.path)) for run in row.runs] for row in rows]
+    runs = [[read_validations(RunFolder(run.path)) for run in row.runs] for row in rows]
     unread = [look.name for look, found in zip(looks(rows), runs, strict=True) if not all(found)]
     levels = max((len(one.levels) for row in runs for run in row for one in run), default=0)
     panels = [
@@ -29,7 +30,9 @@ def section(comparison: Comparison) -> Section:
         for level in range(levels)
     ]
     if panels:
-        panels.append(_panel(comparison, runs, "training loss", lambda one: one.loss))
+        panels.append(_panel(comparison, runs, _TRAINING, lambda one: one.loss))
+    if any(one.val_loss is not None for row in runs for run in row for one in run):
+        panels.append(_panel(comparison, runs, "validation loss", lambda one: one.val_loss))
     html = render(
         "curves.html",
         unread=unread,
@@ -40,39 +43,45 @@ def section(comparison: Comparison) -> Section:
 
 
 def _miou(level: int) -> _Value:
-    return lambda epoch: epoch.levels[level] if level < len(epoch.levels) else None
+    return lambda one: one.levels[level] if level < len(one.levels) else None
 
 
 def _panel(
-    comparison: Comparison, runs: Sequence[Sequence[Sequence[Epoch]]], title: str, value: _Value
+    comparison: Comparison,
+    runs: Sequence[Sequence[Sequence[Validation]]],
+    title: str,
+    value: _Value,
 ) -> Panel:
     figure = go.Figure(layout={"height": 400, "showlegend": False, "hovermode": "closest"})
     for index, look in enumerate(looks(comparison.rows)):
-        lines = [{one.epoch: value(one) for one in epochs} for epochs in runs[index] if epochs]
+        lines = [{one.passes: value(one) for one in run} for run in runs[index] if run]
         for trace in _traces(label(look.name), look, lines):
             figure.add_trace(trace.update(legendgroup=str(index)))
-    figure.update_xaxes(title="epoch", tickformat="d", zeroline=False)
-    if max(len(epochs) for row in runs for epochs in row) <= _EACH:
-        figure.update_xaxes(dtick=1)
+    figure.update_xaxes(title="epoch", zeroline=False)
+    moments = {one.passes for row in runs for run in row for one in run}
+    if all(map(float.is_integer, moments)):
+        figure.update_xaxes(tickformat="d")
+        if len(moments) <= _EACH:
+            figure.update_xaxes(dtick=1)
     figure.update_yaxes(title=title)
-    where = "validation split" if title != "training loss" else "training split"
+    where = "training split" if title == _TRAINING else "validation split"
     return Panel({"curve": title}, chart(figure, f"{title} of each recipe, {where}, by epoch"))
 
 
-def _traces(title: str, look: Look, lines: Sequence[dict[int, float | None]]) -> list[go.Scatter]:
-    """A line per seed, and their mean over the epochs that all seeds have."""
+def _traces(title: str, look: Look, lines: Sequence[dict[float, float | None]]) -> list[go.Scatter]:
+    """A line per seed, and their mean at the moments that all seeds have."""
     if not lines:
         return []
-    epochs = sorted(set.intersection(*(set(line) for line in lines)))
-    values = np.array([[line[epoch] for epoch in epochs] for line in lines], dtype=float)
+    moments = sorted(set.intersection(*(set(line) for line in lines)))
+    values = np.array([[line[moment] for moment in moments] for line in lines], dtype=float)
     line = {"color": look.color, "dash": look.dash}
     thin = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.45, "hoverinfo": "skip"}
     several = lines if len(lines) > 1 else []
     seeds = [go.Scatter(x=list(one), y=list(one.values()), **thin) for one in several]
     mean = go.Scatter(
-        x=epochs,
+        x=moments,
         y=values.mean(axis=0),
-        mode="lines+markers" if len(epochs) <= _EACH else "lines",
+        mode="lines+markers" if len(moments) <= _EACH else "lines",
         line={**line, "width": 2.5},
         marker={"color": look.color, "symbol": look.symbol, "size": 7},
         name=title,

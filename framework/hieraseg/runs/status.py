@@ -9,10 +9,10 @@ from typing import Literal, TypedDict, cast, get_args
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.writing import is_free
-from hieraseg.runs.epochs import read_epochs
 from hieraseg.runs.finished import find_runs, read_recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import Failure, LevelMeans, Result, Score, problem_in, read_record
+from hieraseg.runs.validations import read_validations
 
 State = Literal[
     "finished", "running", "interrupted", "diverged", "failed", "stopped", "unknown", "damaged"
@@ -115,12 +115,13 @@ def _score(folder: RunFolder, result: Result) -> Score:
 
 def _unfinished(folder: RunFolder, running: bool | None) -> RunStatus:
     training = read_recipe(folder)["training"]
-    done = read_epochs(folder)
+    done = read_validations(folder)
+    epochs = int(done[-1].passes) if done else 0
     scores = [one.levels[-1] for one in done if one.levels and one.levels[-1] is not None]
     state, problem = _ending(folder, running)
     best = max(scores, default=None)
     return RunStatus(
-        folder.path, state, training["seed"], len(done), training["epochs"], best, problem
+        folder.path, state, training["seed"], epochs, training["epochs"], best, problem
     )
 
 

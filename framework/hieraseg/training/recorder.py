@@ -78,6 +78,7 @@ class Recorder:
             folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, folder), state
         )
         self._background = Background()
+        self._is_finished = False
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
 
     def __enter__(self) -> "Recorder":
@@ -154,7 +155,7 @@ class Recorder:
             f"val {_level_scores(scores)}",
             *([f"val loss {scores['loss']:.4f}"] if scores.get("loss") is not None else []),
             f"{record['images_per_second'] or 0:.0f} images/s",
-            *([f"best{by} so far"] if improved else []),
+            *([f"best so far{by}"] if improved else []),
         ]
         where = f"epoch {state.epoch}/{self.parts.recipe.training.epochs}"
         if not state.plan.is_by_epoch:
@@ -203,7 +204,7 @@ class Recorder:
     def interrupted(self, state: State) -> str:
         """How far an interrupted run came, and what it leaves behind."""
         epochs = self.parts.recipe.training.epochs
-        if self.folder.result.is_file():
+        if self._is_finished:
             return (
                 f"interrupted after epoch {state.epoch} of {epochs}, while figures were drawn; "
                 f"the result of the run is complete in {self.folder.path}"
@@ -212,8 +213,12 @@ class Recorder:
         if state.is_complete:
             when = "after"
         said = f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
-        fix = f"; go on with `hieraseg resume {self.folder.path}`" if self.can_be_resumed else ""
-        return f"{said}{fix}"
+        return f"{said}{self.go_on()}"
+
+    def go_on(self) -> str:
+        """How to go on with a run that ends early, to be appended to a message."""
+        is_possible = self.can_be_resumed
+        return f"; go on with `hieraseg resume {self.folder.path}`" if is_possible else ""
 
     @property
     def _score_name(self) -> str:
@@ -272,6 +277,7 @@ class Recorder:
         }
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
+        self._is_finished = True
         self.trackers.log_metrics(best_scalars(scores), state.step)
         self.trackers.finalize("success")
         images = self.parts.recipe.logging.images

@@ -52,10 +52,14 @@ def learning_rates(
 
 
 def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    yield "progress/epoch", record["epoch"]
+    yield "progress/epoch", record.get("passes", record["epoch"])
     yield "loss/total", record["loss"]
     if len(record["terms"]) > 1:
         yield from ((f"loss/{term}", value) for term, value in record["terms"].items())
+    yield "loss/val_total", record["val"].get("loss")
+    yield from (
+        (f"loss/val_{term}", value) for term, value in record["val"].get("terms", {}).items()
+    )
     yield "speed/images_per_second", record["images_per_second"]
     yield "speed/waiting_for_data", record.get("waiting_for_data")
     for split in ("train", "val"):

@@ -1,30 +1,34 @@
 """Curves of a run."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
 
 def draw_curves(records: Sequence[Mapping[str, Any]]) -> Image.Image:
-    """Draw the training loss and the mIoU of each level on the validation split over the epochs.
+    """Draw the losses, and the mIoU of each level on the validation split, over the epochs.
 
     Args:
-        records: one per epoch, as in `metrics.jsonl`.
+        records: one per validation, as in `metrics.jsonl`.
     """
     # Not above: takes a while. Without pyplot, which has a global state and may need a display.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    epochs = [record["epoch"] for record in records]
+    epochs = [record.get("passes", record["epoch"]) for record in records]
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    losses.plot(epochs, [record["loss"] for record in records], marker=".")
+    losses.plot(epochs, [record["loss"] for record in records], marker=".", label="training")
     losses.set_title("training loss")
+    if any(record["val"].get("loss") is not None for record in records):
+        values = _numbers(record["val"].get("loss") for record in records)
+        losses.plot(epochs, values, marker=".", label="validation")
+        losses.set_title("loss")
+        losses.legend()
     for index, level in enumerate(records[0]["val"]["levels"]):
-        values = [record["val"]["levels"][index]["miou"] for record in records]
-        values = [float("nan") if value is None else value for value in values]
+        values = _numbers(record["val"]["levels"][index]["miou"] for record in records)
         scores.plot(epochs, values, marker=".", label=f"level {level['level']}")
     scores.set_title("mIoU, validation split")
     scores.set_ylim(0, 1)
@@ -36,3 +40,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]]) -> Image.Image:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return Image.open(content)
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]
