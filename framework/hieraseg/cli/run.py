@@ -266,7 +266,7 @@ def _can_go_on(arguments: Namespace, jobs: Sequence["Job"], outcome: "Outcome") 
     """Whether other jobs can be done after one that failed."""
     # Several processes do not outlive a failure of one of them, but they diverge together. What
     # does the jobs raises an interrupt itself, after its outcome.
-    is_clean = outcome.exit_code in (DivergedError.exit_code, INTERRUPTED)
+    is_clean = outcome.exit_code in (DivergedError.exit_code, INTERRUPTED, Stopped.exit_code)
     return arguments.launcher or is_clean or _processes(jobs) == 1
 
 

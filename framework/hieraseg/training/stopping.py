@@ -11,6 +11,7 @@ from hieraseg.console import log
 from hieraseg.processes import largest_of_all
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_SAID = "stopping after this step or batch; press Ctrl-C again to end without saving"
 
 
 class Stopping:
@@ -72,4 +73,5 @@ class Stopping:
             raise KeyboardInterrupt
         if self._received is None:
             self._received = first
-            log("stopping after this step or batch; press Ctrl-C again to end without saving")
+            # In a thread, since the signal may have come while something is being written.
+            threading.Thread(target=log, args=(_SAID,), daemon=True).start()
