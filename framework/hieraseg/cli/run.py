@@ -20,7 +20,7 @@ from hieraseg.cli.options import (
 from hieraseg.cli.run_job import run_job
 from hieraseg.cli.sweep_report import Report
 from hieraseg.console import progress
-from hieraseg.errors import INTERRUPTED, DivergedError, RecipeError
+from hieraseg.errors import INTERRUPTED, DivergedError, RecipeError, Stopped
 from hieraseg.launch import Finished
 from hieraseg.sweeps.launchers import add_options, from_arguments
 
