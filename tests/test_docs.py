@@ -13,11 +13,14 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 FRAMEWORK = ROOT / "framework" / "hieraseg"
 IMPORTS = """\
+import json
+from pathlib import Path
 import torch
 import torch.nn.functional as F
 from hieraseg import IGNORE_INDEX, Loss, registry
 from hieraseg.functional import mean_over_valid
-from hieraseg.types import Probability, check_arguments
+from hieraseg.types import PositiveInt, Probability, check_arguments
+from lightning_fabric.loggers import CSVLogger
 
 
 """
@@ -49,14 +52,20 @@ def test_every_kind_is_described() -> None:
 
 @pytest.mark.parametrize(
     ("index", "kind", "name"),
-    [(0, "loss", "largest_ce"), (1, "loss", "leaf_ce"), (2, "transform", "grayscale")],
+    [
+        (0, "loss", "largest_ce"),
+        (1, "loss", "leaf_ce"),
+        (2, "transform", "grayscale"),
+        (3, "tracker", "news"),
+        (4, "tracker", "fabric_csv"),
+    ],
 )
 def test_the_plugins_of_extending(
     index: int, kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     (tmp_path / f"{name}.py").write_text(IMPORTS + blocks[index])
     words = ["check", kind, name, "--plugin", str(tmp_path / f"{name}.py")]
     assert main(words) == 0, capsys.readouterr().out

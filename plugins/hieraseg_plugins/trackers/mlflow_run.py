@@ -1,0 +1,101 @@
+"""MLflow."""
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hieraseg.types import check_arguments
+from hieraseg_plugins.trackers.repeated import without_repeated
+
+_STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
+_LAST_STEP = "hieraseg.last_step"
+_LARGEST_BATCH = 100  # of settings that MLflow takes at once
+# A server that does not answer keeps a run waiting for seconds, and not for minutes.
+_WAITING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
+@check_arguments
+class MLflow:
+    """MLflow: curves, pictures and settings, in a local store or on a server.
+
+    A run that goes on is the same run there: its id is in `mlflow_run` of the run folder.
+
+    Args:
+        folder: the run folder, supplied by the runner.
+        after_step: step from which the run goes on, supplied by the runner.
+        tracking_uri: where to, as in `sqlite:///mlflow.db` or `http://localhost:5000`; null for
+            MLflow's own choice: the environment variable MLFLOW_TRACKING_URI, or a file in the
+            working directory.
+        experiment: name of the experiment; null for that of the recipe.
+    """
+
+    requires = {"mlflow": "hieraseg[mlflow]"}
+
+    def __init__(
+        self,
+        folder: Path,
+        after_step: int = 0,
+        tracking_uri: str | None = None,
+        experiment: str | None = None,
+    ) -> None:
+        for key, value in _WAITING.items():
+            os.environ.setdefault(key, value)
+        from mlflow import MlflowClient
+
+        self.client = MlflowClient(tracking_uri)
+        file = folder / "mlflow_run"
+        if after_step and file.is_file():
+            self.run = file.read_text(encoding="utf-8")
+            self.client.update_run(self.run, status="RUNNING")
+        else:
+            parent = _experiment(self.client, experiment or folder.parent.name)
+            self.run = self.client.create_run(parent, run_name=folder.name).info.run_id
+            file.write_text(self.run, encoding="utf-8")
+        tags = self.client.get_run(self.run).data.tags
+        self.before = int(tags.get(_LAST_STEP, 0))
+
+    def log_hyperparams(self, params: dict[str, Any]) -> None:
+        """Log the settings. Those that were logged before stay, since MLflow changes none."""
+        from mlflow.entities import Param
+
+        known = self.client.get_run(self.run).data.params
+        new = [Param(key, str(value)) for key, value in params.items() if key not in known]
+        for first in range(0, len(new), _LARGEST_BATCH):
+            self.client.log_batch(self.run, params=new[first : first + _LARGEST_BATCH])
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Log a point of each curve."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        new = without_repeated(metrics, step, self.before)
+        points = [Metric(_key(name), value, now, step) for name, value in new.items()]
+        for first in range(0, len(points), _LARGEST_BATCH):
+            self.client.log_batch(self.run, metrics=points[first : first + _LARGEST_BATCH])
+        self.client.set_tag(self.run, _LAST_STEP, str(max(step, self.before)))
+
+    def log_image(self, key: str, images: list[UInt8[np.ndarray, "H W 3"]], step: int) -> None:
+        """Log pictures as artifacts, with the step in their names."""
+        for number, image in enumerate(images, 1):
+            name = _key(key) if len(images) == 1 else f"{_key(key)}/{number}"
+            self.client.log_image(self.run, image, artifact_file=f"{name}/step_{step:07d}.png")
+
+    def finalize(self, status: str) -> None:
+        """End the run."""
+        self.client.set_terminated(self.run, _STATUS.get(status, "FAILED"))
+
+
+def _experiment(client: Any, name: str) -> str:
+    """Id of an experiment, which is made unless it exists."""
+    found = client.get_experiment_by_name(name)
+    return str(found.experiment_id if found else client.create_experiment(name))
+
+
+def _key(name: str) -> str:
+    """A name with the characters that MLflow allows."""
+    return re.sub(r"[^\w/. -]", "_", name)

@@ -1,0 +1,52 @@
+"""The event files of TensorBoard, as its own reader shows them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hieraseg import registry
+
+TensorBoard = registry.trackers.get("tensorboard")
+
+
+def events(folder: Path) -> Any:
+    accumulator = EventAccumulator(str(folder / "tensorboard"))
+    return accumulator.Reload()
+
+
+def points(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [(one.step, one.value) for one in events(folder).Scalars(tag)]
+
+
+def test_curves_and_pictures(tmp_path: Path) -> None:
+    tracker = TensorBoard(tmp_path)
+    tracker.log_metrics({"loss/total": 0.5, "miou/val_level_1": 0.25}, 10)
+    tracker.log_image("val/a", [np.zeros((8, 12, 3), np.uint8)], 10)
+    tracker.finalize("failed")
+    assert points(tmp_path, "loss/total") == [(10, 0.5)]
+    (picture,) = events(tmp_path).Images("val/a")
+    assert (picture.step, picture.height, picture.width) == (10, 8, 12)
+
+
+def test_settings_stand_beside_the_best_scores(tmp_path: Path) -> None:
+    tracker = TensorBoard(tmp_path)
+    tracker.log_hyperparams({"optimizer.lr": 0.1, "loss": "tree_min"})
+    tracker.log_metrics({"best/miou_level_1": 0.25}, 10)
+    tracker.finalize("success")
+    found = events(tmp_path)
+    assert "_hparams_/session_start_info" in found.summary_metadata
+    assert [(one.value) for one in found.Scalars("best/miou_level_1")] == [0.25]
+
+
+def test_a_run_that_goes_on_has_no_point_twice(tmp_path: Path) -> None:
+    tracker = TensorBoard(tmp_path)
+    for step in (10, 20, 30):
+        tracker.log_metrics({"loss/total": step}, step)
+    tracker.finalize("aborted")
+    tracker = TensorBoard(tmp_path, after_step=20)
+    for step in (30, 40):
+        tracker.log_metrics({"loss/total": step + 1}, step)
+    tracker.finalize("success")
+    assert points(tmp_path, "loss/total") == [(10, 10), (20, 20), (30, 31), (40, 41)]
