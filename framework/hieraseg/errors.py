@@ -13,6 +13,10 @@ INTERRUPTED = 130
 """Exit code of a command that the user interrupts."""
 
 
+DIFFERENT = 5
+"""Exit code of a repetition that did not give the same results."""
+
+
 class Stopped(KeyboardInterrupt):
     """The system asked a run to end, and it can be resumed (exit code 75)."""
 

@@ -1,0 +1,154 @@
+"""Whether two runs are the same: what differs in what they are made of, and in what they gave."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hieraseg.model.weights import read_weights
+from hieraseg.runs.changes import Change, changes, recipe_at_start, surroundings
+from hieraseg.runs.checkpoint import WEIGHTS
+from hieraseg.runs.folder import RunFolder
+
+MEASURED = {
+    *("images_per_second", "waiting_for_data", "seconds", "peak_memory_bytes", "device"),
+}
+"""Keys of `metrics.jsonl` and `result.json` whose values depend on the machine and its load."""
+
+
+class Difference(NamedTuple):
+    """A value that is not the same in two runs.
+
+    Attributes:
+        place: its file, and its line there.
+        key: its dotted key, or the name of a tensor, of which the values that differ most follow.
+        before: its value in the first run; None if it has none.
+        after: its value in the second run.
+        by: by how much they differ; None for values that are no numbers.
+    """
+
+    place: str
+    key: str
+    before: Any
+    after: Any
+    by: float | None
+
+    def __str__(self) -> str:
+        size = "" if self.by is None else f" (by {self.by:.3g})"
+        return f"{self.place}: {self.key}: {_shown(self.before)} -> {_shown(self.after)}{size}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have not in common.
+
+    Attributes:
+        changes: recipe, data, code, packages, hardware and settings of PyTorch that differ.
+        metrics: values that differ in the first line of `metrics.jsonl` in which some do.
+        result: values that differ in the scores on `val` and the cost.
+        weights: tensors that differ in the checkpoints `best` and `last`.
+    """
+
+    changes: list[Change]
+    metrics: list[Difference]
+    result: list[Difference]
+    weights: list[Difference]
+
+    @property
+    def differences(self) -> list[Difference]:
+        """All that differs in what the runs gave."""
+        return [*self.metrics, *self.result, *self.weights]
+
+
+def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
+    """Compare two runs, without running their code.
+
+    Times, speeds and memory are left out.
+
+    Raises:
+        RecipeError: a file is missing or damaged, or a run is not finished.
+    """
+    then, now = first.read_provenance(), second.read_provenance()
+    recipes = recipe_at_start(first, then), recipe_at_start(second, now)
+    return Comparison(
+        changes=[*changes(recipes[0], then, recipes[1], now), *surroundings(then, now)],
+        metrics=list(_in_metrics(first, second)),
+        result=list(_in_result(first, second)),
+        weights=[one for which in ("best", "last") for one in _in_weights(which, first, second)],
+    )
+
+
+def _in_metrics(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
+    old, new = first.read_metrics(), second.read_metrics()
+    for before, after in zip(old, new, strict=False):
+        place = f"metrics.jsonl: epoch {before.get('epoch')}, step {before.get('step')}"
+        found = list(_differing(place, before, after))
+        if found:
+            yield from found
+            return
+    if len(old) != len(new):
+        yield Difference("metrics.jsonl", "lines", len(old), len(new), abs(len(old) - len(new)))
+
+
+def _in_result(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
+    before, after = (
+        {"val": one["splits"].get("val"), "cost": one["cost"]}
+        for one in (first.read_result(), second.read_result())
+    )
+    yield from _differing("result.json", before, after)
+
+
+def _in_weights(which: str, first: RunFolder, second: RunFolder) -> Iterator[Difference]:
+    """Tensors that differ, where both runs have the checkpoint."""
+    files = [folder.checkpoint(which) / WEIGHTS for folder in (first, second)]
+    if not all(map(Path.is_file, files)):
+        return
+    place = f"checkpoints/{which}"
+    before, after = map(read_weights, files)
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None or old.shape != new.shape:
+            yield Difference(place, name, _shape(old), _shape(new), None)
+        elif not torch.equal(old, new):
+            old, new = old.double(), new.double()
+            index = (old - new).abs().argmax()
+            one, other = old.flatten()[index].item(), new.flatten()[index].item()
+            yield Difference(place, name, one, other, abs(one - other))
+
+
+def _shape(tensor: Tensor | None) -> str | None:
+    return None if tensor is None else f"of shape {list(tensor.shape)}"
+
+
+def _differing(place: str, before: Any, after: Any) -> Iterator[Difference]:
+    old, new = dict(_leaves("", before)), dict(_leaves("", after))
+    for key in dict.fromkeys((*old, *new)):
+        one, other = old.get(key), new.get(key)
+        if json.dumps(one) != json.dumps(other):
+            yield Difference(place, key, one, other, _distance(one, other))
+
+
+def _distance(one: Any, other: Any) -> float | None:
+    is_number = isinstance(one, int | float) and isinstance(other, int | float)
+    return abs(one - other) if is_number else None
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values below a dotted key that are not measured."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name not in MEASURED:
+                yield from _leaves(f"{key}.{name}".strip("."), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(f"{key}[{index}]", inner)
+    else:
+        yield key, value
+
+
+def _shown(value: Any) -> str:
+    return "(none)" if value is None else str(value)
