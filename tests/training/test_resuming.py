@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.kills import outcome
 from filelock import FileLock
 
-from benchmarks.kills import outcome
 from hieraseg.cli import main
+from hieraseg.files.writing import versions
 from hieraseg.runs import checkpoint
+from hieraseg.runs.checkpoint import (
+    read_checkpoint,
+    read_metadata,
+    read_state,
+    save_checkpoint,
+)
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checkpoints import CheckpointWriter
 from hieraseg.training.recorder import Recorder
+from hieraseg.training.saved import newest_saved
 from tests.support.processes import write_recipe
 from tests.support.runs import read_json, read_metrics
 
@@ -135,88 +143,85 @@ def test_a_signal_saves_the_state_after_the_step(
     assert outcome(run) == outcome(whole_run(moments))
 
 
-def truncate(checkpoint: Path) -> None:
-    state = checkpoint / "state.pt"
+def truncate(folder: Path) -> None:
+    state = folder / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
 
 
-def flip_a_byte(checkpoint: Path) -> None:
-    weights = checkpoint / "model.safetensors"
+def flip_a_byte(folder: Path) -> None:
+    weights = folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
 
 
-def empty(checkpoint: Path) -> None:
-    (checkpoint / "model.safetensors").write_bytes(b"")
-
-
-def remove_weights(checkpoint: Path) -> None:
-    (checkpoint / "model.safetensors").unlink()
-
-
-def remove_checksums(checkpoint: Path) -> None:
-    (checkpoint / "checksums.json").unlink()
-
-
-def remove_all(checkpoint: Path) -> None:
-    for file in checkpoint.iterdir():
+def remove_all(folder: Path) -> None:
+    for file in folder.iterdir():
         file.unlink()
 
 
-DAMAGES = [truncate, flip_a_byte, empty, remove_weights, remove_checksums, remove_all]
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "truncated": truncate,
+    "a byte flipped": flip_a_byte,
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "no state": lambda folder: (folder / "state.pt").unlink(),
+    "no checksums": lambda folder: (folder / "checksums.json").unlink(),
+    "no file": remove_all,
+}
 
 
-def late_copy(moments: Path, folder: Path) -> Path:
-    """A copy of a run that was killed after its last step, with two versions of `last`."""
-    return Path(shutil.copytree(sorted(moments.glob("copy*"))[-1], folder / "run"))
+def with_versions(moments: Path, folder: Path, steps: list[int]) -> Path:
+    """A copy of a run that was killed when the versions of `last` were of these steps."""
+    for copy in sorted(moments.glob("copy*")):
+        found = versions(copy / "checkpoints/last")
+        if [read_metadata(path)["step"] for path in found] == steps:
+            (copy / "run.lock").unlink(missing_ok=True)
+            return Path(shutil.copytree(copy, folder / "run"))
+    raise AssertionError
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    moments: Path, tmp_path: Path, capsys: Captured, damage: Callable[[Path], None]
+    moments: Path, tmp_path: Path, capsys: Captured, damage: str
 ) -> None:
-    run = late_copy(moments, tmp_path)
-    damage(run / "checkpoints/last")
+    run = with_versions(moments, tmp_path, [8, 6])
+    DAMAGES[damage](run / "checkpoints/last")
+    saved = newest_saved(RunFolder(run))
+    assert (saved.last.name, saved.state["progress"]["step"]) == ("last_2", 6)
+    pattern = rf"warning: {run}/checkpoints/last[/:].*; the checkpoint before is used, of step 6"
+    assert re.search(pattern, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("damage", ["a byte flipped", "no file"])
+def test_best_weights_that_are_damaged_are_those_of_an_older_checkpoint(
+    moments: Path, tmp_path: Path, capsys: Captured, damage: str
+) -> None:
+    run = with_versions(moments, tmp_path, [8, 6])
+    DAMAGES[damage](run / "checkpoints/best")
     assert resume(run) == 0
     error = capsys.readouterr().err
-    assert re.search(rf"warning: {run}/checkpoints/last[/:].*; the checkpoint before is", error)
+    assert f"warning: {run}/checkpoints/last: needs the best weights until then, of step" in error
     assert "goes on after step 6," in error
     assert outcome(run) == outcome(whole_run(moments))
 
 
-@pytest.mark.parametrize("damage", [flip_a_byte, remove_all])
-def test_without_the_best_weights_an_older_checkpoint_is_used(
-    moments: Path, tmp_path: Path, capsys: Captured, damage: Callable[[Path], None]
-) -> None:
-    """Which is of a moment when others were the best, or has them itself."""
-    run = late_copy(moments, tmp_path)
-    damage(run / "checkpoints/best")
-    assert resume(run) == 0
-    error = capsys.readouterr().err
-    assert re.search(rf"warning: {run}/checkpoints/last: needs the best weights until", error)
-    assert outcome(run) == outcome(whole_run(moments))
-
-
 def test_the_checkpoint_of_another_run_is_named(
-    recipe: str, moments: Path, tmp_path: Path, capsys: Captured
+    moments: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    run = late_copy(moments, tmp_path)
-    options = [*SETTINGS, "--training.epochs", "1", "--training.seed", "1"]
-    assert main(["run", recipe, *options, "--out", str(tmp_path / "other")]) == 0
-    shutil.rmtree(run / "checkpoints/last")
-    shutil.copytree(next(tmp_path.glob("other/*/*/checkpoints/last")), run / "checkpoints/last")
-    capsys.readouterr()
-    assert resume(run) == 0
+    run = with_versions(moments, tmp_path, [8, 6])
+    last = run / "checkpoints/last"
+    weights, metadata = read_checkpoint(last / "model.safetensors")
+    save_checkpoint(last, weights, {**metadata, "recipe": "0" * 64}, read_state(last), keep=2)
+    shutil.rmtree(last.with_name("last_2"))
+    assert resume(run) == 2
     error = capsys.readouterr().err
-    assert f"{run}/checkpoints/last: is of another run, with another recipe; the" in error
-    assert outcome(run) == outcome(whole_run(moments))
+    assert f"has no checkpoint that can be used ({last}: is of another run, with" in error
 
 
 def test_where_all_checkpoints_are_damaged_it_says_what_to_do(
     moments: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    run = late_copy(moments, tmp_path)
+    run = with_versions(moments, tmp_path, [8, 6])
     truncate(run / "checkpoints/last")
     flip_a_byte(run / "checkpoints/last_2")
     before = contents(run)
@@ -229,38 +234,38 @@ def test_where_all_checkpoints_are_damaged_it_says_what_to_do(
     assert contents(run) == before
 
 
-def test_what_a_killed_process_left_is_removed_and_never_used(
-    moments: Path, tmp_path: Path
+def test_what_killed_processes_left_is_removed_and_never_used(
+    moments: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    run = late_copy(moments, tmp_path)
+    """Beside a checkpoint that is damaged, so that another one is wanted."""
+    run = with_versions(moments, tmp_path, [8, 6])
     checkpoints = run / "checkpoints"
     for which in ("last", "best"):
         shutil.copytree(checkpoints / which, checkpoints / f"{which}.0123abcd.unfinished")
-        truncate_all = (checkpoints / f"{which}.0123abcd.unfinished").iterdir()
-        for file in truncate_all:
-            file.write_bytes(b"")
+    flip_a_byte(checkpoints / "last")
     assert resume(run) == 0
-    names = {path.name for path in checkpoints.iterdir()}
-    assert names == {"last", "last_2", "best", "best_2"}
+    assert "goes on after step 6," in capsys.readouterr().err
+    assert {path.name for path in checkpoints.iterdir()} == {"last", "last_2", "best", "best_2"}
     assert outcome(run) == outcome(whole_run(moments))
 
 
 @pytest.mark.parametrize(
-    ("number", "fix"),
-    [(errno.ENOSPC, "free space on its disk"), (errno.EROFS, "choose a disk that is writable")],
+    ("name", "number", "fix"),
+    [
+        ("_save_state", errno.ENOSPC, "free space on its disk"),
+        ("save_file", errno.EROFS, "choose a disk that is writable"),
+    ],
 )
-@pytest.mark.parametrize("file", ["model.safetensors", "state.pt"])
 def test_a_disk_that_cannot_be_written_leaves_the_checkpoint_before(
     moments: Path,
     recipe: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
+    name: str,
     number: int,
     fix: str,
-    file: str,
 ) -> None:
-    name = "save_file" if file == "model.safetensors" else "_save_state"
     own, calls = getattr(checkpoint, name), iter(range(1, 100))
 
     def full(content: Any, path: Path, *arguments: Any) -> None:
@@ -299,15 +304,14 @@ def test_a_run_folder_that_vanishes_is_one_sentence(
     assert not list(tmp_path.glob("*/*"))
 
 
-@pytest.mark.parametrize("store", ["files", "decoded"])
 def test_images_may_be_stored_elsewhere(
-    moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+    moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decoded anew, in another cache, or read from files whenever they are needed."""
+    """In another cache, and not decoded, but read from files whenever they are needed."""
     monkeypatch.setenv("HIERASEG_CACHE", str(tmp_path / "cache"))
     run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
-    assert resume(run, "--input.store", store) == 0
-    assert f"store: {store}\n" in (run / "recipe.yaml").read_text()
+    assert resume(run, "--input.store", "files") == 0
+    assert "store: files\n" in (run / "recipe.yaml").read_text()
     assert outcome(run) == outcome(whole_run(moments))
 
 
@@ -347,6 +351,7 @@ def test_what_has_changed_is_refused(
     moments: Path, tmp_path: Path, capsys: Captured, change: Callable[[Path], None], message: str
 ) -> None:
     run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
+    (run / "run.lock").unlink(missing_ok=True)
     change(run)
     before = contents(run)
     assert resume(run) == 2

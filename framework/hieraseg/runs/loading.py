@@ -23,7 +23,6 @@ from hieraseg.runs.argument_files import check_argument_files
 from hieraseg.runs.checkpoint import Metadata, load_checkpoint, read_metadata
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import check_plugins
-from hieraseg.runs.records import sha256
 from hieraseg.settings import Evaluation
 
 
@@ -76,7 +75,7 @@ def load_run(
     metadata = read_metadata(path)
     hierarchy = build(recipe["hierarchy"])
     _check_tree(recipe, hierarchy, metadata, path)
-    if metadata.get("recipe", sha256(folder.recipe)) != sha256(folder.recipe):
+    if metadata.get("recipe") not in {None, *folder.recipe_digests()}:
         warn(f"{folder.recipe} is not the one that {path} was trained with")
     model = build_model(
         recipe,

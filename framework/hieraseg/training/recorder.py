@@ -105,8 +105,13 @@ class Recorder:
                 raise
             warn(str(failure))  # the run ends with the other error, which came first
         finally:
-            if self._lock is not None:
-                release(self.folder, self._lock, ending)
+            try:
+                if not self._background.is_busy():
+                    is_stopped = isinstance(ending, KeyboardInterrupt)
+                    self.trackers.finalize("aborted" if is_stopped else "failed")
+            finally:
+                if self._lock is not None:
+                    release(self.folder, self._lock, ending)
 
     def save_step(self, state: State) -> None:
         """Begin to save the state, if that is due after this step. All processes call it.
@@ -377,7 +382,6 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
         copies = copy_plugins(folder, recipe.plugins)
         standalone, files = copy_argument_files(folder, recipe)
         text = standalone.to_yaml(plugins=[copy["file"] for copy in copies])
-        write_text(folder.recipe, text)
         records = {
             **provenance(recipe, data_record(parts.stores)),
             "repositories": save_changes(folder, repositories_of(code_files(recipe))),
@@ -386,6 +390,7 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
             "argument_files": files,
             "init": parts.started,
         }
+        write_text(folder.recipe, text)  # at last: what has one is a run folder
         write_json(folder.provenance, records)
     except BaseException:
         let_go(folder)

@@ -3,36 +3,22 @@
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from hieraseg.console import log, warn
+from hieraseg.console import log
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import read_plain
-from hieraseg.files.writing import (
-    restore_version,
-    tidy_folder,
-    versions,
-    write_json,
-    write_text,
-)
+from hieraseg.files.writing import restore_version, tidy_folder, write_json, write_text
 from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.resolved import as_yaml
-from hieraseg.runs.checkpoint import (
-    FIX,
-    WEIGHTS,
-    Metadata,
-    read_checkpoint,
-    read_metadata,
-    read_state,
-    save_checkpoint,
-)
+from hieraseg.runs.checkpoint import read_metadata, save_checkpoint
 from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import sha256
 from hieraseg.runs.provenance import data_record
+from hieraseg.runs.records import sha256
 from hieraseg.runs.resuming import check_unchanged
+from hieraseg.training.saved import Saved, newest_saved
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
@@ -63,7 +49,7 @@ def _restore(parts: Parts, state: State, folder: RunFolder, command: Sequence[st
     """As `restore`, of a folder that is locked."""
     data = data_record(parts.stores)
     changed = on_all_ranks(lambda: check_unchanged(folder, parts.recipe, data))
-    saved = on_all_ranks(lambda: _newest_saved(folder))  # before its versions are moved
+    saved = on_all_ranks(lambda: newest_saved(folder))  # before its versions are moved
     state.load_state_dict(saved.state)
     if state.total_steps < state.step:
         raise RecipeError(
@@ -82,83 +68,8 @@ def _restore(parts: Parts, state: State, folder: RunFolder, command: Sequence[st
     log(f"run folder {folder.path}: goes on after step {state.step}, in epoch {state.epoch}")
 
 
-class _Saved(NamedTuple):
-    """What a run can go on from.
-
-    Attributes:
-        state: as `State.state_dict` gives it.
-        last: folder of the checkpoint that it is in.
-        best: folder of the checkpoint with the best weights so far; None if those of `last` are
-            the best, or if none are yet.
-    """
-
-    state: dict[str, Any]
-    last: Path
-    best: Path | None
-
-
-def _newest_saved(folder: RunFolder) -> _Saved:
-    """The newest state that is not damaged, and has its best weights beside it.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    problems: list[str] = []
-    for last in versions(folder.checkpoint("last")):
-        try:
-            saved = _read_saved(folder, last)
-        except RecipeError as error:
-            problems.append(str(error).removesuffix(f"; {FIX}"))
-            continue
-        for problem in problems:
-            warn(f"{problem}; the checkpoint before is used, of step {_step(saved.state)}")
-        return saved
-    what = f"that can be used ({'; '.join(problems)})" if problems else "to go on from"
-    raise RecipeError(
-        f"{folder.path}: has no checkpoint {what}; run its recipe again with "
-        f"`hieraseg run {folder.recipe}`"
-    )
-
-
-def _read_saved(folder: RunFolder, last: Path) -> _Saved:
-    """What is saved in a version of `last`.
-
-    Raises:
-        RecipeError: it is damaged or of another run, or the best weights of that moment are not
-            there.
-    """
-    state = read_state(last)
-    _check_run(folder, last, read_metadata(last))
-    best_step = state["progress"]["best_step"]
-    problems: list[str] = []
-    for best in versions(folder.checkpoint("best")) if best_step else ():
-        try:
-            _, metadata = read_checkpoint(best / WEIGHTS)
-            if metadata is not None and metadata.get("step") == best_step:
-                _check_run(folder, best, metadata)
-                return _Saved(state, last, best)
-        except RecipeError as error:
-            problems.append(str(error).removesuffix(f"; {FIX}"))
-    # Killed after it had written `last`, which has the same weights, and before `best`.
-    if best_step in (0, _step(state)):
-        return _Saved(state, last, None)
-    problem = problems[0] if problems else "there are no such weights"
-    raise RecipeError(f"{last}: needs the best weights until then, of step {best_step} ({problem})")
-
-
-def _step(state: Mapping[str, Any]) -> int:
-    step: int = state["progress"]["step"]
-    return step
-
-
-def _check_run(folder: RunFolder, checkpoint: Path, metadata: Metadata) -> None:
-    """Check that a checkpoint was written by a run. Raises RecipeError."""
-    if metadata.get("recipe") not in {None, *folder.recipe_digests()}:
-        raise RecipeError(f"{checkpoint}: is of another run, with another recipe")
-
-
 def _restore_folder(
-    parts: Parts, state: State, folder: RunFolder, saved: _Saved, record: Mapping[str, Any]
+    parts: Parts, state: State, folder: RunFolder, saved: Saved, record: Mapping[str, Any]
 ) -> None:
     """Make the run folder as it was when the state was saved, and note that it is resumed.
 
@@ -179,7 +90,7 @@ def _restore_folder(
     write_json(folder.provenance, records)
 
 
-def _restore_checkpoints(folder: RunFolder, saved: _Saved, keep: int) -> None:
+def _restore_checkpoints(folder: RunFolder, saved: Saved, keep: int) -> None:
     """Let the checkpoints that are used be the newest ones, and remove what else was left."""
     last, best = folder.checkpoint("last"), folder.checkpoint("best")
     restore_version(last, saved.last)
