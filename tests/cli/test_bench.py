@@ -79,7 +79,7 @@ def test_figures_agree(report: BenchReport) -> None:
 def test_training_that_diverges_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--steps", "1", "--optimizer.lr", "1e38"]
     assert main(["bench", write_recipe(tmp_path), *words]) == 0
-    assert "warning: training diverged by step" in capsys.readouterr().err
+    assert "warning: training diverged in step" in capsys.readouterr().err
 
 
 def test_json(report: BenchReport, recipe: Recipe) -> None:

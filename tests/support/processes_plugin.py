@@ -83,8 +83,9 @@ class Odd(MarginalCrossEntropy):
     """A loss with which something goes wrong in one step.
 
     Args:
-        how: `nan`: the gradient is NaN; `data`: DataError; `kill`: the process is killed; `stop`:
-            the command that has started it gets SIGTERM, and has time to pass it on.
+        how: `nan`: the gradient is NaN; `term`: the term `odd` is NaN; `steep`: the gradient is
+            large; `data`: DataError; `kill`: the process is killed; `stop`: the command that has
+            started it gets SIGTERM, and has time to pass it on.
         step: the step, from 1.
         rank: the only process to which it happens; null for all.
     """
@@ -105,8 +106,11 @@ class Odd(MarginalCrossEntropy):
                 os.kill(os.getppid(), signal.SIGTERM)
                 time.sleep(1)
                 return terms
+            mean = prediction.logits[-1].mean()
             # A root has an infinite slope at 0, and 0 times infinity is NaN.
-            terms["odd"] = 0 * (0 * prediction.logits[-1].sum()).sqrt()
+            terms["odd"] = 0 * (0 * mean).sqrt()
+            if self.how != "nan":
+                terms["odd"] = mean * (torch.nan if self.how == "term" else 1e3)
         return terms
 
 

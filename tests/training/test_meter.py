@@ -3,15 +3,17 @@
 import math
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hieraseg import Hierarchy
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import PixelCounts
+from hieraseg.training.finite import BadStepError, FiniteSteps
 from hieraseg.training.intervals import Plan
 from hieraseg.training.meter import Meter
 from hieraseg.training.setup import Parts
@@ -25,13 +27,11 @@ class Totals:
 
     def __init__(self, device: str) -> None:
         self.steps = 0
-        self.diverges_at = math.inf
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.one = torch.ones(1, device=device)
 
     def terms_mean(self) -> tuple[list[str], Tensor]:
         values = [float(step) for step in range(1, self.steps + 1)]
-        if self.steps >= self.diverges_at:
-            values[-1] = math.nan
         return ["ce"], self.one * (sum(values) / self.steps)
 
 
@@ -45,20 +45,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def meter(device: str, totals: str = "cpu") -> Meter:
     """The meter of the second epoch on a device, with totals there or elsewhere."""
-    recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8))
+    recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8, clip_norm=None))
     fabric = SimpleNamespace(device=torch.device(device))
     parts = Mock(spec=Parts, recipe=recipe, fabric=fabric)
     plan = Plan(total_steps=3 * STEPS, steps_per_epoch=STEPS, validate_every=STEPS)
     state = Mock(spec=State, epoch=2, step=STEPS, scored=STEPS, plan=plan, totals=Totals(totals))
+    state.finite = FiniteSteps(nn.Linear(1, 1), torch.device(totals))
+    state.finite.steps += STEPS
     return Meter(parts, state, 2 * STEPS)
 
 
-def take_steps(meter: Meter, clock: SimpleNamespace, number: int) -> None:
-    """Steps of half a second."""
+def take_steps(meter: Meter, clock: SimpleNamespace, number: int, bad: int = 0) -> None:
+    """Steps of half a second, of which one is not finite."""
+    totals: Any = meter.state.totals
     for _ in range(number):
         clock.now += 0.5
         meter.state.step += 1
-        meter.state.totals.steps += 1
+        totals.steps += 1
+        loss = totals.one[0] * (math.nan if totals.steps == bad else 1)
+        totals.skipped += ~meter.state.finite.check({"ce": loss}, loss)
         meter.update()
 
 
@@ -84,12 +89,12 @@ def test_on_cuda_a_loss_is_shown_ten_steps_later(
     class Slow:
         """A snapshot that notes at which step it is waited for."""
 
-        def __init__(self, means: Tensor) -> None:
-            self.means = means.clone()
+        def __init__(self, values: tuple[Tensor, ...]) -> None:
+            self.values = [value.clone() for value in values]
 
-        def get(self) -> Tensor:
+        def get(self) -> list[Tensor]:
             waits.append(one.state.totals.steps)
-            return self.means
+            return self.values
 
     monkeypatch.setattr("hieraseg.training.meter.Snapshot", Slow)
     take_steps(one, clock, 19)
@@ -109,17 +114,40 @@ def test_a_loss_that_diverges_names_its_step(
     clock: SimpleNamespace, device: str, raised_at: int
 ) -> None:
     one = meter(device)
-    one.state.totals.diverges_at = 7  # type: ignore[attr-defined]
-    take_steps(one, clock, raised_at - 1)
-    with pytest.raises(DivergedError, match=r"in epoch 2 near step 35: the loss is not finite"):
+    take_steps(one, clock, raised_at - 1, bad=7)
+    with pytest.raises(BadStepError, match=r"step 32: the term ce of the loss is not finite"):
         take_steps(one, clock, 1)
 
 
 def test_a_loss_that_diverges_in_the_last_steps(clock: SimpleNamespace) -> None:
     one = meter("cuda")
-    one.state.totals.diverges_at = 24  # type: ignore[attr-defined]
-    take_steps(one, clock, STEPS - 1)
-    with pytest.raises(DivergedError, match=r"near step 50: the loss is not finite"):
+    take_steps(one, clock, STEPS - 1, bad=24)
+    with pytest.raises(BadStepError, match=r"step 49: the term ce of the loss is not finite"):
+        take_steps(one, clock, 1)
+
+
+def test_steps_that_are_skipped_are_said_once_a_minute(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = meter("cpu")
+    one.state.finite.stops = False
+    take_steps(one, clock, 10, bad=7)
+    assert "warning: step 32 was skipped, since the term ce of the loss is not finite (1 of 10" in (
+        capsys.readouterr().err
+    )
+    take_steps(one, clock, 10, bad=11)
+    assert not capsys.readouterr().err, "five seconds later"
+    clock.now += 60
+    take_steps(one, clock, 5, bad=22)
+    assert "warning: step 47 was skipped, " in capsys.readouterr().err
+
+
+def test_training_ends_if_most_steps_are_skipped(clock: SimpleNamespace) -> None:
+    one = meter("cpu")
+    one.state.finite.stops = False
+    for step in range(4, 10):
+        take_steps(one, clock, step - one.state.totals.steps, bad=step)
+    with pytest.raises(DivergedError, match=r"step 29 was skipped, .* \(6 of 10 steps since the"):
         take_steps(one, clock, 1)
 
 
