@@ -183,6 +183,8 @@ def assert_same_training(one: Any, other: Any) -> None:
     torch.testing.assert_close(one[0], other[0], rtol=1e-5, atol=1e-7)
     for values in (
         lambda state: state.model.state_dict(),
+        lambda state: state.scored_model.state_dict(),
+        lambda state: state.totals.norms,
         lambda state: state.schedule.get_last_lr(),
         lambda state: state.totals.counts.counts,
     ):
@@ -199,6 +201,11 @@ def assert_same_training(one: Any, other: Any) -> None:
         [
             ("optimizer", "{name: timm, optimizer: lion, lr: 1e-3, decay_norms: false}"),
             ("training.freeze", "[backbone.first, backbone.norm]"),
+        ],
+        [
+            ("training.accumulate", "2"),
+            ("training.clip_norm", "0.1"),
+            ("training.ema", "0.4"),
         ],
     ],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -40,9 +40,9 @@ def compute_gradients(
     """
     optimizer.zero_grad()
     found: list[Forward] = []
-    pieces = _pieces(parts, batch, progress)
+    pieces, module = _pieces(parts, batch, progress), cast(Any, parts.forward)
     for number, (piece, totals) in enumerate(pieces, 1):
-        with parts.fabric.no_backward_sync(parts.forward, enabled=number < len(pieces)):
+        with parts.fabric.no_backward_sync(module, enabled=number < len(pieces)):
             terms, counts = _forward(parts, piece, progress, totals)
             loss = with_gradient(reduce(torch.add, terms.values()))
             parts.fabric.backward(loss if len(pieces) == 1 else loss / len(pieces))

@@ -1,12 +1,11 @@
 """Cross-entropy among siblings along the true path, for the hyperbolic decoder."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg.functional import level_terms, mean_over_valid
+from hieraseg.functional import level_terms, mean_over_valid, true_logit
 
 
 class HyperbolicLoss(Loss):
@@ -52,6 +51,5 @@ def _sibling_cross_entropy(
     """Cross-entropy of each pixel over the true class and its siblings."""
     true_class = target.clamp(min=0)
     not_sibling = parents.view(1, -1, 1, 1) != parents[true_class][:, None]
-    return F.cross_entropy(
-        logits.masked_fill(not_sibling, -torch.inf), true_class, reduction="none"
-    )
+    # Not F.cross_entropy, which has no deterministic algorithm on CUDA.
+    return -true_logit(logits.masked_fill(not_sibling, -torch.inf).log_softmax(1), target)
