@@ -31,8 +31,6 @@ class Kind:
         singular: what one of them is called; empty if as the section.
         required: whether a recipe must have the section.
         default: names of the components of a recipe without the section, for kinds of many.
-        observes: whether its components only watch a run, and change none of its results, so that
-            runs with others are replicates, and a run may go on with others.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
         replaces: sections that a recipe leaves out if it has the section of this kind.
@@ -52,7 +50,6 @@ class Kind:
     singular: str = ""
     required: bool = True
     default: tuple[str, ...] = ()
-    observes: bool = False
     nestable: bool = False
     replaces: tuple[str, ...] = ()
     within: str = ""
@@ -225,7 +222,6 @@ for _kind in (
         singular="tracker",
         required=False,
         default=("tensorboard",),
-        observes=True,
     ),
 ):
     add_kind(_kind)

@@ -1,5 +1,6 @@
 """The contract of trackers."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,5 @@ class TrackerContract(ComponentContract):
 
 def _unless_missing(tracker: Tracker, method: str, *arguments: Any) -> None:
     """Call a method that it may lack."""
-    try:
+    with suppress(NotImplementedError):
         getattr(tracker, method, lambda *_: None)(*arguments)
-    except NotImplementedError:
-        pass

@@ -142,8 +142,12 @@ class Recorder:
         if not self.is_main:
             return
         figures = self._predict_figures()
-        rates = learning_rates(state.optimizer, state.model.parts())
-        self._background.start(partial(self._write_validation, record, rates, figures, checkpoint))
+        numbers = scalars(record) | learning_rates(state.optimizer, state.model.parts())
+        memory = peak_memory(self.parts.fabric.device)
+        if memory is not None:
+            numbers["memory/peak_gib"] = memory / 2**30
+        write = partial(self._write_validation, record, numbers, figures, checkpoint)
+        self._background.start(write)
         log(self._said(state, record, improved))
         if state.stops_early and state.is_complete:
             log(
@@ -342,13 +346,13 @@ class Recorder:
     def _write_validation(
         self,
         record: dict[str, Any],
-        rates: dict[str, float],
+        numbers: dict[str, float],
         figures: list[Predicted],
         checkpoint: Checkpoint | None,
     ) -> None:
         """Write all of a validation, in the thread."""
         self.folder.append_metrics(record)
-        self.trackers.log_metrics(scalars(record) | rates, record["step"])
+        self.trackers.log_metrics(numbers, record["step"])
         for predicted in figures:
             figure = np.asarray(draw_predicted(self.parts.hierarchy, predicted))
             self.trackers.log_image(f"val/{predicted.id}", figure, record["step"])

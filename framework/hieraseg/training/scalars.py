@@ -11,7 +11,7 @@ _MOST_CLASSES = 100
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers in an epoch's record, without those that are undefined.
+    """The numbers in the record of a validation, without those that are undefined.
 
     Args:
         record: as `metrics.jsonl` has it.
@@ -52,16 +52,17 @@ def learning_rates(
 
 
 def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    yield "progress/epoch", record.get("passes", record["epoch"])
-    yield "loss/total", record["loss"]
-    if len(record["terms"]) > 1:
-        yield from ((f"loss/{term}", value) for term, value in record["terms"].items())
-    yield "loss/val_total", record["val"].get("loss")
-    yield from (
-        (f"loss/val_{term}", value) for term, value in record["val"].get("terms", {}).items()
-    )
+    yield "progress/epoch", record["passes"]
+    for split, losses in (("train", record), ("val", record["val"])):
+        yield f"loss/{split}", losses.get("loss")
+        terms = losses.get("terms") or {}
+        if len(terms) > 1:
+            yield from ((f"loss_terms/{split}_{term}", value) for term, value in terms.items())
+    for of, value in record.get("gradient_norm", {}).items():
+        yield f"gradient_norm/{of}", value
+    yield "gradient_norm/skipped_steps", record.get("skipped_steps")
     yield "speed/images_per_second", record["images_per_second"]
-    yield "speed/waiting_for_data", record.get("waiting_for_data")
+    yield "speed/waiting_for_data", record["waiting_for_data"]
     for split in ("train", "val"):
         for level in record[split]["levels"]:
             yield f"miou/{split}_level_{level['level']}", level["miou"]

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -34,7 +34,7 @@ class MLflow:
         experiment: name of the experiment; null for that of the recipe.
     """
 
-    requires = {"mlflow": "hieraseg[mlflow]"}
+    requires: ClassVar = {"mlflow": "hieraseg[mlflow]"}
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
 """TensorBoard."""
 
+import re
 import threading
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hieraseg.types import check_arguments
+
+_LEVEL = re.compile(r"iou_level_(\d+)/")
 
 
 @check_arguments
@@ -25,10 +29,10 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         _hide_tracebacks()
-        purged = after_step + 1 if after_step else None
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purged)
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
         self.params: dict[str, Any] = {}
         self.best: dict[str, float] = {}
+        self.has_layout = False
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
         """Keep the settings, which are written beside the best scores."""
@@ -36,23 +40,58 @@ class TensorBoard:
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Write a point of each curve; those of `best/` are written beside the settings."""
+        if not self.has_layout:
+            self.writer.add_custom_scalars(_layout(metrics))
+            self.has_layout = True
         for name, value in metrics.items():
             if name.startswith("best/"):
                 self.best[name] = value
             else:
                 self.writer.add_scalar(name, value, step)
+        self.writer.flush()  # a process that is killed has written what came before its checkpoint
 
     def log_image(self, key: str, images: list[UInt8[np.ndarray, "H W 3"]], step: int) -> None:
         """Write pictures."""
         for number, image in enumerate(images, 1):
             name = key if len(images) == 1 else f"{key}/{number}"
             self.writer.add_image(name, image, step, dataformats="HWC")
+        self.writer.flush()
 
     def finalize(self, status: str) -> None:
         """Write the settings of a run with its best scores, and close the files."""
         if self.best:
             self.writer.add_hparams(self.params, self.best, run_name=".")
         self.writer.close()
+
+
+def _layout(names: Iterable[str]) -> dict[str, dict[str, list[Any]]]:
+    """Charts of the tab `Custom Scalars`, in each of which all curves of a group are together."""
+    charts = {
+        "Training": {
+            "loss": r"loss/.*",
+            "terms of the loss": r"loss_terms/.*",
+            "learning rate": r"learning_rate/.*",
+            "norm of the gradient": r"gradient_norm/(mean|max)",
+        },
+        "Scores": {
+            "mIoU of each level, validation": r"miou/val_.*",
+            "mIoU of each level, training": r"miou/train_.*",
+            "share of pixels whose classes form a path": r"coherence/.*",
+        },
+        "IoU of each class, validation": {
+            f"level {level}": rf"iou_level_{level}/.*"
+            for level in sorted({int(found[1]) for found in map(_LEVEL.match, names) if found})
+        },
+    }
+    shown = {
+        title: {
+            chart: ["Multiline", [pattern]]
+            for chart, pattern in of_title.items()
+            if any(re.fullmatch(pattern, name) for name in names)
+        }
+        for title, of_title in charts.items()
+    }
+    return {title: of_title for title, of_title in shown.items() if of_title}
 
 
 @cache

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,7 +27,7 @@ class WandB:
         entity: user or team; null for the default of the account.
     """
 
-    requires = {"wandb": "hieraseg[wandb]"}
+    requires: ClassVar = {"wandb": "hieraseg[wandb]"}
 
     def __init__(
         self,
