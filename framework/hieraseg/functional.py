@@ -21,6 +21,7 @@ from hieraseg.draws import normal_noise as normal_noise
 from hieraseg.draws import where_chosen as where_chosen
 from hieraseg.hashing import hashed
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
+from hieraseg.inference.scores import level_scores as level_scores
 from hieraseg.processes import gather as gather
 from hieraseg.types import ArgumentError, Ascending, Probability
 

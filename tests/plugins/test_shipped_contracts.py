@@ -114,10 +114,26 @@ class TestMarginalCE(ShippedLoss):
 
 class TestMaxConstraint(ShippedLoss):
     component = registry.losses.get("max_constraint")
+class TestSmoothMarginalCE(LossContract):
+    component = registry.losses.get("marginal_ce")
+    settings = ({"label_smoothing": 0.1},)
+    margin = 0.5
+
+
 
 
 class TestRMI(ShippedLoss):
     component = registry.losses.get("rmi")
+class TestOHEM(ShippedLoss):
+    component = registry.losses.get("ohem")
+    settings = (
+        {"loss": "weighted_ce"},
+        {"loss": "tree_min", "threshold": 0.2, "min_kept": 0.01},
+        {"loss": {"name": "sum", "losses": ["marginal_ce", "soft_labels"]}, "threshold": 0.0},
+    )
+    least = None  # of soft labels
+
+
     least = None  # the log of the conditional variance, which is negative
 
 
@@ -154,6 +170,12 @@ class TestWeightedCE(ShippedLoss):
 
 
 # Backbones, decoders and models.
+
+class TestSmoothWeightedCE(LossContract):
+    component = registry.losses.get("weighted_ce")
+    settings = ({"label_smoothing": 0.1, "class_weights": "median_frequency"},)
+    margin = 0.5
+
 
 
 class TestEfficientNetLite(BackboneContract):

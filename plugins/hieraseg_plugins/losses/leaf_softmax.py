@@ -26,6 +26,22 @@ def log_scores_on_path(
     return list(_LogScoresOnPath.apply(groups, known, leaf_logits.float()))
 
 
+def mean_log_scores(
+    leaf_logits: Float[Tensor, "B leaves H W"], groups: SiblingGroups
+) -> list[Float[Tensor, "B H W"]]:
+    """Mean log-score of all classes of each level.
+
+    Args:
+        leaf_logits: logits of the finest level, `[B, leaves, H, W]`.
+        groups: groups of siblings of the class tree.
+    """
+    sums = [leaf_logits.float()]
+    for level in range(len(groups.shapes) - 1, 0, -1):
+        sums.insert(0, groups.logsumexp_over_children(sums[0], level))
+    total = sums[0].logsumexp(1)
+    return [logs.mean(1) - total for logs in sums]
+
+
 class _LogScoresOnPath(torch.autograd.Function):
     """See `log_scores_on_path`. Besides the logits and their gradient, it needs memory for parents
     only: autograd would save and add up several tensors of the size of the logits.

@@ -1,12 +1,13 @@
 """Cross-entropy on every level, from a single softmax over the leaves."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from hieraseg import Hierarchy, Loss, Prediction
 from hieraseg.functional import level_terms, mean_over_valid, weights_per_level
-from hieraseg.types import NonNegativeFloat, check_arguments
-from hieraseg_plugins.losses.leaf_softmax import log_scores_on_path
+from hieraseg.types import NonNegativeFloat, Probability, check_arguments
+from hieraseg_plugins.losses.leaf_softmax import log_scores_on_path, mean_log_scores
 from hieraseg_plugins.losses.siblings import SiblingGroups
 
 
@@ -27,18 +28,24 @@ class MarginalCrossEntropy(Loss):
     Args:
         hierarchy: the class tree.
         level_weights: weight of each level, coarsest first; null for 1 each.
+        label_smoothing: share of each label that is spread evenly over all classes of its level
+            (Szegedy et al. 2015, arXiv:1512.00567).
 
     Raises:
-        ValueError: a weight is negative, or there is not one weight per level.
+        ValueError: an argument is out of range, or there is not one weight per level.
     """
 
     levels = "leaves"
     activation = "leaf_softmax"
 
     def __init__(
-        self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
+        self,
+        hierarchy: Hierarchy,
+        level_weights: list[NonNegativeFloat] | None = None,
+        label_smoothing: Probability = 0.0,
     ) -> None:
         super().__init__()
+        self.label_smoothing = label_smoothing
         self.groups = SiblingGroups(hierarchy)
         self.level_weights = weights_per_level(hierarchy, level_weights)
 
@@ -48,6 +55,12 @@ class MarginalCrossEntropy(Loss):
         """One term per level, `marginal_ce_level1` and so on."""
         path = list(targets.unbind(1))
         log_scores = log_scores_on_path(prediction.logits[-1], path, self.groups)
+        if self.label_smoothing:
+            spread = mean_log_scores(prediction.logits[-1], self.groups)
+            log_scores = [
+                torch.lerp(*pair, self.label_smoothing)
+                for pair in zip(log_scores, spread, strict=True)
+            ]
         costs = [
             mean_over_valid(-log_score, target)
             for log_score, target in zip(log_scores, path, strict=True)

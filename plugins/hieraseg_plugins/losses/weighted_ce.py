@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hieraseg import Hierarchy, Loss, Prediction
-from hieraseg.functional import level_terms, mean_over_valid, weights_per_level
-from hieraseg.types import ArgumentError, NonNegativeFloat, check_arguments
+from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from hieraseg.functional import denominator, level_terms, mean_over_valid, weights_per_level
+from hieraseg.types import ArgumentError, NonNegativeFloat, Probability, check_arguments
 from hieraseg_plugins.losses.channels import add_at
 
 
@@ -27,9 +27,12 @@ class WeightedCrossEntropy(Loss):
             `median_frequency`, the median class frequency divided by the class's own, over all
             training pixels (after Eigen & Fergus 2015, arXiv:1411.4734, who count only images
             that contain the class); or null for none.
+        label_smoothing: share of each label that is spread evenly over all classes of its level
+            (Szegedy et al. 2015, arXiv:1512.00567).
 
     Raises:
-        ValueError: a weight is negative, or the number of weights does not match the hierarchy.
+        ValueError: an argument is out of range, or the number of weights does not match the
+            hierarchy.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class WeightedCrossEntropy(Loss):
         class_pixels: list[Tensor] | None = None,
         level_weights: list[NonNegativeFloat] | None = None,
         class_weights: list[list[NonNegativeFloat]] | Literal["median_frequency"] | None = None,
+        label_smoothing: Probability = 0.0,
     ) -> None:
         super().__init__()
+        self.label_smoothing = label_smoothing
         self.level_weights = weights_per_level(hierarchy, level_weights)
         tables: list[Tensor] | list[None]
         if class_weights is None:
@@ -61,7 +66,11 @@ class WeightedCrossEntropy(Loss):
             true_class = target.clamp(min=0)
             cost = -_TrueLogSoftmax.apply(logits.float(), true_class[:, None])
             weight = None if table is None else table[true_class]
-            costs.append(mean_over_valid(cost, target, weight))
+            mean = mean_over_valid(cost, target, weight)
+            if self.label_smoothing:
+                spread = _mean_of_spread_labels(logits.float(), target, weight, table)
+                mean = torch.lerp(mean, spread, self.label_smoothing)
+            costs.append(mean)
         return level_terms("ce", costs, self.level_weights)
 
 
@@ -85,6 +94,30 @@ class _TrueLogSoftmax(torch.autograd.Function):
         logits, true = ctx.saved_tensors
         gradient = gradient[:, None]
         return add_at(logits.softmax(1).mul_(-gradient), true, gradient), None
+
+
+def _mean_of_spread_labels(
+    logits: Float[Tensor, "B C H W"],
+    target: Int[Tensor, "B H W"],
+    weight: Float[Tensor, "B H W"] | None,
+    table: Float[Tensor, " C"] | None,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of valid pixels whose labels are spread evenly over all classes.
+
+    Args:
+        logits: logits of a level.
+        target: class of each pixel.
+        weight: weight of the class of each pixel; None for 1 each.
+        table: weight of each class; None for 1 each.
+    """
+    total = logits.logsumexp(1)
+    if weight is None or table is None:
+        return mean_over_valid(total - logits.mean(1), target)
+    cost = table.mean() * total - (logits * table.view(1, -1, 1, 1)).mean(1)
+    valid = target != IGNORE_INDEX
+    weights = torch.where(valid, weight, 0).sum()
+    # Without any weight there is nothing to divide by.
+    return torch.where(valid & (weights > 0), cost, 0).sum() / denominator(weights)
 
 
 def median_frequency(pixels: Float[Tensor, " C"]) -> Float[Tensor, " C"]:

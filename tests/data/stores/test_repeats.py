@@ -58,7 +58,7 @@ def masks(*labels: list[int]) -> dict[str, np.ndarray]:
 
 
 def open_train(dataset: FakeDataset, hierarchy: Hierarchy, settings: Input = SETTINGS) -> Store:
-    return open_store(dataset, "train", hierarchy, settings)  # type: ignore[arg-type]
+    return open_store(dataset, "train", hierarchy, settings)
 
 
 @pytest.mark.parametrize("source", ["decoded", "files"])

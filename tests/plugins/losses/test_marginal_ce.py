@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from hieraseg import Hierarchy
@@ -34,6 +35,25 @@ def test_published_equation(tree: Tree, seed: int, ignored: float) -> None:
 
     expected, slopes = derive(hierarchy, logits, targets, cost)
     loss = make_loss("marginal_ce", hierarchy, level_weights=weights)
+    terms, gradient = terms_and_leaf_gradient(loss, logits, targets)
+    assert_close(terms, expected)
+    assert_close([gradient], slopes[-1:])
+
+
+@given(nested_trees(), SEEDS, IGNORED, st.floats(0, 1))
+def test_label_smoothing(tree: Tree, seed: int, ignored: float, smoothing: float) -> None:
+    """The label of a level is spread evenly over its classes."""
+    hierarchy, logits, targets = random_batch(tree, seed, ignored)
+
+    def cost(own: list[Tensor], level: int, true: str, _: list[int]) -> Tensor:
+        names = hierarchy.level_names[level]
+        label = {name: smoothing / len(names) for name in names}
+        label[true] += 1 - smoothing
+        logs = [leaf_sum(own, tree, hierarchy, (level, name)).log() for name in names]
+        return -sum(label[name] * log for name, log in zip(names, logs, strict=True))
+
+    expected, slopes = derive(hierarchy, logits, targets, cost)
+    loss = make_loss("marginal_ce", hierarchy, label_smoothing=smoothing)
     terms, gradient = terms_and_leaf_gradient(loss, logits, targets)
     assert_close(terms, expected)
     assert_close([gradient], slopes[-1:])

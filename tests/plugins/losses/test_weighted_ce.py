@@ -16,7 +16,15 @@ from hieraseg import Hierarchy, Prediction
 from hieraseg.testing.cases import forget_anywhere, random_logits, random_targets
 from hieraseg.testing.loss_cases import terms_and_gradients
 from hieraseg_plugins.losses.weighted_ce import median_frequency
-from tests.support.losses import IGNORED, SIZE, TREE, assert_close, make_loss, valid_pixels
+from tests.support.losses import (
+    IGNORED,
+    SIZE,
+    TREE,
+    assert_close,
+    make_loss,
+    random_batch,
+    valid_pixels,
+)
 from tests.support.trees import SEEDS, Tree, nested_trees
 
 
@@ -78,6 +86,41 @@ def test_torch_cross_entropy() -> None:
             assert terms[f"ce_level{level + 1}"].item() == pytest.approx(weight * expected.item())
 
 
+@given(nested_trees(), SEEDS, st.booleans(), IGNORED, st.floats(0, 1))
+def test_label_smoothing_is_that_of_torch(
+    tree: Tree, seed: int, weighted: bool, ignored: float, smoothing: float
+) -> None:
+    hierarchy, logits, targets = random_batch(tree, seed, ignored)
+    generator = torch.Generator().manual_seed(seed)
+    tables = [torch.rand(n, generator=generator) + 0.1 for n in hierarchy.num_classes]
+    weights = [table.tolist() for table in tables] if weighted else None
+    loss = make_loss("weighted_ce", hierarchy, class_weights=weights, label_smoothing=smoothing)
+    terms, gradients = terms_and_gradients(loss, logits, targets)
+    for level, target in enumerate(targets.unbind(1)):
+        reference = logits[level].detach().double().requires_grad_()
+        expected = F.cross_entropy(
+            reference,
+            target,
+            tables[level].double() if weighted else None,
+            label_smoothing=smoothing,
+            reduction="mean" if target.ge(0).any() else "sum",  # of no pixels, the mean is NaN
+        )
+        expected.backward()
+        assert reference.grad is not None
+        assert_close([terms[level], gradients[level]], [expected.item(), reference.grad.numpy()])
+
+
+def test_smoothed_labels_by_hand() -> None:
+    """Of 0.3, each of three classes gets 0.1, so the label of the first one is (.8, .1, .1)."""
+    hierarchy = Hierarchy.from_tree(["a", "b", "c"])
+    logits = torch.tensor([0.5, 0.3, 0.2]).log().view(1, 3, 1, 1).requires_grad_()
+    loss = make_loss("weighted_ce", hierarchy, label_smoothing=0.3)
+    terms, gradients = terms_and_gradients(loss, [logits], torch.zeros(1, 1, 1, 1).long())
+    expected = -0.8 * math.log(0.5) - 0.1 * math.log(0.3) - 0.1 * math.log(0.2)
+    assert terms[0].item() == pytest.approx(expected)
+    assert gradients[0].flatten().tolist() == pytest.approx([-0.3, 0.2, 0.1])
+
+
 def test_median_frequency_by_hand() -> None:
     # 100, 40, 20 and 0 pixels: the median of classes that occur is 40, the weights .4, 1, 2, 0.
     # 90 and 10 pixels: the median is 50, the weights are 5/9 and 5.
@@ -109,10 +152,14 @@ def test_median_frequency_by_hand() -> None:
 def test_zero_weight_on_all_pixels_gives_zero() -> None:
     hierarchy = Hierarchy.from_tree(["a", "b"])
     logits = [torch.randn(1, 2, 1, 2).requires_grad_()]
-    loss = make_loss("weighted_ce", hierarchy, class_weights=[[0.0, 1.0]])
-    terms, gradients = terms_and_gradients(loss, logits, torch.zeros(1, 1, 1, 2, dtype=torch.int64))
-    assert terms[0] == 0
-    assert gradients[0].eq(0).all()
+    for smoothing in (0.0, 0.1):
+        loss = make_loss(
+            "weighted_ce", hierarchy, class_weights=[[0.0, 1.0]], label_smoothing=smoothing
+        )
+        targets = torch.zeros(1, 1, 1, 2, dtype=torch.int64)
+        terms, gradients = terms_and_gradients(loss, logits, targets)
+        assert terms[0] == 0
+        assert gradients[0].eq(0).all()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +188,10 @@ def test_zero_weight_on_all_pixels_gives_zero() -> None:
         (
             {"class_weights": [[1.0, 1.0]]},
             "class_weights must have [2, 3] values per level, one per class, got [2]",
+        ),
+        (
+            {"label_smoothing": 1.5},
+            "label_smoothing must be in [0, 1], got 1.5",
         ),
         (
             {"class_weights": [[1.0], [1.0, 1.0]]},
