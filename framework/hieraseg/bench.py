@@ -10,7 +10,6 @@ from hieraseg.data.batches.batch import map_tensors
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.recipe import Recipe
-from hieraseg.training.checks import not_finite
 from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
@@ -18,8 +17,11 @@ from hieraseg.training.cost import (
     peak_flops,
     peak_memory,
 )
+from hieraseg.training.determinism import deterministic_algorithms
+from hieraseg.training.finite import read_look, what_is_wrong
 from hieraseg.training.graph import CapturedStep, TakeStep, open_step
 from hieraseg.training.limits import advice
+from hieraseg.training.memory import explaining_memory
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step
@@ -99,6 +101,11 @@ def bench(recipe: Recipe, steps: int | None = None) -> BenchReport:
         DataError: the data cannot be used.
     """
     _check_processes(recipe)
+    with explaining_memory(recipe), deterministic_algorithms(recipe.training.deterministic):
+        return _bench(recipe, steps)
+
+
+def _bench(recipe: Recipe, steps: int | None) -> BenchReport:
     parts, state = set_up(_endless(recipe, steps))
     parts.forward.train()
     device = parts.fabric.device
@@ -107,10 +114,12 @@ def bench(recipe: Recipe, steps: int | None = None) -> BenchReport:
     meter = ThroughputMeter(parts, step, steps or _STEPS[device.type])
     throughput = _throughput(meter, _WARM_UP[device.type])
     memory, not_captured = peak_memory(device), _not_captured(parts, step)
-    if not_finite(state.model) - parts.not_finite:
+    terms = list(state.totals.terms)
+    bad, _ = read_look(terms, state.finite.look(terms))
+    if bad is not None:
         warn(
-            f"training diverged by step {state.step}, where a run would stop; lower optimizer.lr, "
-            "or train in precision 32-true"
+            f"training diverged in step {bad.step}, where a run would stop: {what_is_wrong(bad)} "
+            "not finite; lower optimizer.lr"
         )
     cost = _step_cost(parts, state, step, meter)
     duration = meter.batch_size / throughput.step

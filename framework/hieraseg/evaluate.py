@@ -15,6 +15,7 @@ from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.runs.figures import output_path, save_split_figures
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.loading import load_run
+from hieraseg.training.memory import explaining_memory
 
 
 def evaluate(
@@ -67,7 +68,8 @@ def evaluate(
         recipe.evaluation,
         data_digest(recipe, dataset),
     )
-    counts = score_split(fabric, segmenter, targets, store)
+    with explaining_memory(recipe, scores=True):
+        counts = score_split(fabric, segmenter, targets, store)
     scores = {
         **summarize(counts, segmenter.hierarchy),
         **protocol(

@@ -23,8 +23,10 @@ from hieraseg.training.determinism import deterministic_algorithms
 from hieraseg.training.diagnosis import diagnose
 from hieraseg.training.finite import BadStepError
 from hieraseg.training.graph import TakeStep, open_step
+from hieraseg.training.memory import explaining_memory
 from hieraseg.training.meter import Meter
 from hieraseg.training.monitor import monitor_notice, monitored
+from hieraseg.training.notices import ConstantPredictions, unused_weights
 from hieraseg.training.recorder import Recorder, new_folder
 from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
@@ -108,11 +110,15 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
 
 def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: Stopping) -> None:
     """All steps, each interval of them followed by validation."""
-    take_step = open_step(parts, state)
+    take_step, constant = open_step(parts, state), ConstantPredictions(parts.hierarchy)
     while not state.is_complete:
-        record = train_interval(parts, state, recorder, take_step, stopping)
+        with explaining_memory(parts.recipe):
+            record = train_interval(parts, state, recorder, take_step, stopping)
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
         counts = validate(parts, state, PixelCounts, stopping)
+        notice = constant.notice(counts)
+        if notice:
+            warn(notice)
         record["val"] = summarize(counts, parts.hierarchy)
         if parts.for_loss is not None:
             record["val"] |= validation_loss(parts, state, parts.for_loss, stopping.is_near)
@@ -135,6 +141,9 @@ def train_interval(
     with Meter(parts, state, last) as meter:
         for batch in on_device(meter.timed(parts.view.load(steps)), parts.fabric.device):
             take_step(batch)
+            notice = unused_weights(state.model) if state.step == 1 else None
+            if notice:
+                warn(notice)
             recorder.save_step(state)
             meter.update()
             recorder.check()
@@ -198,13 +207,14 @@ def validate(
     """Counts of the validation split with the current weights."""
     # Those of the main process are the ones that are saved.
     broadcast(state.scored_model.buffers())
-    counts = score_split(
-        parts.fabric,
-        parts.segmenter,
-        parts.targets,
-        parts.stores["val"],
-        kind,
-        stopping.is_near,
-    )
+    with explaining_memory(parts.recipe, scores=True):
+        counts = score_split(
+            parts.fabric,
+            parts.segmenter,
+            parts.targets,
+            parts.stores["val"],
+            kind,
+            stopping.is_near,
+        )
     stopping.check()
     return counts

@@ -14,6 +14,8 @@ from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.recipe import Recipe
 from hieraseg.tracebacks import describe, frames, source_file
 from hieraseg.training.cost import peak_memory
+from hieraseg.training.determinism import deterministic_algorithms
+from hieraseg.training.memory import explaining_memory
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
 
@@ -60,14 +62,14 @@ def dry_run(recipe: Recipe) -> DryRun:
     )
     recipe = replace(recipe, training=training)
     try:
-        return _dry_run(recipe)
+        with (
+            explaining_memory(recipe),
+            deterministic_algorithms(recipe.training.deterministic),
+        ):
+            return _dry_run(recipe)
     except HierasegError:
         raise
-    except MemoryError as error:
-        raise RecipeError(_too_large(recipe)) from error
     except (Exception, SystemExit) as error:  # components can raise anything
-        if "can't allocate memory" in str(error):
-            raise RecipeError(_too_large(recipe)) from error
         raise RecipeError(_blame(recipe, error)) from error
 
 
@@ -101,13 +103,6 @@ def _check_logits(parts: Parts) -> None:
             f"{spec.section}: {spec.name} returns logits with {channels} channels per level, but "
             f"the hierarchy and the loss need {parts.num_classes}"
         )
-
-
-def _too_large(recipe: Recipe) -> str:
-    return (
-        f"training: a step with {recipe.training.batch_size} images needs more memory than this "
-        "machine has; decrease training.batch_size or input.size"
-    )
 
 
 def _blame(recipe: Recipe, error: BaseException) -> str:

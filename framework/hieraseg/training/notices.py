@@ -1,4 +1,4 @@
-"""What is said once before a run trains, because its scores may surprise otherwise."""
+"""What is said once of a run, because its scores may surprise otherwise."""
 
 import os
 from collections.abc import Iterator
@@ -7,11 +7,15 @@ from torch import nn
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.sides import sides_notice
+from hieraseg.metrics import Counts
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.recipe import Recipe
 from hieraseg.settings import Training
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+_SHOWN = 3  # names in a sentence
 
 
 def notices(
@@ -32,6 +36,60 @@ def notices(
     if recipe.init.from_ is None:
         yield from _on_frozen(model)
     yield from _on_processes(recipe.training, model)
+
+
+def unused_weights(model: nn.Module) -> str | None:
+    """What to say of weights that got no gradient in the first step; None if all got one."""
+    trained = (pair for pair in model.named_parameters() if pair[1].requires_grad)
+    names = [name for name, one in trained if one.grad is None]
+    if not names:
+        return None
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (
+        f"the loss does not depend on the weights {', '.join(names[:_SHOWN])}{more}, which stay "
+        "as they are; remove them from the model, or freeze them with training.freeze"
+    )
+
+
+class ConstantPredictions:
+    """Notices that all of a split is predicted as one class, in two validations in a row.
+
+    In the first one it may only have had too little training.
+
+    Args:
+        hierarchy: the class tree.
+    """
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        self.hierarchy = hierarchy
+        self.before: set[int] = set()
+        self.was_said = False
+
+    def notice(self, counts: Counts) -> str | None:
+        """What to say after a validation, once in a run.
+
+        Args:
+            counts: counts of the split, as of `PixelCounts`.
+        """
+        levels = range(1, self.hierarchy.num_levels + 1)
+        found = {level for level in levels if _is_constant(counts, level)}
+        again, self.before = sorted(found & self.before), found
+        if not again or self.was_said:
+            return None
+        self.was_said = True
+        level = again[0]
+        index = int(counts[f"predicted_{level}"].sum(0).argmax())
+        name = self.hierarchy.level_names[level - 1][index]
+        return (
+            f"all pixels of val are predicted as {name} on level {level}, in two validations in a "
+            "row; check the masks, or change optimizer.lr or the loss"
+        )
+
+
+def _is_constant(counts: Counts, level: int) -> bool:
+    """Whether one class is predicted, where there are several."""
+    predicted, truth = (counts[f"{key}_{level}"].sum(0) for key in ("predicted", "truth"))
+    return bool((predicted > 0).sum() == 1 and (truth > 0).sum() > 1)
 
 
 def _on_frozen(model: SegmentationModel) -> Iterator[str]:
