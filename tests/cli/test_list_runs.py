@@ -32,12 +32,28 @@ def runs(trained_run: Path, tmp_path: Path) -> Path:
 
 def test_a_line_per_run(runs: Path, capsys: Captured) -> None:
     assert main(["list", "runs", str(runs)]) == 0
-    header, _, *lines, _, problem = capsys.readouterr().out.splitlines()
-    assert header.split() == ["run", "state", "epoch", "val", "mIoU", "MB", "age"]
+    header, _, *lines, _, problem, _, hint = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "state", "epoch", "checkpoint", "val", "mIoU", "MB", "age"]
     assert lines[0].startswith("recipe/diverged-seed0")
-    assert lines[0].split()[1:3] == ["diverged", "2/2"]
+    assert lines[0].split()[1:5] == ["diverged", "2/2", "step", "6"]
     assert lines[0].endswith("2 h")
     assert problem == "recipe/diverged-seed0: the loss is not finite; lower optimizer.lr"
+    assert f"`hieraseg resume {runs / 'recipe/stopped-seed0'}`" in hint
+
+
+def test_leftovers_of_killed_runs_are_counted(runs: Path, capsys: Captured) -> None:
+    leftover = runs / "recipe/stopped-seed0/checkpoints/last.0123abcd.unfinished"
+    leftover.mkdir()
+    (leftover / "model.safetensors").write_bytes(b"0" * 2_000_000)
+    assert main(["list", "runs", str(runs)]) == 0
+    assert "leftovers" not in capsys.readouterr().err, "they may still be written"
+    for path in (leftover / "model.safetensors", leftover):
+        os.utime(path, (1e9, 1e9))
+    assert main(["list", "runs", str(runs)]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("1 leftovers of processes that ended, 2.0 MB; remove them with")
+    assert main(["clean", str(runs)]) == 0
+    assert not leftover.exists()
 
 
 def test_json_and_states(runs: Path, capsys: Captured) -> None:
@@ -45,6 +61,7 @@ def test_json_and_states(runs: Path, capsys: Captured) -> None:
     (run,) = json.loads(capsys.readouterr().out)
     assert run["run"] == str(runs / "recipe/stopped-seed0")
     assert (run["state"], run["seed"], run["epoch"], run["epochs"]) == ("stopped", 0, 2, 2)
+    assert (run["step"], run["can_be_resumed"]) == (6, True)
     assert 0 <= run["miou"] <= 1
     assert run["bytes"] > 1000
 

@@ -1,9 +1,6 @@
 """`hieraseg clean`: remove what killed processes left behind."""
 
-import math
-import time
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +8,6 @@ from hieraseg.cli.options import add_command, add_json, non_negative_int
 from hieraseg.cli.removing import add_dry_run, remove_and_print
 from hieraseg.errors import RecipeError
 from hieraseg.files.paths import expanded
-from hieraseg.files.removal import files_in, removable
-from hieraseg.files.writing import RECENT, is_free
 
 
 def add_parser(commands: Any) -> None:
@@ -57,27 +52,11 @@ def add_parser(commands: Any) -> None:
 def run(arguments: Namespace) -> int:
     """Find and remove leftovers."""
     from hieraseg.data.stores.cache import find_removable
-    from hieraseg.runs.leftovers import find_leftovers
+    from hieraseg.runs.leftovers import removable_leftovers
 
     missing = [folder for folder in arguments.folders if not folder.is_dir()]
     if missing and arguments.folders != [Path("runs")]:
         raise RecipeError(f"{missing[0]}: no such folder; name run folders, or a folder of them")
-    paths = [path for folder in arguments.folders for path in find_leftovers(folder)]
-    paths = [path for path in paths if time.time() - _changed(path) > RECENT]
-    found = []
-    for path in paths:
-        with suppress(FileNotFoundError):  # another process may remove it, too
-            if path.suffix != ".lock":
-                found.append(removable(path, "unfinished"))
-            elif is_free(path):
-                found.append(removable(path, "lock"))
+    found = [one for folder in arguments.folders for one in removable_leftovers(folder)]
     remove_and_print([*found, *find_removable(arguments.stores)], arguments)
     return 0
-
-
-def _changed(path: Path) -> float:
-    """Time of the last change of a file, or of anything in a folder; infinite if it vanishes."""
-    try:
-        return max(file.lstat().st_mtime for file in files_in(path))
-    except FileNotFoundError:
-        return math.inf

@@ -43,8 +43,9 @@ def add_parser(commands: Any) -> None:
 
             `hieraseg list runs` lists the runs in the folder `runs`, or in the one that NAME is,
             the one that changed last at the end: whether each has finished or still runs, its
-            epoch, mIoU of the last level on val (the best so far), size and age. `stopped` runs
-            were killed; why others failed or diverged is said below.
+            epoch, the step of its newest checkpoint, mIoU of the last level on val (the best so
+            far), size and age. `stopped` runs were killed; why others failed or diverged is said
+            below, and which of them `hieraseg resume` can go on with.
         """,
         examples="""
             hieraseg list

@@ -1,6 +1,7 @@
 """`hieraseg list runs`: the state of the runs in a folder."""
 
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hieraseg.cli.layout import format_table, visible
 from hieraseg.cli.report import print_result
+from hieraseg.console import log
 from hieraseg.errors import RecipeError, did_you_mean, from_here
 
 if TYPE_CHECKING:  # imports numpy, which other lists do not wait for
@@ -16,7 +18,7 @@ if TYPE_CHECKING:  # imports numpy, which other lists do not wait for
 
 _DEFAULT = Path("runs")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_HEADER = ("run", "state", "epoch", "val mIoU", "MB", "age")
+_HEADER = ("run", "state", "epoch", "checkpoint", "val mIoU", "MB", "age")
 
 
 def list_runs(root: Path | None, state: str | None, as_json: bool) -> None:
@@ -30,6 +32,7 @@ def list_runs(root: Path | None, state: str | None, as_json: bool) -> None:
     Raises:
         RecipeError: there is no such folder or state.
     """
+    from hieraseg.runs.leftovers import removable_leftovers
     from hieraseg.runs.status import STATES, read_statuses
 
     if state is not None and state not in STATES:
@@ -39,6 +42,13 @@ def list_runs(root: Path | None, state: str | None, as_json: bool) -> None:
     root = root or _DEFAULT
     runs = [run for run in read_statuses(root) if state in (None, run.state)]
     print_result(as_json, list(map(_as_dict, runs)), _as_text(runs, root))
+    leftovers = [one for one in removable_leftovers(root) if one.reason != "lock"]
+    if leftovers:
+        size = sum(one.bytes for one in leftovers) / 1e6
+        log(
+            f"{len(leftovers)} leftovers of processes that ended, {size:.1f} MB; remove them with "
+            f"`hieraseg clean {from_here(root)}`"
+        )
 
 
 def _as_dict(run: "RunStatus") -> dict[str, Any]:
@@ -48,6 +58,8 @@ def _as_dict(run: "RunStatus") -> dict[str, Any]:
         "seed": run.seed,
         "epoch": run.epoch,
         "epochs": run.epochs,
+        "step": run.step,
+        "can_be_resumed": run.can_be_resumed,
         "miou": run.score,
         "bytes": run.bytes,
         "changed": datetime.fromtimestamp(run.changed, UTC).isoformat(timespec="seconds"),
@@ -66,14 +78,28 @@ def _as_text(runs: Sequence["RunStatus"], root: Path) -> str:
         for name, run in zip(names, runs, strict=True)
         if run.problem
     ]
-    table = format_table(_HEADER, rows, optional=["MB"])
-    return "\n".join([table, "", *problems] if problems else [table])
+    table = format_table(_HEADER, rows, optional=["MB", "checkpoint"])
+    return "\n\n".join(filter(None, [table, "\n".join(problems), _how_to_go_on(runs)]))
+
+
+def _how_to_go_on(runs: Sequence["RunStatus"]) -> str:
+    """How runs that ended early are resumed or removed; empty if there are none."""
+    resumable = [run for run in runs if run.can_be_resumed]
+    if not resumable:
+        return ""
+    path = visible(shlex.quote(str(resumable[-1].path)))
+    what = f"{len(resumable)} of these runs" if len(resumable) > 1 else "one of these runs"
+    return (
+        f"{what} can go on after its checkpoint: `hieraseg resume {path}`; one that is not needed "
+        "is removed with its folder"
+    )
 
 
 def _cells(run: "RunStatus", now: float) -> list[str]:
     return [
         run.state,
         "-" if run.epochs is None else f"{run.epoch}/{run.epochs}",
+        "-" if run.step is None else f"step {run.step}",
         "-" if run.score is None else f"{run.score:.3f}",
         f"{run.bytes / 1e6:.1f}",
         _age(now - run.changed),

@@ -1,9 +1,12 @@
 """What killed processes leave in run folders."""
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from hieraseg.files.writing import is_unfinished
+from hieraseg.files.removal import Removable, files_in, removable
+from hieraseg.files.writing import RECENT, is_free, is_unfinished
 from hieraseg.runs.folder import RECORDS
 
 
@@ -28,6 +31,28 @@ def find_leftovers(folder: Path) -> list[Path]:
         found += here
         folders[:] = sorted(set(folders) - {path.name for path in here})
     return found
+
+
+def removable_leftovers(folder: Path) -> list[Removable]:
+    """The leftovers below a folder that no running process uses, as far as that can be known.
+
+    What changed within the last minute may be in use.
+    """
+    found = []
+    for path in find_leftovers(folder):
+        with suppress(FileNotFoundError):  # another process may remove it, too
+            if time.time() - _changed(path) <= RECENT:
+                continue
+            if path.suffix != ".lock":
+                found.append(removable(path, "unfinished"))
+            elif is_free(path):
+                found.append(removable(path, "lock"))
+    return found
+
+
+def _changed(path: Path) -> float:
+    """Time of the last change of a file, or of anything in a folder."""
+    return max(file.lstat().st_mtime for file in files_in(path))
 
 
 def _is_leftover(root: str, name: str) -> bool:

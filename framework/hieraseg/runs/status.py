@@ -12,6 +12,7 @@ from hieraseg.files.writing import is_free
 from hieraseg.runs.finished import find_runs, read_recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import Failure, LevelMeans, Result, Score, problem_in, read_record
+from hieraseg.runs.saved import saved_step
 from hieraseg.runs.validations import read_validations
 
 State = Literal[
@@ -35,6 +36,7 @@ class RunStatus:
         epochs: number of epochs that it has at its end; None if that is not known.
         score: mIoU of the last level on `val`: that of the best epoch of a finished run, else the
             highest so far.
+        step: steps that its newest checkpoint was written after; None if there is none.
         problem: why it failed, diverged or is damaged, else empty.
         changed: when the run last wrote something, in seconds since 1970.
         bytes: size of its files.
@@ -46,9 +48,15 @@ class RunStatus:
     epoch: int = 0
     epochs: int | None = None
     score: Score = None
+    step: int | None = None
     problem: str = ""
     changed: float = 0.0
     bytes: int = 0
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether it has ended early, and can go on. One that diverged would do so again."""
+        return self.step is not None and self.state in ("interrupted", "failed", "stopped")
 
 
 class _Seed(TypedDict):
@@ -72,7 +80,8 @@ def read_status(folder: RunFolder) -> RunStatus:
     own = (folder.recipe, folder.provenance, folder.metrics, folder.result, folder.failure)
     written = {os.fspath(path) for path in own}
     changed = max((stat.st_mtime for path, stat in files if path in written), default=0.0)
-    return replace(status, changed=changed, bytes=sum(stat.st_size for _, stat in files))
+    size = sum(stat.st_size for _, stat in files)
+    return replace(status, step=saved_step(folder), changed=changed, bytes=size)
 
 
 def is_running(folder: RunFolder) -> bool | None:
@@ -121,7 +130,13 @@ def _unfinished(folder: RunFolder, running: bool | None) -> RunStatus:
     state, problem = _ending(folder, running)
     best = max(scores, default=None)
     return RunStatus(
-        folder.path, state, training["seed"], epochs, training["epochs"], best, problem
+        folder.path,
+        state,
+        training["seed"],
+        epochs,
+        training["epochs"],
+        best,
+        problem=problem,
     )
 
 
