@@ -151,6 +151,46 @@ def truncate(folder: Path) -> None:
 def flip_a_byte(folder: Path) -> None:
     weights = folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
+def resumed_and_whole(recipe: str, folder: Path, *options: str) -> tuple[Path, Path]:
+    """A run that was stopped after step 5 and went on, and one that was not stopped."""
+    options = (*SETTINGS, *CUT, *options)
+    assert main(["run", recipe, *options, "--out", str(folder / "whole")]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        signalled(patch, "save_step", 5, signal.SIGTERM)
+        assert main(["run", recipe, *options, "--out", str(folder / "stopped")]) == 75
+    (stopped,), (whole,) = (folder.glob(f"{name}/*/*") for name in ("stopped", "whole"))
+    assert resume(stopped) == 0
+    return stopped, whole
+
+
+def test_averages_of_weights_and_norms_of_gradients_go_on(recipe: str, tmp_path: Path) -> None:
+    options = (
+        *("--training.ema", "0.9", "--training.clip_norm", "0.1"),
+        *("--training.accumulate", "2", "--training.deterministic", "true"),
+    )
+    resumed, whole = resumed_and_whole(recipe, tmp_path, *options)
+    assert outcome(resumed) == outcome(whole)
+    assert "gradient_norm" in read_metrics(resumed)[1]
+
+
+def test_rare_classes_hard_pixels_and_restarts_go_on(
+    recipe: str, tmp_path: Path, capsys: Captured
+) -> None:
+    options = (
+        *("--training.repeat_threshold", "1"),
+        *("--schedule", "{name: cosine_restarts, period: 1 epoch, growth: 2, warmup: 1 step}"),
+        *("--loss", "{name: ohem, loss: {name: marginal_ce, label_smoothing: 0.1}}"),
+    )
+    resumed, whole = resumed_and_whole(recipe, tmp_path, *options)
+    assert outcome(resumed) == outcome(whole)
+    assert capsys.readouterr().err.count("the rarest class, are ") == 3
+    # Steps 1 to 3 after one of warm-up are the first cosine, and steps 4 to 9 the second.
+    rates = [record["learning_rate"] for record in read_metrics(resumed)]
+    fractions = [2 / 3, 2 / 6, 4 / 6]
+    expected = [0.25 * (1 + math.cos(math.pi * fraction)) for fraction in fractions]
+    assert rates == pytest.approx(expected)
+
+
     content[-1] ^= 1
     weights.write_bytes(content)
 
