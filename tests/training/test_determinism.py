@@ -39,9 +39,9 @@ class RandomSum(Loss):
 # interpolation is not among them: torch then computes it otherwise.
 MISSING = (
     *("adaptive_avg_pool2d_backward", "adaptive_avg_pool3d_backward", "avg_pool3d_backward"),
-    *("adaptive_max_pool2d_backward", "fractional_max_pool", "max_unpool", "upsample_bicubic"),
-    *("upsample_linear", "upsample_trilinear", "reflection_pad", "nll_loss", "ctc_loss"),
-    *("embedding_bag", "histc", "bincount", "median", "kthvalue"),
+    *("adaptive_max_pool2d_backward", "fractional_max_pool2d_backward", "max_unpool"),
+    *("upsample_linear1d_backward", "upsample_bicubic2d_backward", "reflection_pad2d_backward"),
+    *("nll_loss", "ctc_loss_backward", "histc", "bincount", "median", "kthvalue"),
     *("grid_sampler_2d_backward", "grid_sampler_3d_backward"),
 )
 LOSSES = {name: name for name in registry.losses.names() if name != "sum"}
