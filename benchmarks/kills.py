@@ -104,7 +104,7 @@ class Ended(NamedTuple):
 class Shared:
     """Numbers that a process and its parent see, by name."""
 
-    NAMES = (*PHASES, "operations", "saved", "killed in")
+    NAMES = (*PHASES, "started", "operations", "saved", "killed in")
 
     def __init__(self) -> None:
         self._numbers = np.frombuffer(mmap.mmap(-1, 8 * len(self.NAMES)), np.int64)
@@ -141,13 +141,16 @@ class Server:
             cache: folder of its cache.
             kill: when to kill it, and how.
         """
-        shared, log, started = Shared(), self.folder / "output.txt", time.monotonic()
+        shared, log = Shared(), self.folder / "output.txt"
         log.unlink(missing_ok=True)
         process = os.fork()
         if not process:
             _be_command(words, cache, log, shared, kill)
         code, phase = None, ""
-        if kill is not None and kill.seconds is not None:
+        while code is None and not shared["started"]:
+            code = _wait(process, 0)
+        started = time.monotonic()
+        if code is None and kill is not None and kill.seconds is not None:
             code = _wait(process, started + kill.seconds)
             if code is None:
                 phase = list(PHASES)[shared.phase]
@@ -193,6 +196,7 @@ def _be_command(
         torch.set_num_threads(1)
         _note_phases(shared)
         _note_operations(shared, kill)
+        shared["started"] = 1
         code = hieraseg(list(words))
         log.with_name("modules.txt").write_text("\n".join(sys.modules))
     except BaseException:
@@ -200,13 +204,6 @@ def _be_command(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _import_all(names: Sequence[str]) -> None:
-    """Import modules, so that processes that are forked have them."""
-    for name in names:
-        with suppress(Exception):  # such as a file of a plugin, which has no name to import
-            importlib.import_module(name)
 
 
 def _note_phases(shared: Shared) -> None:
@@ -336,19 +333,24 @@ class Trials:
         self.random = random.Random(seed)
         self.report = Report()
         self.server = Server(folder)
-        self._run_whole("first")
-        _import_all((folder / "modules.txt").read_text().splitlines())
-        self.reference, run = self._run_whole("whole")
+        self.reference = self._run_whole("whole")
+        self.expected = outcome(next(folder.glob(f"whole/{_RUNS}")))
         self.server.limit = 60 + 20 * self.reference.seconds
-        self.expected = outcome(run)
 
-    def _run_whole(self, name: str) -> tuple[Ended, Path]:
-        """A run that is not killed, and its folder."""
+    def import_all(self) -> None:
+        """Import what a run imports, so that processes that are forked have it."""
+        for name in (self.folder / "modules.txt").read_text().splitlines():
+            with suppress(Exception):  # such as a file of a plugin, which has no name to import
+                importlib.import_module(name)
+        self.reference = self._run_whole("again")
+
+    def _run_whole(self, name: str) -> Ended:
+        """A run that is not killed."""
         out = self.folder / name
         ended = self.server.run(["run", *self.words, "--out", str(out)], out / "cache")
         if ended.code:
             raise SystemExit(f"the run that is not killed fails:\n{ended.output}")
-        return ended, next(out.glob(_RUNS))
+        return ended
 
     def draw(self) -> Kill:
         """A random moment: by the clock, or by the number of file operations."""
@@ -396,6 +398,8 @@ class Trials:
         if kill is not None and ended.phase:
             self.report.kills[kill.signal.name, ended.phase] += 1
             allowed = _CODES[kill.signal]
+            if not ended.output:  # before the command could say what to do with signals
+                allowed = {*allowed, -kill.signal}
         if ended.code not in allowed:
             self.report.problems.append(f"exit code {ended.code} after {kill} ({ended.phase})")
         if "Traceback" in ended.output:
@@ -446,8 +450,10 @@ def main() -> int:
         "overrides", nargs="*", help="options of `hieraseg run`, after `--` (default: a small run)"
     )
     args = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
     with _folder(args.folder) as folder:
         trials = Trials(folder, [args.recipe, *(args.overrides or SMALL)], args.seed)
+        trials.import_all()
         report, whole = trials.report, trials.reference
         print(f"not killed: {whole.seconds:.1f} s, {whole.operations} file operations", flush=True)
         with suppress(KeyboardInterrupt):

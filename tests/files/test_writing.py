@@ -1,6 +1,7 @@
 """Writing files whole: not through links, with nothing left over, and errors as sentences."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,52 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_content(
     )
     after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert after == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names of open files")
+@pytest.mark.parametrize("keep", [1, 2])
+def test_content_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    """And the folder that it is in is so afterwards, before older versions are removed."""
+    seen: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def name(path: object) -> str:
+        return re.sub(r"[0-9a-f]{8,}", "new", os.path.relpath(str(path), tmp_path))
+
+    def note_sync(descriptor: int) -> None:
+        seen.append(f"sync {name(os.readlink(f'/proc/self/fd/{descriptor}'))}")
+        fsync(descriptor)
+
+    def note_rename(source: Path, target: Path, *arguments: Any) -> None:
+        seen.append(f"{name(source)} -> {name(target)}")
+        rename(source, target, *arguments)
+
+    def write(folder: Path) -> None:
+        (folder / "weights").write_text("new")
+
+    folder = tmp_path / "run/last"
+    folder.parent.mkdir()
+    write_folder(folder, write, keep)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", note_sync)
+        patch.setattr("os.rename", note_rename)
+        patch.setattr("os.replace", note_rename)
+        write_folder(folder, write, keep)
+        write_text(tmp_path / "run/result.json", "new")
+    first, retired = "run/last.new.unfinished", "run/last_2" if keep == 2 else ""
+    assert seen == [
+        f"sync {first}/weights",
+        f"sync {first}",
+        "run/last -> run/last.previous",
+        f"{first} -> run/last",
+        "sync run",
+        f"run/last.previous -> {retired or first}",
+        "sync run/new.unfinished",
+        "run/new.unfinished -> run/result.json",
+        "sync run",
+    ]
 
 
 def test_a_line_is_appended_whole_or_not_at_all(

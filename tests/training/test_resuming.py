@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,14 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def resume(run: Path, *options: str) -> int:
     return main(["resume", str(run), *options])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures() -> Iterator[None]:
+    """Runs draw no figures, which would take half of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hieraseg.training.recorder.save_run_figures", lambda *arguments: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +151,6 @@ def test_a_signal_saves_the_state_after_the_step(
     assert outcome(run) == outcome(whole_run(moments))
 
 
-def truncate(folder: Path) -> None:
-    state = folder / "state.pt"
-    state.write_bytes(state.read_bytes()[:-100])
-
-
-def flip_a_byte(folder: Path) -> None:
-    weights = folder / "model.safetensors"
-    content = bytearray(weights.read_bytes())
 def resumed_and_whole(recipe: str, folder: Path, *options: str) -> tuple[Path, Path]:
     """A run that was stopped after step 5 and went on, and one that was not stopped."""
     options = (*SETTINGS, *CUT, *options)
@@ -191,6 +191,27 @@ def test_rare_classes_hard_pixels_and_restarts_go_on(
     assert rates == pytest.approx(expected)
 
 
+def test_steps_between_validations_and_patience_go_on(recipe: str, tmp_path: Path) -> None:
+    """Steps 5 to 8, which are of two epochs."""
+    options = (
+        *("--training.epochs", "6", "--training.max_steps", "18", "--optimizer.lr", "1.0e-30"),
+        *("--validation.every", "4 steps", "--validation.patience", "2"),
+        *("--validation.loss", "true", "--validation.monitor", "loss"),
+    )
+    resumed, whole = resumed_and_whole(recipe, tmp_path, *options)
+    assert outcome(resumed) == outcome(whole)
+    assert [record["step"] for record in read_metrics(resumed)] == [4, 8, 12]
+    assert read_json(resumed / "result.json")["cost"]["stopped_early"]
+
+
+def truncate(folder: Path) -> None:
+    state = folder / "state.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+
+
+def flip_a_byte(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
 
