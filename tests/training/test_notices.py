@@ -1,11 +1,15 @@
-"""What is said before a run trains."""
+"""What is said once of a run."""
 
 from collections.abc import Sequence
 
 import pytest
+import torch
+from torch import nn
 
 import hieraseg
-from hieraseg.training.notices import notices
+from hieraseg import Hierarchy
+from hieraseg.metrics import Counts, PixelCounts
+from hieraseg.training.notices import ConstantPredictions, notices, unused_weights
 from tests.support.runs import QUICKSTART
 
 VIT = {"backbone": "timm", "backbone.model": "test_vit", "decoder": "linear"}
@@ -22,3 +26,51 @@ def test_frozen_parts_with_random_weights(frozen: Sequence[str], said: int) -> N
         "freeze the other parts of the backbone by name"
     )
     assert sentences == [expected] * said
+
+
+def test_weights_without_a_gradient_are_named() -> None:
+    model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(4)))
+    model[3].requires_grad_(False)
+    model[0](torch.ones(1)).sum().backward()
+    said = unused_weights(model)
+    assert said is not None
+    assert "does not depend on the weights 1.weight, 1.bias, 2.weight and 1 more, which" in said
+    for one in model[:3].parameters():
+        one.grad = torch.zeros_like(one)
+    assert unused_weights(model) is None
+
+
+TREE = Hierarchy.from_tree({"background": None, "body": ["head", "arm"]})
+
+
+def counts(predicted: list[int], targets: list[int]) -> Counts:
+    """Counts of an image, given as leaves."""
+    found = PixelCounts(TREE, 1, torch.device("cpu"))
+    classes = (TREE.encode(torch.tensor(one)[None, None]) for one in (predicted, targets))
+    found.add(torch.tensor([0]), *classes)
+    return found.arrays()
+
+
+CONSTANT = counts([0, 0, 0], [0, 1, 2])
+BODY = counts([1, 2, 1], [0, 1, 2])
+"""Constant on level 1 only."""
+SINGLE = counts([1, 1], [1, 1])
+"""Rightly so."""
+
+
+@pytest.mark.parametrize(
+    ("validations", "said"),
+    [
+        ([CONSTANT, BODY, BODY, CONSTANT], [None, "body on level 1", None, None]),
+        ([CONSTANT, CONSTANT], [None, "background on level 1"]),
+        ([BODY, counts([0, 1, 1], [0, 1, 2]), BODY], [None, None, None]),
+        ([SINGLE, SINGLE], [None, None]),
+    ],
+)
+def test_one_class_in_two_validations(
+    validations: Sequence[Counts], said: Sequence[str | None]
+) -> None:
+    constant = ConstantPredictions(TREE)
+    for found, expected in zip(validations, said, strict=True):
+        notice = constant.notice(found)
+        assert notice is None if expected is None else f"as {expected}, in" in (notice or "")

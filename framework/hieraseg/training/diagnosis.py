@@ -63,7 +63,7 @@ def _diagnose(parts: Parts, state: State, folder: RunFolder, bad: BadStep, step:
     record = {
         "epoch": state.plan.epoch(bad.step),
         "step": bad.step,
-        "progress": (bad.step - 1) / parts.total_steps,
+        "progress": _progress(parts, bad),
         "terms": bad.terms,
         "images": batch.ids,
     }
@@ -111,11 +111,11 @@ def _cause_and_fix(
         what = f"image {images[0]} is" if len(images) == 1 else f"images {_listed(images)} are"
         return f"after augmentation, the {what}", "change augmentation.transforms"
     fix = _fix(parts.recipe.training, folder)
-    weights = [] if bad.terms else list(_without_gradient(parts, state, batch))
+    weights = [] if bad.terms else list(_bad_gradients(parts, state, bad, batch))
     if not weights:
         return what_is_wrong(bad), fix
-    # Backward, from the loss on, they follow from each other: the last one was the first.
-    rest = f" and of {len(weights) - 1} before them" if len(weights) > 1 else ""
+    # From the loss backwards they follow from each other, so the last one was the first.
+    rest = f" and of {len(weights) - 1} more" if len(weights) > 1 else ""
     return f"the gradient of the weights {weights[-1]}{rest} is", fix
 
 
@@ -124,11 +124,16 @@ def _not_finite_images(batch: _Batch) -> list[str]:
     return [id for id, is_finite in zip(batch.ids, finite, strict=True) if not is_finite]
 
 
-def _without_gradient(parts: Parts, state: State, batch: _Batch) -> Iterator[str]:
+def _progress(parts: Parts, bad: BadStep) -> float:
+    """Share of training that was done before the step."""
+    return (bad.step - 1) / parts.total_steps
+
+
+def _bad_gradients(parts: Parts, state: State, bad: BadStep, batch: _Batch) -> Iterator[str]:
     """Names of the weights whose gradient is not finite, if that can be repeated."""
     model, loss = state.model, parts.loss
     model.zero_grad()
-    progress = torch.zeros((), device=parts.fabric.device)
+    progress = torch.tensor(_progress(parts, bad), device=parts.fabric.device)
     arguments = {"progress": progress} if has_argument(loss.forward, "progress") else {}
     try:
         with parts.fabric.autocast():
