@@ -7,6 +7,7 @@ from typing import Any
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
 from hieraseg.files.writing import is_free
+from hieraseg.files.writing import versions as versions_of
 from hieraseg.recipe import Recipe
 from hieraseg.runs.changes import Change, changes, recipe_at_start
 from hieraseg.runs.ending import still_runs
@@ -54,12 +55,32 @@ def check_unfinished(folder: RunFolder, recipe: Recipe) -> None:
 
     Raises:
         RecipeError: the run is finished, and has neither more epochs nor, if it stopped early, more
-            patience now; or it still runs.
+            patience now; or it has no checkpoint; or it still runs.
     """
     if folder.lock.exists() and not is_free(folder.lock):
         raise still_runs(folder)
-    if not folder.result.is_file():
-        return
+    if folder.result.is_file():
+        _check_is_longer(folder, recipe)
+    if not versions_of(folder.checkpoint("last")):
+        raise no_checkpoint(folder)
+
+
+def no_checkpoint(folder: RunFolder, problems: Sequence[str] = ()) -> RecipeError:
+    """The error of a run that has no checkpoint to go on from.
+
+    Args:
+        folder: the run folder.
+        problems: why those that are there cannot be used.
+    """
+    what = f"that can be used ({'; '.join(problems)})" if problems else "to go on from"
+    return RecipeError(
+        f"{folder.path}: has no checkpoint {what}; run its recipe again with "
+        f"`hieraseg run {folder.recipe}`"
+    )
+
+
+def _check_is_longer(folder: RunFolder, recipe: Recipe) -> None:
+    """Raise RecipeError if a run is finished, and has no more to train now."""
     cost = folder.read_result()["cost"]
     if cost.get("stopped_early"):
         _check_patience(folder, recipe, cost)
