@@ -1,5 +1,6 @@
 """Runs that were stopped or killed, and go on: the same weights, records and scores, bit by bit."""
 
+import csv
 import errno
 import json
 import math
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from benchmarks.kills import outcome
 from filelock import FileLock
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hieraseg.cli import main
 from hieraseg.files.writing import versions
@@ -433,6 +435,36 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(
     with FileLock(RunFolder(run).lock):
         assert resume(run) == 2
     assert "still runs" in capsys.readouterr().err
+
+
+def test_curves_have_each_point_once(recipe: str, tmp_path: Path) -> None:
+    """Also those that were logged after the checkpoint from which the run goes on."""
+    trackers, save = ("--trackers", "[csv, tensorboard]"), CheckpointWriter.write
+
+    def copying(self: CheckpointWriter, checkpoint: Any) -> None:
+        if checkpoint.metadata["step"] == 6:
+            shutil.copytree(self.folder.path, tmp_path / "killed")
+        save(self, checkpoint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckpointWriter, "write", copying)
+        options = (*SETTINGS, *CUT, *trackers, "--out", str(tmp_path))
+        assert main(["run", recipe, *options]) == 0
+    killed, (whole,) = tmp_path / "killed", tmp_path.glob("uneven/*")
+    assert "\n6," in (killed / "curves.csv").read_text()
+    assert resume(killed) == 0
+    rows, expected = (
+        [
+            {key: value for key, value in row.items() if not key.startswith(("speed", "memory"))}
+            for row in csv.DictReader((run / "curves.csv").open())
+        ]
+        for run in (killed, whole)
+    )
+    assert rows == expected
+    assert [row["step"] for row in rows] == ["3", "6", "8"]
+    events = EventAccumulator(str(killed / "tensorboard")).Reload()
+    assert [one.step for one in events.Scalars("loss/train")] == [3, 6, 8]
+    assert [one.step for one in events.Images("confusion/level_1")] == [3, 6, 8]
 
 
 def test_a_finished_run_can_have_more_epochs(recipe: str, tmp_path: Path, capsys: Captured) -> None:
