@@ -75,6 +75,24 @@ def test_two_processes_train_as_one(single: Path, double: Path) -> None:
     assert_same_but_for_rounding(double, single)
 
 
+@pytest.mark.slow
+def test_two_processes_clip_and_average_as_one_also_in_parts(tmp_path: Path) -> None:
+    """Of three images, one process has one, and so a single part."""
+    toolkit = ("--training.clip_norm", "0.5", "--training.ema", "0.9")
+    for images in ("9", "3"):
+        folders = [tmp_path / f"{images}-{name}" for name in ("one", "two")]
+        for folder, options in zip(
+            folders, ((), (*TWO, "--training.accumulate", "2")), strict=True
+        ):
+            folder.mkdir()
+            done = run(folder, *SIZES, *toolkit, *options, "--data.train_images", images)
+            assert done.returncode == 0, done.stderr
+        one, two = (next(folder.glob("runs/*/*")) for folder in folders)
+        assert_same_but_for_rounding(two, one)
+        for found, expected in zip(read_metrics(two), read_metrics(one), strict=True):
+            assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-4)
+
+
 def test_one_process_scores_as_two(double: Path, capsys: Captured) -> None:
     """The same weights have the same scores, to the last bit."""
     assert main(["evaluate", str(double), "--json"]) == 0

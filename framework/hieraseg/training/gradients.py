@@ -68,15 +68,18 @@ def clip_gradients(parts: Parts, optimizer: Optimizer) -> Float[Tensor, ""] | No
 def _pieces(
     parts: Parts, batch: AnyBatch, progress: Float[Tensor, ""]
 ) -> Sequence[tuple[AnyBatch | Augmented, PartTotals | None]]:
-    """The parts of a batch, and what their losses divide by; fewer if it has fewer images.
+    """The parts of a batch, and what their losses divide by.
 
-    It is augmented as a whole, since transforms may mix its images.
+    There are fewer if a process has fewer images, but equally many in all processes, which exchange
+    numbers in each. The batch is augmented as a whole, since transforms may mix its images.
     """
-    number = parts.recipe.training.accumulate
+    settings = parts.recipe.training
+    size = min(settings.batch_size, len(parts.stores["train"]))
+    number = min(settings.accumulate, size // parts.fabric.world_size)
     if number == 1:
         return [(batch, None)]
     images, targets = augment(parts.view, parts.hierarchy, batch)
-    pieces = list(map(Augmented, images.chunk(number), targets.chunk(number)))
+    pieces = list(map(Augmented, images.tensor_split(number), targets.tensor_split(number)))
     recorded = [_totals(parts, piece.targets, progress) for piece in pieces]
     return list(zip(pieces, part_totals(recorded), strict=True))
 
