@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -17,7 +19,7 @@ from hieraseg.recipe import load
 from hieraseg.sweeps.jobs import Job, Source
 from hieraseg.sweeps.launchers.options import _KEYS
 from hieraseg.sweeps.launchers.ray_cluster import Ray
-from hieraseg.sweeps.launchers.slurm import Slurm
+from hieraseg.sweeps.launchers.slurm import Slurm, _Repeatable
 from hieraseg.sweeps.launchers.tasks import Done, Task, do, new_folder, outcome, prepare
 from hieraseg.sweeps.launchers.waiting import Engine, Handle, Launcher
 from tests.support.oracle import write_oracle_recipe
@@ -68,6 +70,37 @@ def test_engines_need_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_job_of_slurm_whose_time_is_over_goes_on_in_the_next(tmp_path: Path) -> None:
+    """It is told to save its state, then asked again; Slurm's notice does not end it before."""
+    pytest.importorskip("submitit")
+    code = """
+        import signal, sys, time
+        from pathlib import Path
+
+        def save(*_):
+            Path("saved").touch()
+            sys.exit(75)
+
+        if Path("saved").exists():
+            print("[]")
+            sys.exit()
+        signal.signal(signal.SIGTERM, save)
+        signal.raise_signal(signal.SIGUSR2)
+        Path("trains").touch()
+        time.sleep(60)
+    """
+    (tmp_path / "hieraseg").mkdir()
+    (tmp_path / "hieraseg/__main__.py").write_text(dedent(code))
+    work, one = _Repeatable(), task(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(work, one)
+        while not (tmp_path / "trains").exists():
+            time.sleep(0.01)
+        following = pickle.loads(pickle.dumps(work.checkpoint(one)))
+        assert first.result().exit_code == 75
+    assert following.result() == Done(0, "[]\n", following.result().seconds)
+
+
 def test_a_task_is_one_process_of_slurm_which_starts_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +118,12 @@ def test_a_task_is_one_process_of_slurm_which_starts_the_others(
     ("done", "log", "expected"),
     [
         (Done(0, '[{"run": "runs/a", "cost": {}}]'), "", ("finished", "", 0)),
+        (Done(75), "skipped: runs/a runs elsewhere\n", ("runs elsewhere", "", 75)),
+        (
+            Done(75),
+            "hieraseg: interrupted in epoch 1; go on with\n",
+            ("failed", "interrupted in epoch 1", 75),
+        ),
         (Done(4), "hi\nhieraseg: error: the loss\n", ("failed", "the loss", 4)),
         (Done(2), "hieraseg: error:\n2 problems:\n  a\n", ("failed", "2 problems:\n  a", 2)),
         (

@@ -59,7 +59,7 @@ def from_arguments(arguments: Namespace) -> "Launcher | None":
         )
     from hieraseg.sweeps.launchers.waiting import Launcher
 
-    return Launcher(_engine(chosen, settings[chosen]))
+    return Launcher(_engine(chosen, settings[chosen]), arguments.again)
 
 
 def _engine(name: str, settings: Mapping[str, Any]) -> "Engine":

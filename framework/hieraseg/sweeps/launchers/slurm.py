@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg.errors import RecipeError
-from hieraseg.sweeps.launchers.tasks import Done, Task, do
+from hieraseg.sweeps.launchers.tasks import Doing, Done, Task
 from hieraseg.sweeps.launchers.waiting import Handle
 
 if TYPE_CHECKING:  # an optional package
@@ -61,7 +61,7 @@ class Slurm:
                     name="hieraseg", timeout_min=self.minutes, **gpus, **self.parameters
                 )
                 with executor.batch():
-                    submitted = [(task, executor.submit(do, task)) for task in group]
+                    submitted = [(task, executor.submit(_Repeatable(), task)) for task in group]
                 jobs |= dict(submitted)
         except BaseException as error:
             for job in jobs.values():
@@ -74,6 +74,20 @@ class Slurm:
 
     def close(self) -> None:
         """Nothing: Slurm goes on."""
+
+
+class _Repeatable(Doing):
+    """Does a task, whose job Slurm begins again after its time is over or it has made room.
+
+    submitit calls `checkpoint` before that, and then for what has to be done by the next job.
+    """
+
+    def checkpoint(self, task: Task) -> "submitit.helpers.DelayedSubmission":
+        """Let the run save its state; the next job goes on from there."""
+        import submitit
+
+        self.stop()
+        return submitit.helpers.DelayedSubmission(_Repeatable(), task)
 
 
 class _Submitted:

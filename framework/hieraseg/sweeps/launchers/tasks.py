@@ -3,16 +3,18 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, Stopped
 from hieraseg.files.writing import write_errors, write_text
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome
@@ -96,16 +98,21 @@ def check_nodes(jobs: Sequence[Job]) -> None:
             )
 
 
-def prepare(jobs: Sequence[Job], folder: Path) -> list[Task]:
+def prepare(jobs: Sequence[Job], folder: Path, again: bool = False) -> list[Task]:
     """Write the resolved recipe of each job, and say how it is run.
+
+    Args:
+        jobs: the jobs.
+        folder: folder for the recipes.
+        again: whether all of each job is done, whatever earlier runs there are.
 
     Raises:
         WriteError: a recipe cannot be written.
     """
-    return [_task(job, folder / str(number)) for number, job in enumerate(jobs, 1)]
+    return [_task(job, folder / str(number), again) for number, job in enumerate(jobs, 1)]
 
 
-def _task(job: Job, folder: Path) -> Task:
+def _task(job: Job, folder: Path, again: bool) -> Task:
     # The run folder has the name of the recipe's file.
     recipe = folder / f"{job.recipe.path.stem}.yaml"
     with write_errors(folder):
@@ -114,20 +121,55 @@ def _task(job: Job, folder: Path) -> Task:
     training = job.recipe.training
     return Task(
         title=job.title,
-        arguments=("run", str(recipe), f"--run-name={job.name}", f"--out={job.out}", "--json"),
+        arguments=(
+            *("run", str(recipe), f"--run-name={job.name}", f"--out={job.out}", "--json"),
+            # As a sweep of one seed, the command goes on with an earlier run, also with that of
+            # this task, if the engine has to begin it again.
+            *(() if again else ("--seeds", str(training.seed))),
+        ),
         folder=os.getcwd(),
         log=str(folder / "log.txt"),
         devices=0 if training.device == "cpu" else training.devices,
     )
 
 
+class Doing:
+    """Does a task. Engines pickle it before that, and call it on the machine they have chosen."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, task: Task) -> Done:
+        """Do a task."""
+        started = time.monotonic()
+        with open(task.log, "ab") as log:
+            self._process = process = _start(task, log)
+            try:
+                output = _output(process)
+            except BaseException:  # the engine interrupts the task, or its time is over
+                _interrupt(process)
+                raise
+        seconds = time.monotonic() - started
+        return Done(process.returncode, output.decode(errors="replace"), seconds)
+
+    def stop(self) -> None:
+        """Let the run save its state and end; may be called by a signal handler meanwhile."""
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
+
+
 def do(task: Task) -> Done:
-    """Do a task: called by an engine, on the machine that it has chosen."""
-    started = time.monotonic()
+    """Do a task."""
+    return Doing()(task)
+
+
+def _start(task: Task, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     # Slurm has started one process, this one; the command starts one per GPU by itself.
     variables = {key: value for key, value in os.environ.items() if key != "SLURM_NTASKS"}
-    with open(task.log, "wb") as log:
-        process = subprocess.Popen(
+    with _without_notices():
+        return subprocess.Popen(
             [sys.executable, "-m", "hieraseg", *task.arguments],
             cwd=task.folder,
             env=variables,
@@ -135,13 +177,23 @@ def do(task: Task) -> Done:
             stdout=subprocess.PIPE,
             stderr=log,
         )
-        try:
-            output = _output(process)
-        except BaseException:  # the engine interrupts the task, or its time is over
-            _interrupt(process)
-            raise
-    seconds = time.monotonic() - started
-    return Done(process.returncode, output.decode(errors="replace"), seconds)
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """A process that starts meanwhile is not ended by the signals that Slurm gives notice with.
+
+    Slurm sends them to all processes of a job; they are for this one.
+    """
+    if os.name == "nt":
+        yield
+        return
+    notices = {signal.SIGUSR1, signal.SIGUSR2}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, notices)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _output(process: "subprocess.Popen[bytes]") -> bytes:
@@ -167,11 +219,14 @@ def outcome(task: Task, done: Done) -> Outcome:
     """The outcome of a job."""
     results = _results(done.output)
     folder = Path(results[0]["run"]) if results and results[0].get("run") else None
-    result = {key: value for key, value in results[0].items() if key != "run"} if results else {}
+    keys = ("run", "job", "state")
+    result = {key: results[0][key] for key in results[0] if key not in keys} if results else {}
     if done.exit_code == 0 and folder is not None:
         return Outcome(task.title, "finished", folder, seconds=done.seconds, result=result)
     code = done.exit_code if done.exit_code > 0 else 128 - done.exit_code
     said = [done.problem, _last_words(task)]
+    if code == Stopped.exit_code and not any(said):
+        return Outcome(task.title, "runs elsewhere", exit_code=code, seconds=done.seconds)
     message = ": ".join(filter(None, said)) or f"ended with exit code {code}"
     if not said[1]:
         message += f"; see {task.log}"

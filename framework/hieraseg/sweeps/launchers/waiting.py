@@ -58,10 +58,12 @@ class Launcher:
 
     Args:
         engine: the engine.
+        again: whether all of each job is done, whatever earlier runs there are.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, again: bool = False) -> None:
         self.engine = engine
+        self.again = again
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Do jobs, and give the outcome of each as soon as it is known.
@@ -75,7 +77,7 @@ class Launcher:
             return
         check_nodes(jobs)
         folder = new_folder(jobs[0].out)
-        tasks = prepare(jobs, folder)
+        tasks = prepare(jobs, folder, self.again)
         try:
             waiting = dict(zip(tasks, self.engine.start(tasks, folder), strict=True))
             log(f"{len(jobs)} jobs are given to {self.engine.name}; their logs are in {folder}")
