@@ -142,7 +142,7 @@ def largest_of_all(number: int) -> int:
 
 
 @cache
-def _hosts() -> "torch.distributed.ProcessGroup":
+def _hosts() -> Any:
     """All processes, which exchange what is in the memory of their hosts."""
     return torch.distributed.new_group(backend="gloo")
 

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,23 +241,28 @@ def test_interrupt_of_a_run_without_checkpoints(
     assert capsys.readouterr().err.endswith(expected)
 
 
-def test_signal_to_several_processes(tmp_path: Path) -> None:
-    """The first one says what is kept, and none is left."""
-    options = ["--training.devices", "2", "--training.device", "cpu", "--training.epochs", "900"]
-    command = [sys.executable, "-m", "hieraseg", "run", QUICKSTART, *SMALL, *options]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 1/"):
-            break
-    process.send_signal(signal.SIGTERM)
-    said = process.stderr.read()  # until all processes have ended
-    assert process.wait() == 130
-    assert re.search(r"^hieraseg: interrupted in epoch \d+ of 900; the checkpoint", said, re.M)
-    assert "go on with `hieraseg resume " in said
-    assert said.count("interrupted") == 1
+@pytest.mark.usefixtures("default_handlers")
+def test_signal_while_images_are_scored(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The validation is cut short, and done again when the run goes on."""
+    from hieraseg.metrics import scoring
+
+    predict, signals = scoring.predict_images, iter([signal.SIGTERM])
+
+    def interrupted(*arguments: Any) -> Any:
+        for number in signals:
+            os.kill(os.getpid(), number)
+        return predict(*arguments)
+
+    monkeypatch.setattr(scoring, "predict_images", interrupted)
+    options = ("--training.epochs", "1", "--evaluation.batch_size", "1")
+    assert run("--out", str(tmp_path), *options) == 75
+    (folder,) = tmp_path.glob("*/*")
+    assert "interrupted in epoch 1 of 1; the checkpoint" in capsys.readouterr().err
+    assert not (folder / "metrics.jsonl").exists()
+    assert main(["resume", str(folder)]) == 0
+    assert read_json(folder / "result.json")["splits"]["val"]["images"] == 5
 
 
 def test_nohup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import ReduceOp
 
 Result = TypeVar("Result")
 
@@ -67,6 +68,10 @@ def as_processes(
         for place, value in zip(into, exchange(tensor), strict=True):
             place.copy_(value)
 
+    def all_reduce(tensor: Tensor, op: Any = ReduceOp.SUM, group: Any = None) -> None:
+        every = torch.stack(exchange(tensor))
+        tensor.copy_(every.amax(0) if op == ReduceOp.MAX else every.sum(0))
+
     def all_gather_object(into: list[Any], value: Any) -> None:
         into[:] = exchange(value)
 
@@ -76,7 +81,8 @@ def as_processes(
         "get_rank": lambda: own.rank,
         "all_gather": all_gather,
         "all_gather_object": all_gather_object,
-        "all_reduce": lambda tensor: tensor.copy_(torch.stack(exchange(tensor)).sum(0)),
+        "all_reduce": all_reduce,
+        "new_group": lambda backend: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.distributed, name, fake)
