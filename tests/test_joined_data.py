@@ -56,3 +56,25 @@ def test_a_member_that_cannot_be_used(
     assert main(["run", recipe, "--out", str(tmp_path / "runs")]) == 3
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "datasets[1]" in line)
     assert "Traceback" not in line
+
+
+@pytest.mark.parametrize(
+    ("weights", "exit_code", "message"),
+    [
+        ("[1, 3]", 2, "oracle.yaml:9: training.repeat_threshold: cannot be combined with data.wei"),
+        ("null", 0, "the rarest class, are"),
+    ],
+)
+def test_images_are_drawn_by_weight_or_by_class(
+    tmp_path: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+    weights: str,
+    exit_code: int,
+    message: str,
+) -> None:
+    recipe = write_oracle_recipe(
+        tmp_path, JOINED.replace("[1, 3]", weights).replace("epochs: 2", "repeat_threshold: 1")
+    )
+    assert main(["validate", recipe, "--build"]) == exit_code
+    assert message in "".join(capsys.readouterr())
