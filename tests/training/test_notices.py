@@ -28,6 +28,15 @@ def test_frozen_parts_with_random_weights(frozen: Sequence[str], said: int) -> N
     assert sentences == [expected] * said
 
 
+@pytest.mark.parametrize(("accumulate", "images"), [(1, None), (4, 2)])
+def test_batch_normalization_of_parts(accumulate: int, images: int | None) -> None:
+    changes = {"training.batch_size": 8, "training.accumulate": accumulate}
+    parts = hieraseg.build(QUICKSTART, {**changes, "backbone.weights": None})
+    (*said,) = notices(parts.recipe, parts.hierarchy, parts.model)
+    expected = f"batch normalization uses the {images} images of each part of a batch"
+    assert [one.startswith(expected) for one in said] == [True] * (images is not None)
+
+
 def test_weights_without_a_gradient_are_named() -> None:
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(4)))
     model[3].requires_grad_(False)

@@ -138,8 +138,10 @@ def _forward(
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        in_parts = parts.recipe.training.accumulate > 1
+        fix = "decrease training.accumulate, or " if in_parts else ""
         raise RecipeError(
             "training: batch normalisation needs more than one value per channel, but a feature "
-            "map has one; increase training.batch_size, or input.size unless the decoder pools "
-            "whole images"
+            f"map has one; {fix}increase training.batch_size, or input.size unless the decoder "
+            "pools whole images"
         ) from error

@@ -113,6 +113,13 @@ def _on_processes(training: Training, model: nn.Module) -> Iterator[str]:
             f"process, not all {training.batch_size} of the batch; on CUDA, set "
             "training.sync_batch_norm to true to use all"
         )
+    if training.accumulate > 1 and has_batch_norm:
+        images = training.batch_size // processes // training.accumulate
+        yield (
+            f"batch normalization uses the {images} images of each part of a batch, since "
+            f"training.accumulate is {training.accumulate}; scores can differ from those of whole "
+            "batches"
+        )
     if processes == 1 and training.sync_batch_norm:
         yield "training.sync_batch_norm has no effect with one process"
     others = os.environ.get("WORLD_SIZE", "1")
