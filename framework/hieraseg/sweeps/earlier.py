@@ -153,11 +153,12 @@ def clear(folder: RunFolder) -> None:
     Raises:
         WriteError: it cannot be removed.
     """
-    if not is_empty(folder):
-        return
-    with write_errors(folder.path), suppress(Timeout), FileLock(folder.lock, timeout=0):
-        if is_empty(folder, is_held=True):
-            shutil.rmtree(folder.path)
+    # Several processes of a run may do so at once, or another command may have begun the run.
+    with write_errors(folder.path), suppress(FileNotFoundError, Timeout):
+        if is_empty(folder):
+            with FileLock(folder.lock, timeout=0):
+                if is_empty(folder, is_held=True):
+                    shutil.rmtree(folder.path)
 
 
 def _identity(folder: RunFolder) -> str:
