@@ -20,7 +20,8 @@ class HardPixels(Loss):
     pixels reach the threshold, as at the beginning of training, nearly all are kept.
 
     The other loss has to be a mean over pixels. One of regions, such as `dice`, needs all of them:
-    add it in a `sum`. Several processes each choose among the pixels of their own images.
+    add it in a `sum`. Several processes, and the parts of a batch with `training.accumulate`, each
+    choose among the pixels of their own images.
 
     Source: Shrivastava et al. 2016, "Training Region-based Object Detectors with Online Hard
     Example Mining", arXiv:1604.03540, with a threshold as in mmsegmentation, where `min_kept` is a
