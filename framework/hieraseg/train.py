@@ -115,7 +115,7 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: St
         with explaining_memory(parts.recipe):
             record = train_interval(parts, state, recorder, take_step, stopping)
         check_weights(state.model, parts.not_finite, state.epoch, state.step)
-        counts = validate(parts, state, PixelCounts, stopping)
+        counts = validate(parts, state, recorder.counts, stopping)
         notice = constant.notice(counts)
         if notice:
             warn(notice)
@@ -123,7 +123,7 @@ def train_and_score(parts: Parts, state: State, recorder: Recorder, stopping: St
         if parts.for_loss is not None:
             record["val"] |= validation_loss(parts, state, parts.for_loss, stopping.is_near)
             stopping.check()
-        recorder.save_validation(state, record, end_interval(parts, state, record))
+        recorder.save_validation(state, record, end_interval(parts, state, record), counts)
         stopping.check()
 
 

@@ -22,9 +22,11 @@ from hieraseg.testing import (
     ModelContract,
     OptimizerContract,
     ScheduleContract,
+    TrackerContract,
     TransformContract,
 )
 from tests.plugins.decoders import test_smp_contracts
+from tests.plugins.trackers import test_mlflow_run, test_wandb_run
 from tests.support.pascal_part import write_pascal_folder
 
 HERE = Path(__file__)
@@ -112,18 +114,16 @@ class TestMarginalCE(ShippedLoss):
     settings = ({}, {"level_weights": [0.0, 0.0, 1.0]})
 
 
-class TestMaxConstraint(ShippedLoss):
-    component = registry.losses.get("max_constraint")
 class TestSmoothMarginalCE(LossContract):
     component = registry.losses.get("marginal_ce")
     settings = ({"label_smoothing": 0.1},)
     margin = 0.5
 
 
+class TestMaxConstraint(ShippedLoss):
+    component = registry.losses.get("max_constraint")
 
 
-class TestRMI(ShippedLoss):
-    component = registry.losses.get("rmi")
 class TestOHEM(ShippedLoss):
     component = registry.losses.get("ohem")
     settings = (
@@ -134,6 +134,8 @@ class TestOHEM(ShippedLoss):
     least = None  # of soft labels
 
 
+class TestRMI(ShippedLoss):
+    component = registry.losses.get("rmi")
     least = None  # the log of the conditional variance, which is negative
 
 
@@ -169,13 +171,13 @@ class TestWeightedCE(ShippedLoss):
     settings = ({}, {"class_weights": "median_frequency", "level_weights": [0.1, 0.4, 1.0]})
 
 
-# Backbones, decoders and models.
-
 class TestSmoothWeightedCE(LossContract):
     component = registry.losses.get("weighted_ce")
     settings = ({"label_smoothing": 0.1, "class_weights": "median_frequency"},)
     margin = 0.5
 
+
+# Backbones, decoders and models.
 
 
 class TestEfficientNetLite(BackboneContract):
@@ -430,11 +432,23 @@ class TestStep(ScheduleContract):
     settings = ({"every": 0.3}, {"every": "1 epoch", "gamma": 0.5, "warmup": "2 steps"})
 
 
+# Trackers.
+
+
+class TestCSVFile(TrackerContract):
+    component = registry.trackers.get("csv")
+
+
+class TestTensorBoard(TrackerContract):
+    component = registry.trackers.get("tensorboard")
+
+
 @pytest.mark.parametrize("kind", registry.by_name())
 def test_every_shipped_component_has_its_suite(kind: str) -> None:
     checked = [
         suite.component
-        for suite in [*globals().values(), *vars(test_smp_contracts).values()]
+        for module in (test_smp_contracts, test_mlflow_run, test_wandb_run)
+        for suite in [*globals().values(), *vars(module).values()]
         if inspect.isclass(suite) and issubclass(suite, registry.by_name()[kind].kind.load_suite())
         if suite.__name__.startswith("Test")
     ]

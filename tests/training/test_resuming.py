@@ -27,6 +27,7 @@ from hieraseg.runs.checkpoint import (
     save_checkpoint,
 )
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.resuming import MAY_CHANGE
 from hieraseg.training.checkpoints import CheckpointWriter
 from hieraseg.training.recorder import Recorder
 from hieraseg.training.saved import newest_saved
@@ -396,6 +397,16 @@ def _change_package(run: Path) -> None:
     _change(run, lambda record: record["code"].update(version="0.0.1"))
 
 
+def _change_file(run: Path) -> None:
+    _change(run, lambda record: record["code"].update(sources="other", files={"train.py": "0"}))
+
+
+def _change_recipe(run: Path) -> None:
+    """By hand, which the recipe of the run's beginning shows."""
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("momentum: 0.9", "momentum: 0.8"))
+
+
 def _change(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     record = read_json(run / "provenance.json")
     change(record)
@@ -405,9 +416,11 @@ def _change(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_change_data, "the data of split 'train'"),
+        (_change_data, "the data of split 'train': 12 images, other -> 12 images, "),
+        (_change_recipe, "optimizer.momentum: 0.9 -> 0.8; undo that"),
+        (_change_file, "hieraseg itself (sources: __init__.py, "),
         (_change_component, "the code of decoder 'pointwise'"),
-        (_change_package, "hieraseg itself (version 0.0.1 -> "),
+        (_change_package, "hieraseg itself (version): 0.0.1 -> "),
     ],
 )
 def test_what_has_changed_is_refused(
@@ -425,7 +438,34 @@ def test_what_has_changed_is_refused(
 def test_other_keys_cannot_be_changed(moments: Path, capsys: Captured) -> None:
     run = sorted(moments.glob("copy*"))[4]
     assert resume(run, "--optimizer.lr", "1") == 2
-    assert "--optimizer.lr: cannot be changed when a run is resumed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--optimizer.lr: cannot be changed when a run is resumed (0.5 -> 1); what can" in said
+
+
+def test_the_help_names_all_keys_that_can_be_changed(capsys: Captured) -> None:
+    with pytest.raises(SystemExit):
+        main(["resume", "--help"])
+    said = capsys.readouterr().out
+    assert [key for key in MAY_CHANGE if key not in said] == []
+
+
+def test_the_command_that_began_a_run_goes_on_with_it(
+    moments: Path, recipe: str, tmp_path: Path, capsys: Captured
+) -> None:
+    """Again and again, as a cluster submits it; the last time there is nothing left to do."""
+    whole = whole_run(moments)
+    run = tmp_path / whole.parent.name / whole.name
+    shutil.copytree(sorted(moments.glob("copy*"))[4], run)
+    command = ["run", recipe, *SETTINGS, *CUT, "--out", str(tmp_path), "--resume"]
+    assert main(command) == 0
+    assert f"resumed: {run}, after step " in capsys.readouterr().err
+    assert outcome(run) == outcome(whole)
+    before = contents(run)
+    assert main([*command, "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["run"] == str(run)
+    assert contents(run) == before
+    assert list(run.parent.iterdir()) == [run]
 
 
 def test_a_run_that_goes_on_elsewhere_is_left_alone(
@@ -439,7 +479,11 @@ def test_a_run_that_goes_on_elsewhere_is_left_alone(
 
 def test_curves_have_each_point_once(recipe: str, tmp_path: Path) -> None:
     """Also those that were logged after the checkpoint from which the run goes on."""
-    trackers, save = ("--trackers", "[csv, tensorboard]"), CheckpointWriter.write
+    changed = (
+        *("--trackers", "[csv, tensorboard]", "--logging.images", "1"),
+        *("--checkpoints.every", "4 steps"),
+    )
+    save = CheckpointWriter.write
 
     def copying(self: CheckpointWriter, checkpoint: Any) -> None:
         if checkpoint.metadata["step"] == 6:
@@ -448,7 +492,7 @@ def test_curves_have_each_point_once(recipe: str, tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckpointWriter, "write", copying)
-        options = (*SETTINGS, *CUT, *trackers, "--out", str(tmp_path))
+        options = (*SETTINGS, *CUT, *changed, "--out", str(tmp_path))
         assert main(["run", recipe, *options]) == 0
     killed, (whole,) = tmp_path / "killed", tmp_path.glob("uneven/*")
     assert "\n6," in (killed / "curves.csv").read_text()

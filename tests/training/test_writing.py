@@ -76,8 +76,10 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 def record(epoch: int) -> dict[str, Any]:
     """A record as `Meter` makes it."""
-    numbers = {"loss": 1.0, "learning_rate": 0.1, "images_per_second": 9.0, "terms": {"ce": 1.0}}
-    return {"epoch": epoch, "step": 2 * epoch, **numbers, "train": SCORES, "val": SCORES}
+    numbers = {"loss": 1.0, "learning_rate": 0.1, "terms": {"ce": 1.0}}
+    times = {"images_per_second": 9.0, "waiting_for_data": 0.0}
+    where = {"epoch": epoch, "step": 2 * epoch, "passes": float(epoch)}
+    return {**where, **numbers, **times, "train": SCORES, "val": SCORES}
 
 
 def copied(state: State) -> dict[str, Any]:

@@ -8,5 +8,6 @@ the number of processes or the batch size.
 from hieraseg.metrics.pixels import PixelCounts
 from hieraseg.metrics.split import SplitCounts
 from hieraseg.metrics.summary import Counts, summarize
+from hieraseg.metrics.watched import WatchedCounts
 
-__all__ = ["Counts", "PixelCounts", "SplitCounts", "summarize"]
+__all__ = ["Counts", "PixelCounts", "SplitCounts", "WatchedCounts", "summarize"]

@@ -111,7 +111,7 @@ def _overlap_scores(counts: Counts, hierarchy: Hierarchy, level: int) -> dict[st
 def _extra_scores(counts: Counts, hierarchy: Hierarchy, level: int) -> dict[str, Any]:
     """Scores of a level that need `SplitCounts`; empty without them."""
     number = level + 1
-    if f"confusion_{number}" not in counts:
+    if f"boundary_truth_{number}" not in counts:
         return {}
     iou = _iou(*(counts[f"boundary_{count}_{number}"].sum(0) for count in _OVERLAP))
     errors = counts[f"truth_{number}"].sum() - counts[f"intersection_{number}"].sum()

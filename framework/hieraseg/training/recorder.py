@@ -17,7 +17,7 @@ from hieraseg.devices import precision_of
 from hieraseg.files.background import Background
 from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
-from hieraseg.metrics import Counts, summarize
+from hieraseg.metrics import Counts, PixelCounts, WatchedCounts, summarize
 from hieraseg.metrics.protocol import protocol
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
@@ -43,7 +43,8 @@ from hieraseg.training.scalars import best_scalars, learning_rates, scalars
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
-from hieraseg.training.trackers import Trackers
+from hieraseg.training.trackers import Trackers, take_images
+from hieraseg.visualize.confusion import draw_confusion
 
 _PATIENCE = 1  # seconds until an interrupted run says what it waits for
 _AGREE_EVERY = 10  # steps after which processes agree whether the time has come
@@ -64,6 +65,7 @@ class Recorder:
     Attributes:
         folder: the run folder.
         checkpoints: the checkpoints in it.
+        counts: what it needs to know of each validation.
     """
 
     def __init__(self, parts: Parts, folder: RunFolder, state: State) -> None:
@@ -71,8 +73,9 @@ class Recorder:
         self.is_main = parts.fabric.is_global_zero
         self.folder = folder
         self._lock = hold(self.folder) if self.is_main else None
-        specs = parts.recipe.listed("trackers") if self.is_main else []
-        self.trackers = Trackers(specs, folder.path, state.step)
+        specs = parts.recipe.listed("trackers")
+        self.counts = WatchedCounts if take_images(specs) else PixelCounts
+        self.trackers = Trackers(specs if self.is_main else [], folder.path, state.step)
         self.trackers.log_hyperparams(parts.recipe)
         self.checkpoints = CheckpointWriter(
             folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, folder), state
@@ -124,7 +127,9 @@ class Recorder:
             if checkpoint is not None:
                 self._background.start(partial(self.checkpoints.write, checkpoint))
 
-    def save_validation(self, state: State, record: dict[str, Any], improved: bool) -> None:
+    def save_validation(
+        self, state: State, record: dict[str, Any], improved: bool, counts: Counts | None = None
+    ) -> None:
         """Begin to write the record, curves, figures and checkpoints of a validation.
 
         What has to be as it is now is copied, so that training may go on. All processes call it.
@@ -133,6 +138,7 @@ class Recorder:
             state: state of the run.
             record: as `Meter.record` gives it, with the scores of `val`.
             improved: whether its score is the best so far.
+            counts: those of `val`, of whose confusion matrices trackers get pictures.
 
         Raises:
             WriteError: what was written before could not be.
@@ -146,7 +152,7 @@ class Recorder:
         memory = peak_memory(self.parts.fabric.device)
         if memory is not None:
             numbers["memory/peak_gib"] = memory / 2**30
-        write = partial(self._write_validation, record, numbers, figures, checkpoint)
+        write = partial(self._write_validation, record, numbers, figures, counts or {}, checkpoint)
         self._background.start(write)
         log(self._said(state, record, improved))
         if state.stops_early and state.is_complete:
@@ -348,6 +354,7 @@ class Recorder:
         record: dict[str, Any],
         numbers: dict[str, float],
         figures: list[Predicted],
+        counts: Counts,
         checkpoint: Checkpoint | None,
     ) -> None:
         """Write all of a validation, in the thread."""
@@ -355,9 +362,18 @@ class Recorder:
         self.trackers.log_metrics(numbers, record["step"])
         for predicted in figures:
             figure = np.asarray(draw_predicted(self.parts.hierarchy, predicted))
-            self.trackers.log_image(f"val/{predicted.id}", figure, record["step"])
+            self.trackers.log_image(f"predictions/{predicted.id}", figure, record["step"])
+        self._log_confusion(counts, record["step"])
         if checkpoint is not None:
             self.checkpoints.write(checkpoint)
+
+    def _log_confusion(self, counts: Counts, step: int) -> None:
+        """Log pictures of the confusion matrices among the counts of `val`."""
+        for level, names in enumerate(self.parts.hierarchy.level_names, 1):
+            matrix = counts.get(f"confusion_{level}")
+            if matrix is not None and self.trackers.take_images:
+                figure = draw_confusion(matrix, names, f"validation, level {level}")
+                self.trackers.log_image(f"confusion/level_{level}", np.asarray(figure), step)
 
 
 def new_folder(parts: Parts, out: Path, name: str) -> RunFolder:
@@ -394,8 +410,8 @@ def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
             "argument_files": files,
             "init": parts.started,
         }
-        write_text(folder.recipe, text)  # at last: what has one is a run folder
         write_json(folder.provenance, records)
+        write_text(folder.recipe, text)  # at last, since what has one is a run folder
     except BaseException:
         let_go(folder)
         shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use

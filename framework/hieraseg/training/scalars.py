@@ -62,7 +62,7 @@ def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
         yield f"gradient_norm/{of}", value
     yield "gradient_norm/skipped_steps", record.get("skipped_steps")
     yield "speed/images_per_second", record["images_per_second"]
-    yield "speed/waiting_for_data", record["waiting_for_data"]
+    yield "speed/waiting_for_data_share", record["waiting_for_data"]
     for split in ("train", "val"):
         for level in record[split]["levels"]:
             yield f"miou/{split}_level_{level['level']}", level["miou"]

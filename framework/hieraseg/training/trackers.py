@@ -1,8 +1,10 @@
 """The trackers of a run: those that its recipe names, each as long as it works."""
 
 import importlib.util
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,7 @@ class Trackers:
 
     @property
     def take_images(self) -> bool:
-        """Whether pictures are of use to any of them."""
+        """Whether pictures are of use to any that still works."""
         return any(hasattr(tracker, "log_image") for _, tracker in self._open)
 
     def log_hyperparams(self, recipe: Recipe) -> None:
@@ -70,6 +72,13 @@ class Trackers:
             except Exception as error:  # of whatever the tracker calls
                 self._open.remove((name, tracker))
                 _warn_of(name, error)
+
+
+def take_images(specs: Sequence[ComponentSpec]) -> bool:
+    """Whether pictures may be of use to a tracker; in all processes alike."""
+    return any(
+        not inspect.isclass(spec.factory) or hasattr(spec.factory, "log_image") for spec in specs
+    )
 
 
 def check_packages(specs: Sequence[ComponentSpec]) -> None:
@@ -105,7 +114,8 @@ def _nothing(*arguments: Any) -> None:
 
 def _warn_of(name: str, error: Exception) -> None:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    short = shorten(reason, 200) or type(error).__name__
     warn(
-        f"tracker {name}: fails ({reason or type(error).__name__}); training goes on without it, "
+        f"tracker {name}: fails ({short}); training goes on without it, "
         "and metrics.jsonl has its numbers"
     )

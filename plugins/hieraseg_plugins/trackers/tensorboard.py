@@ -32,6 +32,7 @@ class TensorBoard:
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
         self.params: dict[str, Any] = {}
         self.best: dict[str, float] = {}
+        self.last_step = after_step
         self.has_layout = False
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
@@ -43,9 +44,10 @@ class TensorBoard:
         if not self.has_layout:
             self.writer.add_custom_scalars(_layout(metrics))
             self.has_layout = True
+        self.last_step = step
         for name, value in metrics.items():
             if name.startswith("best/"):
-                self.best[name] = value
+                self.best[_beside_curve(name)] = value
             else:
                 self.writer.add_scalar(name, value, step)
         self.writer.flush()  # a process that is killed has written what came before its checkpoint
@@ -60,8 +62,15 @@ class TensorBoard:
     def finalize(self, status: str) -> None:
         """Write the settings of a run with its best scores, and close the files."""
         if self.best:
-            self.writer.add_hparams(self.params, self.best, run_name=".")
+            scores = self.best
+            self.writer.add_hparams(self.params, scores, run_name=".", global_step=self.last_step)
         self.writer.close()
+
+
+def _beside_curve(name: str) -> str:
+    """`best/miou_level_1` as `miou/best_level_1`, so that it stands beside the curves."""
+    score, _, rest = name.removeprefix("best/").partition("_")
+    return f"{score}/best_{rest}".rstrip("_")
 
 
 def _layout(names: Iterable[str]) -> dict[str, dict[str, list[Any]]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 from hieraseg import registry
 
@@ -37,7 +38,19 @@ def test_settings_stand_beside_the_best_scores(tmp_path: Path) -> None:
     tracker.finalize("success")
     found = events(tmp_path)
     assert "_hparams_/session_start_info" in found.summary_metadata
-    assert [(one.value) for one in found.Scalars("best/miou_level_1")] == [0.25]
+    assert points(tmp_path, "miou/best_level_1") == [(10, 0.25)]
+
+
+def test_curves_of_a_group_share_a_chart(tmp_path: Path) -> None:
+    tracker = TensorBoard(tmp_path)
+    tracker.log_metrics({"loss/train": 0.5, "loss/val": 0.6, "iou_level_2/arm": 0.25}, 10)
+    tracker.finalize("success")
+    (written,) = events(tmp_path).Tensors("custom_scalars__config__")
+    layout = Layout.FromString(written.tensor_proto.string_val[0])
+    charts = {
+        chart.title: list(chart.multiline.tag) for one in layout.category for chart in one.chart
+    }
+    assert charts == {"loss": ["loss/.*"], "level 2": ["iou_level_2/.*"]}
 
 
 def test_a_run_that_goes_on_has_no_point_twice(tmp_path: Path) -> None:
