@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,67 +13,12 @@ from filelock import FileLock
 
 from hieraseg.cli import main
 from hieraseg.errors import DivergedError
-from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
-from tests.support.runs import QUICKSTART, SMALL, read_json
+from tests.cli.conftest import Training
+from tests.support.earlier import LATER, unfinish
+from tests.support.runs import QUICKSTART, read_json
 
 Captured = pytest.CaptureFixture[str]
-
-
-LATER = ("checkpoints", "metrics.jsonl", "evaluation", "figures", "result.lock")
-"""What a run writes after its first epoch."""
-
-
-class Training:
-    """Stands for training: copies a run, or raises an error.
-
-    Args:
-        finished: folder of the run.
-
-    Attributes:
-        errors: errors by name of a loss.
-        before: called first.
-        done: name of the loss, and the seed, of each call.
-    """
-
-    def __init__(self, finished: Path) -> None:
-        self.finished = finished
-        self.errors: dict[str, BaseException] = {}
-        self.before: Callable[[], Any] = lambda: None
-        self.done: list[tuple[str, int]] = []
-
-    def __call__(self, recipe: Recipe, out: Path, name: str) -> RunFolder:
-        self.before()
-        loss, seed = recipe["loss"].name, recipe.training.seed
-        self.done.append((loss, seed))
-        if loss in self.errors:
-            raise self.errors[loss]
-        folder = RunFolder.create(out, recipe.path.stem, name, seed)
-        shutil.copytree(self.finished, folder.path, dirs_exist_ok=True)
-        return folder
-
-
-@pytest.fixture
-def training(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
-    training = Training(trained_run)
-    monkeypatch.setattr("hieraseg.train.train", training)
-    return training
-
-
-@pytest.fixture
-def earlier(trained_run: Path, tmp_path: Path) -> Path:
-    """A run that a command with `--out tmp_path` finds in its place."""
-    place = tmp_path / trained_run.parent.name / trained_run.name
-    return Path(shutil.copytree(trained_run, place))
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., int]:
-    def run(*arguments: str, recipe: str | Path = QUICKSTART) -> int:
-        own = [*SMALL, "--training.epochs", "2", "--out", str(tmp_path)]
-        return main(["run", str(recipe), *own, *arguments])
-
-    return run
 
 
 def test_a_finished_job_is_skipped(
@@ -119,14 +63,6 @@ def change_code(folder: Path) -> None:
 def change_setting(folder: Path) -> None:
     text = (folder / "recipe.yaml").read_text()
     (folder / "recipe.yaml").write_text(re.sub(r"(?m)^  lr: .*", "  lr: 7.5", text))
-
-
-def unfinish(folder: Path, *others: str) -> None:
-    """Make a run one that was killed, maybe before it had written some other files."""
-    (folder / "result.json").unlink()
-    for name in others:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize(

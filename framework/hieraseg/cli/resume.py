@@ -19,9 +19,14 @@ def add_parser(commands: Any) -> None:
         description="""
             Go on with a run that was stopped or killed, from its newest checkpoint, which Ctrl-C
             and SIGTERM write, too. On a CPU its result is the same as if it had not been stopped,
-            bit by bit. Code, plugins and data must be those that the run began with. Of the
-            recipe, the number of epochs may be increased, and devices, checkpoints and logging
-            changed.
+            bit by bit. Code, plugins and data must be those that the run began with; what differs
+            is named. Of the recipe, these keys may be changed: training.epochs (increased, also
+            when the run is finished; the learning rate is then what it would be in the middle of
+            the longer run), training.device, training.devices, training.num_nodes,
+            training.on_nonfinite, validation.patience, data.root, input.store, checkpoints.*,
+            logging.* and trackers.
+
+            `hieraseg run RECIPE --resume` finds the run by itself, or begins it.
         """,
         examples="""
             hieraseg resume runs/quickstart/base-seed0

@@ -91,7 +91,7 @@ def _repetition(folder: "RunFolder", arguments: Namespace) -> "Job":
         raise RecipeError(
             f"command line: --{wrong[0]}: --verify repeats a run as it was; leave it out"
         )
-    if not folder.read_result()["cost"]:
+    if not (folder.result.is_file() and folder.read_result()["cost"]):
         raise RecipeError(
             f"{folder.path}: is not finished; go on with `hieraseg resume {folder.path}` first"
         )

@@ -1,0 +1,127 @@
+"""`hieraseg run --resume` of one run: a command that can be given again and again."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from filelock import FileLock
+
+from hieraseg.runs.folder import RunFolder
+from tests.cli.conftest import Training
+from tests.support.earlier import LATER, unfinish
+from tests.support.runs import QUICKSTART, read_json
+
+Captured = pytest.CaptureFixture[str]
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def resumed(training: Training, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Stands for going on with a run."""
+    mock = Mock(side_effect=lambda folder, recipe, command: RunFolder(training.finished))
+    monkeypatch.setattr("hieraseg.train.resume", mock)
+    return mock
+
+
+def test_a_finished_run_is_said_and_its_scores_are_printed(
+    run: Run, earlier: Path, training: Training, capsys: Captured
+) -> None:
+    assert run("--resume") == 0
+    out, err = capsys.readouterr()
+    assert f"skipped: {earlier} is finished" in err
+    assert "miou" in out
+    assert run("--resume", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["run"] == str(earlier)
+    assert result["splits"]["val"] == read_json(earlier / "result.json")["splits"]["val"]
+    assert not training.done
+
+
+def test_without_an_earlier_run_it_is_a_new_one(
+    run: Run, training: Training, resumed: Mock
+) -> None:
+    assert run("--resume") == 0
+    assert training.done == [("tree_min", 0)]
+    assert not resumed.called
+
+
+def test_an_unfinished_run_goes_on(
+    run: Run, earlier: Path, training: Training, resumed: Mock, capsys: Captured
+) -> None:
+    """Also if what changes no result has changed, such as when checkpoints are written."""
+    unfinish(earlier)
+    assert run("--resume", "--checkpoints.every", "5 steps", "--logging.images", "1") == 0
+    assert resumed.call_args.args[0].path == earlier
+    assert resumed.call_args.args[1].checkpoints.every == "5 steps"
+    assert not training.done
+    assert f"resumed: {earlier}, after step 6" in capsys.readouterr().err
+
+
+def test_a_run_that_left_nothing_begins_anew_in_its_place(
+    run: Run, earlier: Path, training: Training
+) -> None:
+    unfinish(earlier, *LATER)
+    (earlier / "failure.json").write_text('{"state": "failed", "message": "out of memory"}')
+    assert run("--resume") == 0
+    assert training.done == [("tree_min", 0)]
+    assert list(earlier.parent.iterdir()) == [earlier]
+    assert not (earlier / "failure.json").exists()
+
+
+def test_a_run_that_still_runs_is_refused(
+    run: Run, earlier: Path, training: Training, capsys: Captured
+) -> None:
+    unfinish(earlier)
+    with FileLock(earlier / "run.lock"):
+        assert run("--resume") == 2
+    assert f"{earlier}: still runs; stop that process first" in capsys.readouterr().err
+    assert not training.done
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_changed_recipe_is_refused_with_the_difference(
+    run: Run,
+    earlier: Path,
+    training: Training,
+    tmp_path: Path,
+    capsys: Captured,
+    is_finished: bool,
+) -> None:
+    """Of a recipe of the same name; one that differs on the command line is another run."""
+    recipe = tmp_path / "quickstart.yaml"
+    recipe.write_text(f"base: {QUICKSTART}\noptimizer: {{lr: 7.5}}\n")
+    if not is_finished:
+        unfinish(earlier)
+    assert run("--resume", recipe=recipe) == 2
+    err = capsys.readouterr().err
+    assert f"{earlier}: cannot go on as if it had not been stopped" in err
+    assert re.search(r"optimizer\.lr: \S+ -> 7\.5; undo that", err)
+    assert not training.done
+    assert run("--resume", "--optimizer.lr", "7.5") == 0
+    assert training.done == [("tree_min", 0)]
+
+
+def test_a_recipe_with_more_epochs_goes_on_and_one_with_fewer_is_refused(
+    run: Run, earlier: Path, resumed: Mock, tmp_path: Path, capsys: Captured
+) -> None:
+    text = (earlier / "recipe.yaml").read_text()
+    recipe, out = tmp_path / "again/quickstart.yaml", tmp_path / "elsewhere"
+    recipe.parent.mkdir()
+    (out / "quickstart").mkdir(parents=True)
+    place = earlier.rename(out / "quickstart/base-seed0")
+    from hieraseg.cli import main
+
+    for epochs, code in ((3, 0), (1, 2)):
+        recipe.write_text(text.replace("epochs: 2\n", f"epochs: {epochs}\n"))
+        assert main(["run", str(recipe), "--resume", "--out", str(out)]) == code
+    assert resumed.call_args.args[0].path == place
+    assert resumed.call_args.args[1].training.epochs == 3
+    assert "training.epochs: 2 -> 1" in capsys.readouterr().err
+
+
+def test_again_contradicts_it(run: Run, capsys: Captured) -> None:
+    assert run("--resume", "--again") == 2
+    assert "not allowed with argument" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""The repositories that the code of a run is in, and their uncommitted changes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hieraseg.runs import repositories
+from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.repositories import repositories_of, save_changes
+
+
+def git(folder: Path, *arguments: str) -> str:
+    own = ("-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder))
+    return subprocess.run(
+        ["git", *own, *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with a changed file, one that git does not know, and one that it ignores."""
+    root = tmp_path / "project"
+    (root / "inner").mkdir(parents=True)
+    git(root, "init", "--quiet")
+    git(root, "remote", "add", "origin", "https://token@example.org/x.git")
+    (root / "inner/plugin.py").write_text("value = 1\n")
+    (root / ".gitignore").write_text("ignored.py\n")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "first")
+    (root / "inner/plugin.py").write_text("value = 2\n")
+    (root / "new.py").touch()
+    (root / "ignored.py").touch()
+    return root
+
+
+def test_the_patch_gives_the_code_that_was_run(repository: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    (record,) = save_changes(run, repositories_of([repository / "inner/plugin.py"]))
+    assert record["root"] == str(repository)
+    assert record["untracked"] == ["new.py"]
+    assert record["changes"]["file"] == "changes/project.diff"
+    assert "token" not in str(record)
+    git(repository, "stash", "--quiet")
+    git(repository, "checkout", "--quiet", record["revision"])
+    git(repository, "apply", str(run.path / record["changes"]["file"]))
+    assert (repository / "inner/plugin.py").read_text() == "value = 2\n"
+
+
+def test_repositories_that_do_not_know_the_file_are_left_out(repository: Path) -> None:
+    """As that of a project in which packages are installed."""
+    assert not repositories_of([repository / "ignored.py", repository.parent / "elsewhere.py"])
+
+
+def test_without_changes_there_is_no_patch(repository: Path, tmp_path: Path) -> None:
+    git(repository, "checkout", "--quiet", ".")
+    (record,) = save_changes(RunFolder(tmp_path), repositories_of([repository / ".gitignore"]))
+    assert record["changes"] is None
+    assert not (tmp_path / "changes").exists()
+
+
+def test_a_large_patch_is_not_kept(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repositories, "LARGEST_DIFF", 10)
+    (record,) = save_changes(RunFolder(tmp_path), repositories_of([repository / ".gitignore"]))
+    assert record["changes"]["file"] is None
+    assert record["changes"]["bytes"] > 10
