@@ -1,9 +1,9 @@
 """Kill a run again and again, resume it until it ends, and compare what it leaves, bit by bit.
 
-A run is killed by SIGKILL, SIGTERM or SIGINT: at a random moment, or before a random file
-operation, such as the renaming of a checkpoint. Then `hieraseg resume` goes on, and may be killed
-in turn; where it says that there is nothing to go on from, the recipe runs again, as it says.
-The caches of runs are their own, so that stores are built by those that are killed, too.
+A run is killed by SIGKILL, SIGTERM or SIGINT: at a random moment, in a random phase, or before a
+random file operation, such as the renaming of a checkpoint. Then `hieraseg resume` goes on, and may
+be killed in turn; where it says that there is nothing to go on from, the recipe runs again, as it
+says. The caches of runs are their own, so that stores are built by those that are killed, too.
 
 The exit code is 1 if a run ended with other weights, records, scores or counts than the one that
 was never killed, with another exit code, or with a traceback; its folder and output are kept.
@@ -72,12 +72,14 @@ class Kill(NamedTuple):
 
     Attributes:
         signal: the signal.
-        seconds: time after the start; None for another moment.
-        operation: number of the file operation before which it is killed; None for another moment.
+        seconds: earliest time after the start, if there is no `operation`.
+        phase: phase in which it is killed then; empty for any.
+        operation: number of the file operation before which it is killed.
     """
 
     signal: signal.Signals
     seconds: float | None = None
+    phase: str = ""
     operation: int | None = None
 
 
@@ -104,7 +106,7 @@ class Ended(NamedTuple):
 class Shared:
     """Numbers that a process and its parent see, by name."""
 
-    NAMES = (*PHASES, "started", "operations", "saved", "killed in")
+    NAMES = (*PHASES, "started", "ended", "operations", "saved", "killed in")
 
     def __init__(self) -> None:
         self._numbers = np.frombuffer(mmap.mmap(-1, 8 * len(self.NAMES)), np.int64)
@@ -148,12 +150,14 @@ class Server:
             _be_command(words, cache, log, shared, kill)
         code, phase = None, ""
         while code is None and not shared["started"]:
-            code = _wait(process, 0)
+            code = _wait(process, time.monotonic() + 0.001)
         started = time.monotonic()
         if code is None and kill is not None and kill.seconds is not None:
             code = _wait(process, started + kill.seconds)
+            while code is None and kill.phase and not shared[kill.phase]:
+                code = _wait(process, time.monotonic() + 0.0005)
             if code is None:
-                phase = list(PHASES)[shared.phase]
+                phase = "leaving" if shared["ended"] else list(PHASES)[shared.phase]
                 os.kill(process, kill.signal)
         if code is None:
             code = _wait(process, started + self.limit)
@@ -198,6 +202,9 @@ def _be_command(
         _note_operations(shared, kill)
         shared["started"] = 1
         code = hieraseg(list(words))
+        shared["ended"] = 1
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         log.with_name("modules.txt").write_text("\n".join(sys.modules))
     except BaseException:
         traceback.print_exc()
@@ -242,6 +249,8 @@ def _note_operations(shared: Shared, kill: Kill | None) -> None:
     """Count what changes files, and kill this process before one of these operations."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if shared["ended"]:
+            return
         if event == "open":
             flags = arguments[2] if len(arguments) > 2 else 0
             if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
@@ -353,11 +362,17 @@ class Trials:
         return ended
 
     def draw(self) -> Kill:
-        """A random moment: by the clock, or by the number of file operations."""
+        """A random moment: by the clock, by the phase, or by the number of file operations."""
         number = self.random.choices(list(_CODES), weights=(2, 1, 1))[0]
-        if self.random.random() < 0.5:
-            return Kill(number, seconds=self.random.uniform(0, self.reference.seconds))
-        return Kill(number, operation=self.random.randint(1, self.reference.operations))
+        seconds = self.random.uniform(0, self.reference.seconds)
+        phase = self.random.choice(list(PHASES)[1:])
+        operation = self.random.randint(1, self.reference.operations)
+        kills = (
+            Kill(number, seconds=seconds),
+            Kill(number, seconds=seconds / 2, phase=phase),
+            Kill(number, operation=operation),
+        )
+        return self.random.choice(kills)
 
     def try_one(self, kills: Sequence[Kill]) -> bool:
         """Kill a run, and each time that it is resumed, as often as there are kills.
