@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,11 +58,35 @@ def test_time_belongs_to_one_part(
     run: tuple[Parts, State],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert seconds(run, owner, method, monkeypatch) == {name: float(name == part) for name in PARTS}
+
+
+def seconds(
+    run: tuple[Parts, State],
+    owner: Callable[[Parts, State], Any],
+    method: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, float]:
+    """Seconds of each part of a step, if each call of this method takes one."""
     parts, state = run
     clock, changed = Clock(), owner(parts, state)
     step = partial(train_step, parts, state)
     meter = ThroughputMeter(parts, step, 1)
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=clock.perf_counter))
     monkeypatch.setattr(changed, method, clock.slow(getattr(changed, method)))
-    spent = part_seconds(parts, state, partial(step, meter.batch), 2)
-    assert spent == {name: float(name == part) for name in PARTS}
+    return part_seconds(parts, state, partial(step, meter.batch), 2)
+
+
+def test_time_of_parts_that_are_computed_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_oracle_recipe(tmp_path, "training: {epochs: 1000, accumulate: 2}")
+    run = set_up(load(recipe, [], []))
+    for owner, method, part, times in (
+        (lambda parts, state: parts.view, "augment", "augmentation", 1),
+        (lambda parts, state: parts.segmenter.model, "forward", "forward", 2),
+        (lambda parts, state: parts.fabric, "backward", "backward", 2),
+    ):
+        with monkeypatch.context() as patch:
+            spent = seconds(run, owner, method, patch)
+        assert spent == {name: float(times * (name == part)) for name in PARTS}

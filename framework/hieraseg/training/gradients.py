@@ -97,7 +97,8 @@ def _totals(
         embedding = torch.zeros(batch, loss.embedding_channels, *size, device=device)
     arguments = {"progress": progress} if has_argument(loss.forward, "progress") else {}
     with recorded_totals() as totals:
-        loss(Prediction(tuple(logits), embedding), targets, **arguments)
+        # Not as a module, whose hooks would take it for the loss of the step (see `timing`).
+        loss.forward(Prediction(tuple(logits), embedding), targets, **arguments)
     return totals
 
 

@@ -13,7 +13,8 @@ from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
 PARTS = ("augmentation", "forward", "loss", "counts", "backward", "optimizer")
-"""The parts of a step, in order; targets belong to the augmentation."""
+"""The parts of a step, in order; targets belong to the augmentation, clipping to the backward pass,
+and the moving average of the weights to the counts."""
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -43,7 +44,7 @@ def part_seconds(
         steps: number of steps.
     """
     marks = _Marks(parts.fabric.device)
-    with _marking(parts, state, marks.mark):
+    with _marking(parts, state, marks):
         return _median_seconds(step, steps, marks)
 
 
@@ -95,11 +96,16 @@ class _KeepBusy:
 
 
 @contextmanager
-def _marking(parts: Parts, state: State, mark: Callable[[str], None]) -> Iterator[None]:
-    """Inside this context, a step calls `mark` at the end of each part, by hooks."""
-    model, optimizer = state.model, state.optimizer
+def _marking(parts: Parts, state: State, marks: "_Marks") -> Iterator[None]:
+    """Inside this context, a step makes a mark at the end of each part, by hooks."""
+    model, optimizer, mark = state.model, state.optimizer, marks.mark
+
+    def before_forward(*_: object) -> None:
+        # With `training.accumulate`, the backward pass of the images before comes first.
+        mark("backward" if "counts" in marks.names else "augmentation")
+
     hooks = [
-        model.register_forward_pre_hook(lambda *_: mark("augmentation")),
+        model.register_forward_pre_hook(before_forward),
         model.register_forward_hook(lambda *_: mark("forward")),
         parts.loss.register_forward_hook(lambda *_: mark("loss")),
         parts.forward.register_forward_hook(lambda *_: mark("counts")),
