@@ -19,6 +19,7 @@ from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, PixelCounts, WatchedCounts, summarize
 from hieraseg.metrics.protocol import protocol
+from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
 from hieraseg.runs.argument_files import copy_argument_files
@@ -148,7 +149,8 @@ class Recorder:
         if not self.is_main:
             return
         figures = self._predict_figures()
-        numbers = scalars(record) | learning_rates(state.optimizer, state.model.parts())
+        model = cast(SegmentationModel, state.model)
+        numbers = scalars(record) | learning_rates(state.optimizer, model.parts())
         memory = peak_memory(self.parts.fabric.device)
         if memory is not None:
             numbers["memory/peak_gib"] = memory / 2**30

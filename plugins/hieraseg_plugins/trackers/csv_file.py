@@ -23,6 +23,7 @@ class CSVFile:
     def __init__(self, folder: Path, after_step: int = 0) -> None:
         self.path = folder / "curves.csv"
         self.columns = [_STEP]
+        self.last_step: int | None = None
         kept = [row for row in self._read() if int(row[_STEP]) <= after_step]
         self._write(kept)
 

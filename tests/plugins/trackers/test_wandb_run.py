@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,10 @@ def records(file: Path) -> Iterator[bytes]:
 
 def history(folder: Path) -> Iterator[dict[str, Any]]:
     """The points that `wandb sync` would upload, in the order of writing."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    messages: Any = import_module("wandb.proto.wandb_internal_pb2")  # has no types
     for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         for data in records(file):
-            record = Record()
+            record = messages.Record()
             record.ParseFromString(data)
             items = record.history.item
             if items:
