@@ -31,6 +31,7 @@ from hieraseg.training.step import StepInputs, compute_step, train_step
 from tests.support.processes import as_processes
 from tests.support.runs import QUICKSTART
 
+BREAKING = Path(__file__).parents[1] / "support/breaking_plugin.py"
 STEPS = 7  # of which 3 come before the capture
 PLUGIN = """
 from typing import Any
@@ -166,7 +167,7 @@ def steps(
 ) -> tuple[list[dict[str, float]], State, Take]:
     """Terms of the loss, summed after each step."""
     epochs = ("training.epochs", str(STEPS))
-    parts, state = set_up(load(QUICKSTART, [*TINY, epochs, *overrides], [plugin]))
+    parts, state = set_up(load(QUICKSTART, [*TINY, epochs, *overrides], [plugin, BREAKING]))
     parts.forward.train()
     torch.manual_seed(1)
     take = open_step(parts, state)
@@ -220,6 +221,21 @@ def test_replayed_steps_train_as_those_from_python(
     assert captured[2].graph is not None
     assert captured[2].problem is None
     assert "captured" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("what", "skipped"), [("skip", 1), ("stop", 2)])
+def test_a_replayed_step_that_is_not_finite(what: str, skipped: int, plugin: Path) -> None:
+    """The sixth of seven; the weights stay as they are from then on, or go on after it."""
+    loss = ("loss", f"{{name: breaking, at: {5 / (3 * STEPS)}}}")
+    overrides = [loss, ("training.on_nonfinite", what), ("training.ema", "0.4")]
+    plain = steps(plugin, overrides, lambda *run: partial(train_step, *run))
+    captured = steps(plugin, overrides, CapturedStep)
+    assert_same_training(plain, captured)
+    assert isinstance(captured[2], CapturedStep)
+    assert captured[2].graph is not None
+    assert captured[1].finite.first == 6
+    assert captured[1].totals.skipped == skipped
+    assert all(one.isfinite().all() for one in captured[1].scored_model.state_dict().values())
 
 
 def test_a_step_that_cannot_be_captured_is_taken_from_python(
