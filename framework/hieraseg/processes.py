@@ -101,15 +101,16 @@ def failing_together() -> Iterator[None]:
         known = isinstance(error, HierasegError | OSError | KeyboardInterrupt | SystemExit)
         launch.fail(explained=known)
         if lost:
+            has = "not answered in time" if "imed out" in str(error) else "ended"
             raise HierasegError(
-                "another process of this run has ended; see what it says"
+                f"another process of this run has {has}; see what it says"
             ) from error
         raise
 
 
 def _is_lost_connection(error: BaseException) -> bool:
     """Whether an error is only the consequence of the end of another process."""
-    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    words = ("gloo", "NCCL", "closed by peer", "reset by peer", "caused pair closure")
     return isinstance(error, torch.distributed.DistError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
