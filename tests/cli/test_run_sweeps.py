@@ -147,6 +147,23 @@ def test_a_job_that_another_command_begins_meanwhile_is_left_to_it(
     assert f"skipped: {earlier} runs elsewhere" in capsys.readouterr().err
 
 
+def test_two_commands_at_once_share_the_jobs(
+    run: Callable[..., int], training: Training, capsys: Captured, tmp_path: Path
+) -> None:
+    """The second one begins while the first trains, whose run has no folder yet."""
+    codes = []
+
+    def second() -> None:
+        training.before = lambda: None
+        codes.append(run("--seeds", "0", "1"))
+
+    training.before = second
+    assert run("--seeds", "0", "1") == 0
+    assert codes == [75]
+    assert sorted(training.done) == [("tree_min", 0), ("tree_min", 1)]
+    assert len(list(tmp_path.glob("*/*-seed*"))) == 2, "no lock is left"
+
+
 def test_a_run_that_left_nothing_is_replaced(
     run: Callable[..., int], earlier: Path, training: Training
 ) -> None:

@@ -10,10 +10,16 @@ def test_leftovers_are_found(tmp_path: Path) -> None:
     leftovers = [
         "run/0123456789abcdef.unfinished",
         "run/result.lock",
+        ".base-seed0.lock",
         "run/checkpoints/last.89abcdef.unfinished",
         "run/checkpoints/last.previous",
     ]
-    kept = ["run/result.json", "run/checkpoints/last", "run/checkpoints/best.previous"]
+    kept = [
+        "run/result.json",
+        "other.lock",
+        "run/checkpoints/last",
+        "run/checkpoints/best.previous",
+    ]
     for name in (*leftovers, *kept):
         if "checkpoints" in name:
             (tmp_path / name).mkdir(parents=True)

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 recipe, plugin or usage problem, 3 data problem, 4 training
-        diverged, 75 stopped by the system, 130 interrupted.
+        diverged, 5 a repetition differs, 75 stopped by the system or not all done, 130 interrupted.
     """
     prepare_streams()
     try:

@@ -3,6 +3,7 @@
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ def run_job(
         KeyboardInterrupt: the user interrupts; the message says what is kept.
     """
     with importing():
+        from hieraseg.sweeps.earlier import Earlier
         from hieraseg.sweeps.outcomes import Outcome
         from hieraseg.training.allocator import forget_runs
 
@@ -46,13 +48,12 @@ def run_job(
     result: dict[str, Any] = {}
     failure = Failure("", 0)
     try:
-        if earlier_runs is not None:
-            earlier = earlier_runs.of(job)
+        as_planned = nullcontext(Earlier("new", job.earlier))
+        with as_planned if earlier_runs is None else earlier_runs.claim(job) as earlier:
             done = earlier.outcome(job.title)
             if done is not None:
                 return done
-            job = replace(job, earlier=earlier.run)
-        folder = _train(job)
+            folder = _train(replace(job, earlier=earlier.run))
         if folder is not None:
             path, result = folder.path, {**folder.read_result()}
     except Finished:

@@ -1,6 +1,7 @@
 """What killed processes leave in run folders."""
 
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,13 +10,16 @@ from hieraseg.files.removal import Removable, files_in, removable
 from hieraseg.files.writing import RECENT, is_free, is_unfinished
 from hieraseg.runs.folder import RECORDS
 
+_JOB_LOCK = re.compile(r"\..+-seed\d+\.lock")
+
 
 def find_leftovers(folder: Path) -> list[Path]:
     """Find what killed processes left below a folder, and locks that nobody needs any more.
 
     In run folders these are unfinished files and folders, previous versions of folders that are
     whole, `result.lock` and `run.lock`; elsewhere, only what has the exact name of an unfinished
-    file or folder. A process that is running now may still use some of them.
+    file or folder, or of the lock of a job. A process that is running now may still use some of
+    them.
     """
     found: list[Path] = []
     runs: set[str] = set()  # run folders and the folders in them
@@ -26,7 +30,9 @@ def find_leftovers(folder: Path) -> list[Path]:
         here = [
             Path(root, name)
             for name in names
-            if is_unfinished(name) or (root in runs and _is_leftover(root, name))
+            if is_unfinished(name)
+            or _JOB_LOCK.fullmatch(name)
+            or (root in runs and _is_leftover(root, name))
         ]
         found += here
         folders[:] = sorted(set(folders) - {path.name for path in here})

@@ -3,7 +3,7 @@
 import glob
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +113,28 @@ class EarlierRuns:
         if empty:
             return Earlier("new", empty[-1].path)
         return Earlier("new", reason=_reason(folders, same))
+
+    @contextmanager
+    def claim(self, job: Job) -> Iterator[Earlier]:
+        """Keep other commands from doing a job meanwhile, and look what is left of it.
+
+        Run folders have a lock of their own, but there is none until the data are decoded.
+
+        Raises:
+            RecipeError: as `of`.
+            WriteError: the lock cannot be written.
+        """
+        folder = job.folder()
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+        with write_errors(folder.parent), suppress(Timeout):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        try:
+            yield self.of(job) if lock.is_locked else Earlier("running", folder)
+        finally:
+            if lock.is_locked:
+                Path(lock.lock_file).unlink(missing_ok=True)
+                lock.release()
 
     def _inputs_of(self, recipe: Recipe) -> dict[str, Any]:
         """What provenance a run of a recipe would have, as far as results depend on it."""
