@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from hieraseg import IGNORE_INDEX, registry
+from hieraseg.data.batches import stacks
 from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.stores.targets import TargetStore, open_scored, open_targets
 from hieraseg.devices import start_fabric
@@ -162,7 +163,7 @@ def test_nothing_is_read_from_the_device_before_the_end(
     segmenter = segmenter_of(Input(size=(6, 8), resize="shorter"), **settings)
     store, targets = stores_of(dataset, segmenter)
     ends: list[str] = []
-    monkeypatch.setattr(scoring, "pinned", lambda stack, _: stack)
+    monkeypatch.setattr(stacks, "pinned", lambda stack, _: stack)
     monkeypatch.setattr(scoring, "_check_finite", lambda failed: ends.append(failed.device.type))
     monkeypatch.setattr(scoring, "sum_counts", lambda counts: counts)
     with without_shape_checks(), on_fake_tensors(copies=True):

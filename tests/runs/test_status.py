@@ -66,7 +66,8 @@ def test_the_score_of_an_unfinished_run_is_the_best_so_far(unfinished: RunFolder
     record = json.loads(unfinished.metrics.read_text().splitlines()[0])
     lines = []
     for epoch, miou in enumerate([0.25, 0.75, None, 0.5], 1):
-        record["epoch"], record["val"]["levels"][-1]["miou"] = epoch, miou
+        record["passes"] = float(epoch)
+        record["val"]["levels"][-1]["miou"] = miou
         lines.append(json.dumps(record) + "\n")
     unfinished.metrics.write_text("".join(lines))
     status = read_status(unfinished)

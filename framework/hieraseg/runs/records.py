@@ -300,7 +300,8 @@ def problem_in(value: Any, expected: Any, place: str = "") -> str:
     Args:
         value: the value.
         expected: a `TypedDict`, which allows other keys; `dict[str, T]`, `list[T]`, a union, a
-            `Literal`, bool, int, float, str or None. A float is finite, and may be written as an integer.
+            `Literal`, bool, int, float, str or None. A float is finite, and may be written as an
+            integer.
         place: where the value is, as in `splits.val.levels[0]`.
     """
     if isinstance(expected, UnionType):

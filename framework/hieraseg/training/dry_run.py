@@ -18,6 +18,7 @@ from hieraseg.training.determinism import deterministic_algorithms
 from hieraseg.training.memory import explaining_memory
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
+from hieraseg.training.validation_loss import validation_loss
 
 _LONGEST = 300
 
@@ -86,6 +87,8 @@ def _dry_run(recipe: Recipe) -> DryRun:
     loss = sum(float(term.detach()) for term in terms.values())
     if not math.isfinite(loss):
         raise RecipeError(f"loss: {recipe['loss'].name} is {loss} on the first batch")
+    if parts.for_loss is not None:
+        validation_loss(parts, state, parts.for_loss)
     parameters = sum(one.numel() for one in state.model.parameters())
     return DryRun(loss, parameters, len(rows), seconds, peak_memory(torch.device("cpu")))
 

@@ -33,8 +33,9 @@ class Monitored(NamedTuple):
     @property
     def rank(self) -> float | None:
         """The value, negated if lower ones are better."""
-        lowest = self.value is not None and self.name.partition("@")[0] in _LOWEST_IS_BEST
-        return -self.value if lowest else self.value
+        if self.value is None or self.name.partition("@")[0] not in _LOWEST_IS_BEST:
+            return self.value
+        return -self.value
 
 
 def check_monitor(recipe: Recipe, hierarchy: Hierarchy | None = None) -> None:
