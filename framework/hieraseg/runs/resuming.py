@@ -6,7 +6,6 @@ from typing import Any
 
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
-from hieraseg.files.writing import is_free
 from hieraseg.files.writing import versions as versions_of
 from hieraseg.recipe import Recipe
 from hieraseg.runs.changes import Change, changes, recipe_at_start
@@ -17,6 +16,7 @@ from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.identity import settings_in
 from hieraseg.runs.provenance import DataRecord, inputs
 from hieraseg.runs.records import Cost, Provenance
+from hieraseg.runs.status import is_running
 
 MAY_CHANGE = (
     *("training.epochs", "training.device", "training.devices", "training.num_nodes"),
@@ -57,7 +57,7 @@ def check_unfinished(folder: RunFolder, recipe: Recipe) -> None:
         RecipeError: the run is finished, and has neither more epochs nor, if it stopped early, more
             patience now; or it has no checkpoint; or it still runs.
     """
-    if folder.lock.exists() and not is_free(folder.lock):
+    if is_running(folder):
         raise still_runs(folder)
     if folder.result.is_file():
         _check_is_longer(folder, recipe)
