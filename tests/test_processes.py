@@ -11,7 +11,14 @@ from hieraseg.contracts import has_argument
 from hieraseg.data.sampling import generator
 from hieraseg.errors import DataError, HierasegError
 from hieraseg.functional import denominator, gather, mean_over_valid
-from hieraseg.processes import mean_over_ranks, on_all_ranks, sum_over_ranks
+from hieraseg.processes import (
+    gather_objects,
+    mean_over_ranks,
+    on_all_ranks,
+    own_or_first,
+    sum_over_ranks,
+)
+from hieraseg.training.totals import Totals
 from tests.support.processes import as_processes
 
 HIERARCHY = Hierarchy.from_tree(
@@ -112,3 +119,39 @@ def test_an_error_of_one_is_raised_in_all(monkeypatch: pytest.MonkeyPatch) -> No
         assert isinstance(error, HierasegError)
         assert (str(error), error.exit_code) == ("x.jpg: is damaged", 3)
     assert as_processes(monkeypatch, 2, lambda rank: on_all_ranks(lambda: rank)) == [0, 1]
+
+
+def test_totals_go_on_with_as_many_processes_or_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses of two processes are 1 and 4; each has seen a pixel, and sees another one."""
+    ok = torch.tensor(True)
+
+    def step(totals: Totals, loss: float) -> None:
+        counts = {name: torch.ones_like(one) for name, one in totals.counts.counts.items()}
+        totals.add({"ce": torch.tensor(loss)}, counts, ok)
+        totals.steps += 1
+
+    def save(rank: int) -> dict[str, Any]:
+        totals = Totals(HIERARCHY, torch.device("cpu"))
+        step(totals, [1.0, 4.0][rank])
+        return totals.state_dict()
+
+    saved = as_processes(monkeypatch, 2, save)[0]
+
+    def go_on(rank: int) -> tuple[float, float, float]:
+        totals = Totals(HIERARCHY, torch.device("cpu"))
+        totals.load_state_dict(saved)
+        own = float(totals.terms["ce"])
+        step(totals, 0.5)
+        counts = sum_over_ranks(dict(totals.counts.counts))
+        return own, float(totals.terms_mean()[1]), float(next(iter(counts.values())).max())
+
+    # The mean of 1, 4 and of 0.5 twice.
+    assert as_processes(monkeypatch, 2, go_on) == [(1.0, 1.5, 4.0), (4.0, 1.5, 4.0)]
+    assert as_processes(monkeypatch, 1, go_on) == [(2.5, 1.5, 3.0)]
+
+
+def test_random_numbers_go_on_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = as_processes(monkeypatch, 3, lambda rank: gather_objects(f"state {rank}"))[1]
+    own = [f"state {rank}" for rank in range(3)]
+    assert as_processes(monkeypatch, 3, lambda rank: own_or_first(saved)) == own
+    assert as_processes(monkeypatch, 2, lambda rank: own_or_first(saved)) == ["state 0"] * 2

@@ -5,7 +5,7 @@ In a single process each function does what it says without communication.
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -177,6 +177,16 @@ def gather(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "P ..."]:
     return cast(Tensor, _Gather.apply(tensor))
 
 
+def own_or_mean(gathered: Shaped[Tensor, "P ..."]) -> Shaped[Tensor, "..."]:
+    """A process's own tensor of those that `gather` returned in a run of P processes.
+
+    In a run of another number of processes, each takes the mean.
+    """
+    if len(gathered) != num_processes():
+        return gathered.mean(0)
+    return gathered[0 if is_first() else torch.distributed.get_rank()].clone()
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -190,6 +200,24 @@ class _Gather(torch.autograd.Function):
         # Each process has the same gradient of the same loss. Averaging them divides the own part
         # by the number of processes, of which only this one depends on the own tensor.
         return gradient[torch.distributed.get_rank()] * num_processes()
+
+
+def gather_objects(value: Result) -> list[Result]:
+    """The values of all processes, which can be pickled. Does not wait for the device."""
+    values = [value] * num_processes()
+    if num_processes() > 1:
+        torch.distributed.all_gather_object(values, value, group=_hosts())
+    return values
+
+
+def own_or_first(values: Sequence[Result]) -> Result:
+    """A process's own value of those that `gather_objects` returned in an earlier run.
+
+    If there were another number of processes, it is that of the first.
+    """
+    if len(values) != num_processes() or is_first():
+        return values[0]
+    return values[torch.distributed.get_rank()]
 
 
 def own_share(rows: Shaped[Tensor, "B ..."], rank: int, world_size: int) -> Shaped[Tensor, "b ..."]:

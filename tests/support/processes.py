@@ -72,7 +72,7 @@ def as_processes(
         every = torch.stack(exchange(tensor))
         tensor.copy_(every.amax(0) if op == ReduceOp.MAX else every.sum(0))
 
-    def all_gather_object(into: list[Any], value: Any) -> None:
+    def all_gather_object(into: list[Any], value: Any, group: Any = None) -> None:
         into[:] = exchange(value)
 
     fakes = {

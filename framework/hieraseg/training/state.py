@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from hieraseg.processes import gather_objects, own_or_first
 from hieraseg.training.averaging import WeightAverage
 from hieraseg.training.finite import FiniteSteps
 from hieraseg.training.intervals import Plan
@@ -144,7 +145,7 @@ class State:
             "progress": {name: getattr(self, name) for name in _PROGRESS},
             "total_steps": self.total_steps,
             "seconds": self.seconds,
-            "random": _random_states(),
+            "random": gather_objects(_random_states()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,7 +167,7 @@ class State:
         for name in _PROGRESS:
             setattr(self, name, state["progress"][name])
         self._seconds, self._started = state["seconds"], time.monotonic()
-        _restore_random(state["random"])
+        _restore_random(own_or_first(state["random"]))
 
     def _skip(self, steps: int) -> None:
         """Let the schedule take some steps without the optimizer."""

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.metrics import PixelCounts
-from hieraseg.processes import is_first, mean_over_ranks, sum_over_ranks
+from hieraseg.processes import (
+    gather,
+    is_first,
+    mean_over_ranks,
+    own_or_mean,
+    sum_over_ranks,
+)
 
 
 class Totals:
@@ -81,23 +87,22 @@ class Totals:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values: the totals of all processes. All of them have to call it."""
-        terms, counts = sum_over_ranks(self.terms), sum_over_ranks(dict(self.counts.counts))
         return {
             "steps": self.steps,
-            "terms": dict(terms),
-            "counts": counts,
+            # Of each process, since sums of floats depend on their order.
+            "terms": {name: gather(total) for name, total in self.terms.items()},
+            "counts": sum_over_ranks(dict(self.counts.counts)),
             "skipped": self.skipped,
             "norms": self.norms,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned: all of it in the first process."""
+        """Restore what `state_dict` returned; the counts all in the first process."""
         self.steps = state["steps"]
-        self.terms = {name: value.to(self._device) for name, value in state["terms"].items()}
+        self.terms = {
+            name: own_or_mean(totals).to(self._device) for name, totals in state["terms"].items()
+        }
         for name, value in state["counts"].items():
-            self.counts.counts[name].copy_(value)
+            self.counts.counts[name].copy_(value if is_first() else torch.zeros_like(value))
         self.skipped.copy_(state["skipped"])
         self.norms.copy_(state["norms"])
-        if not is_first():
-            for total in (*self.terms.values(), *self.counts.counts.values()):
-                total.zero_()
