@@ -78,8 +78,10 @@ class Recorder:
         self.counts = WatchedCounts if take_images(specs) else PixelCounts
         self.trackers = Trackers(specs if self.is_main else [], folder.path, state.step)
         self.trackers.log_hyperparams(parts.recipe)
+        # As it is now, whatever happens to the file while the run trains.
+        recipe = sha256(folder.recipe) if self.is_main else ""
         self.checkpoints = CheckpointWriter(
-            folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, folder), state
+            folder, parts.recipe.checkpoints, lambda state: _metadata(parts, state, recipe), state
         )
         self._background = Background()
         self._is_finished = False
@@ -448,8 +450,14 @@ def _cost(parts: Parts, state: State, speeds: Sequence[float]) -> dict[str, Any]
     }
 
 
-def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
-    """What loading a checkpoint needs to know beside the recipe (see `checkpoint.Metadata`)."""
+def _metadata(parts: Parts, state: State, recipe: str) -> dict[str, Any]:
+    """What loading a checkpoint needs to know beside the recipe (see `checkpoint.Metadata`).
+
+    Args:
+        parts: the parts of the run.
+        state: its state.
+        recipe: SHA-256 of its recipe.
+    """
     return {
         "epoch": state.epoch,
         "step": state.step,
@@ -457,7 +465,7 @@ def _metadata(parts: Parts, state: State, folder: RunFolder) -> dict[str, Any]:
         "embedding_channels": parts.loss.embedding_channels,
         "activation": parts.loss.activation,
         "size": list(parts.recipe.input.size),
-        "recipe": sha256(folder.recipe),
+        "recipe": recipe,
         **describe(parts.hierarchy),
     }
 
