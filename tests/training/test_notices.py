@@ -55,8 +55,8 @@ TREE = Hierarchy.from_tree({"background": None, "body": ["head", "arm"]})
 def counts(predicted: list[int], targets: list[int]) -> Counts:
     """Counts of an image, given as leaves."""
     found = PixelCounts(TREE, 1, torch.device("cpu"))
-    classes = (TREE.encode(torch.tensor(one)[None, None]) for one in (predicted, targets))
-    found.add(torch.tensor([0]), *classes)
+    classes = [TREE.encode(torch.tensor(one)[None, None]) for one in (predicted, targets)]
+    found.add(torch.tensor([0]), classes[0], classes[1])
     return found.arrays()
 
 
