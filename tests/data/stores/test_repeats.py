@@ -108,8 +108,9 @@ def test_classes_are_those_of_the_finest_level_without_background(
     assert found is not None
     assert found.tolist() == [1, 1, 2, 1, 1]  # sqrt(.8 / .2)
     error = capsys.readouterr().err
-    assert "up to 2.0 times as often as others: those with 'leg', the rarest class, are 33.33%" in (
-        error
+    assert (
+        "up to 2.00 times as often as others: those with 'leg', the rarest class, are 33.33%"
+        in (error)
     )
     assert "of the images drawn instead of 20.00% (training.repeat_threshold)" in error
 
@@ -117,7 +118,10 @@ def test_classes_are_those_of_the_finest_level_without_background(
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1, 2, 0, 0], "0.5 has no effect, since 100.00% of the images have 'head', the rarest"),
+        (
+            [1, 2, 0, 0],
+            "0.5 has no effect, since 'head', the rarest class, is in 100.00% of the images",
+        ),
         ([0, 0, 255, 0], "has no effect, since no image has a class other than background"),
     ],
 )

@@ -80,12 +80,12 @@ def repeat_rare(store: Store, hierarchy: Hierarchy, settings: Input, threshold: 
     name = hierarchy.level_names[-1][found.rarest]
     if found.factors.max() == 1:
         warn(
-            f"{_KEY}: {threshold:g} has no effect, since {found.share:.2%} of the images have "
-            f"{name!r}, the rarest class; increase it, or set it to null"
+            f"{_KEY}: {threshold:g} has no effect, since {name!r}, the rarest class, is in "
+            f"{found.share:.2%} of the images; set it to more than that, or to null"
         )
         return store
     log(
-        f"images are drawn up to {found.factors.max():.1f} times as often as others: those with "
+        f"images are drawn up to {found.factors.max():.2f} times as often as others: those with "
         f"{name!r}, the rarest class, are {found.drawn:.2%} of the images drawn instead of "
         f"{found.share:.2%} ({_KEY})"
     )
