@@ -73,6 +73,16 @@ def changed(**sections: Any) -> dict[str, Any]:
 SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (changed(training={**RECIPE["training"], "seed": 4, "device": "cuda"}), {}),
     (changed(data={**RECIPE["data"], "root": "/elsewhere"}, logging={"images": 0}), {}),
+    (
+        changed(trackers=[{"name": "mine"}]),
+        {
+            "plugins": {**PROVENANCE["plugins"], "trackers": [{"name": "mine", "sha256": "q"}]},
+            "plugin_files": [
+                *PROVENANCE["plugin_files"],
+                {"file": "plugins/mine.py", "original": "/mine.py", "sha256": "q"},
+            ],
+        },
+    ),
     (RECIPE, {"started": "later", "code": {**PROVENANCE["code"], "revision": "docs"}}),
     (
         changed(hierarchy={"name": "file", "path": "files/renamed.yaml"}),

@@ -73,11 +73,16 @@ def code_of(provenance: Provenance) -> dict[str, str]:
     if code:
         older = [code.get("version"), code.get("revision"), code.get("diff")]
         parts["hieraseg"] = code.get("sources") or digest_of(older)
+    files: dict[bool, set[str | None]] = {True: set(), False: set()}
     for section, components in provenance.get("plugins", {}).items():
-        for component in components if is_setting(section) else ():
-            digest = component.get("sources") or component.get("sha256")
-            parts[f"{section} {component.get('name')}"] = digest or "unknown"
-    return parts | {copy["file"]: copy["sha256"] for copy in provenance.get("plugin_files", [])}
+        for component in components:
+            files[is_setting(section)].add(component.get("sha256"))
+            if is_setting(section):
+                digest = component.get("sources") or component.get("sha256")
+                parts[f"{section} {component.get('name')}"] = digest or "unknown"
+    of_trackers = files[False] - files[True]
+    copies = {copy["file"]: copy["sha256"] for copy in provenance.get("plugin_files", [])}
+    return parts | {file: digest for file, digest in copies.items() if digest not in of_trackers}
 
 
 def data_of(provenance: Provenance) -> dict[str, str]:
