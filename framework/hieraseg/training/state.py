@@ -198,7 +198,8 @@ def _random_states() -> dict[str, Any]:
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "python": random.getstate(),
-        "numpy": (kind, torch.from_numpy(np.array(keys)), *rest),
+        # Tensors of uint32 cannot be pickled, and so not be sent to other processes.
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
     }
 
 
@@ -208,4 +209,4 @@ def _restore_random(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
     random.setstate(states["python"])
     kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy(), *rest))
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
