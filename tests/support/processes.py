@@ -1,5 +1,6 @@
 """Runs of several processes, and processes that are threads of the test."""
 
+import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ def as_processes(
         tensor.copy_(every.amax(0) if op == ReduceOp.MAX else every.sum(0))
 
     def all_gather_object(into: list[Any], value: Any, group: Any = None) -> None:
-        into[:] = exchange(value)
+        into[:] = exchange(pickle.loads(pickle.dumps(value)))
 
     fakes = {
         "is_initialized": lambda: hasattr(own, "rank"),
