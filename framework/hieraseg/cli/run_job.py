@@ -80,9 +80,9 @@ def run_job(
 
 def _train(job: "Job") -> "RunFolder | None":
     """The folder of the run, None in all processes but the main one."""
+    from hieraseg.runs.empty import clear
     from hieraseg.runs.folder import RunFolder
     from hieraseg.runs.saved import saved_step
-    from hieraseg.sweeps.earlier import clear
     from hieraseg.train import resume, train
 
     if job.earlier is not None:

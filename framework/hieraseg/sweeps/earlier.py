@@ -1,7 +1,6 @@
 """Earlier runs of jobs: those that need not be done again, or only the rest of them."""
 
 import glob
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
 from hieraseg.recipe.dataset import build_dataset
 from hieraseg.registry.files import PluginFile
+from hieraseg.runs.empty import is_empty
 from hieraseg.runs.finished import read_finished, read_identity
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.identity import identity_of
@@ -30,12 +30,6 @@ from hieraseg.training.starting import read_start
 
 Todo = Literal["new", "resume", "finished", "running"]
 """What is left of a job: all of it, the rest of a run, nothing, or what another process does."""
-
-_AT_START = {
-    *("recipe.yaml", "provenance.json", "failure.json", "run.lock", "plugins", "files", "changes"),
-    "tensorboard",
-}
-"""What is in a run folder before the first epoch ends or a checkpoint is written."""
 
 
 @dataclass(frozen=True)
@@ -157,32 +151,6 @@ class EarlierRuns:
         return self._data[key]
 
 
-def is_empty(folder: RunFolder, is_held: bool = False) -> bool:
-    """Whether a run has ended before it left anything, such as an epoch's record or a checkpoint.
-
-    Args:
-        folder: the run folder.
-        is_held: whether this process has locked it.
-    """
-    if not folder.provenance.is_file() or not (is_held or is_running(folder) is False):
-        return False
-    return {path.name for path in folder.path.iterdir()} <= _AT_START
-
-
-def clear(folder: RunFolder) -> None:
-    """Remove the folder of a run that has left nothing, unless it has changed meanwhile.
-
-    Raises:
-        WriteError: it cannot be removed.
-    """
-    # Several processes of a run may do so at once, or another command may have begun the run.
-    with write_errors(folder.path), suppress(FileNotFoundError, Timeout):
-        if is_empty(folder):
-            with FileLock(folder.lock, timeout=0):
-                if is_empty(folder, is_held=True):
-                    shutil.rmtree(folder.path)
-
-
 def _identity(folder: RunFolder) -> str:
     try:
         return read_identity(folder)
@@ -232,9 +200,11 @@ def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> 
     allowed, refused = changes_since(latest, job.recipe.to_dict(), now)
     if refused:
         raise refusal(latest, refused)
-    if any(one.key == "training.epochs" for one in allowed):
-        return _running([latest]) or _resumable([latest])
-    return _finished([latest]) or _running([latest]) or _resumable([latest])
+    finished, keys = _finished([latest]), {one.key for one in allowed}
+    stopped_early = finished is not None and finished.result["cost"].get("stopped_early", False)
+    if "training.epochs" in keys or (stopped_early and "validation.patience" in keys):
+        finished = None
+    return finished or _running([latest]) or _resumable([latest])
 
 
 def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
