@@ -203,7 +203,7 @@ def test_a_run_without_better_scores_stops_early(
     assert result["splits"]["val"]["epoch"] == best
     assert result["cost"]["stopped_early"] == (validations < 7)
     assert read_metadata(folder / "checkpoints/last")["step"] == 3 * validations
-    sentence = f"training stops early: mIoU has not improved in {patience} validations, since epoch"
+    sentence = f"mIoU has not improved since epoch 2 (validation.patience: {patience})"
     assert (sentence in capsys.readouterr().err) == (validations < 7)
 
 

@@ -98,7 +98,7 @@ def _check_patience(folder: RunFolder, recipe: Recipe, cost: Cost) -> None:
     if patience is not None and patience <= before:
         raise RecipeError(
             f"{folder.path}: stopped early after epoch {cost['epochs']}, because {cost['monitor']} "
-            f"had not improved in {before} validations; to train it further, increase "
+            f"did not improve (validation.patience: {before}); to train it further, increase "
             "--validation.patience, or set it to null"
         )
 

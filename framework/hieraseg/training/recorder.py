@@ -161,8 +161,8 @@ class Recorder:
         log(self._said(state, record, improved))
         if state.stops_early and state.is_complete:
             log(
-                f"training stops early: {self._score_name} has not improved in "
-                f"{state.since_best} validations, since {state.plan.moment(state.best_step)}"
+                f"training stops early: {self._score_name} has not improved since "
+                f"{state.plan.moment(state.best_step)} (validation.patience: {state.plan.patience})"
             )
 
     def _said(self, state: State, record: dict[str, Any], improved: bool) -> str:
