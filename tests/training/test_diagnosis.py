@@ -1,6 +1,8 @@
 """Runs that are not finite: what they say, keep and leave, and how they go on."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,20 @@ def test_a_skipped_step_changes_nothing(
     skip = ("--training.on_nonfinite", "skip", "--training.max_steps", "6")
     folder = run(recipe, tmp_path, "--loss.at", str(5 / 6), *skip)
     torch.testing.assert_close(weights(folder), before, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_several_processes_name_the_images_of_all(tmp_path: Path) -> None:
+    """The loss of one of them is not finite; its gradient would be."""
+    words = [sys.executable, "-m", "hieraseg", "run", write_recipe(tmp_path)]
+    words += ["--out", str(tmp_path / "runs"), *SETTINGS, "--training.devices", "2"]
+    words += ["--loss", "odd", "--loss.how", "term", "--loss.rank", "1", "--loss.step", "6"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 4, done.stderr
+    said = f"in epoch 2, step 6, with the images {' and '.join(ids(6))}: the term odd of the loss"
+    assert done.stderr.count(said) == 1
+    (folder,) = tmp_path.glob("runs/*/*")
+    assert load_file(folder / "nonfinite/batch.safetensors")["images"].shape[0] == 2
 
 
 def test_a_run_folder_with_a_full_disk(

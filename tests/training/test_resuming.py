@@ -207,6 +207,18 @@ def test_steps_between_validations_and_patience_go_on(recipe: str, tmp_path: Pat
     assert read_json(resumed / "result.json")["cost"]["stopped_early"]
 
 
+def test_steps_that_were_skipped_go_on_to_count(recipe: str, tmp_path: Path) -> None:
+    """The fourth, before the run is stopped."""
+    plugin = str(Path(__file__).parents[1] / "support/breaking_plugin.py")
+    options = (
+        *("--plugin", plugin, "--loss", "breaking", "--loss.at", str(3 / 8)),
+        *("--training.on_nonfinite", "skip"),
+    )
+    resumed, whole = resumed_and_whole(recipe, tmp_path, *options)
+    assert outcome(resumed) == outcome(whole)
+    assert [record["skipped_steps"] for record in read_metrics(resumed)] == [0, 1, 0]
+
+
 def truncate(folder: Path) -> None:
     state = folder / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
