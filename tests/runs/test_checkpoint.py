@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, and of one epoch."""
 
+import json
 import math
 import os
 import shutil
@@ -20,6 +21,7 @@ from hieraseg.runs.checkpoint import (
     read_state,
     save_checkpoint,
 )
+from hieraseg.runs.records import sha256
 
 METADATA: dict[str, Any] = {
     "epoch": 3,
@@ -87,19 +89,34 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"state\.pt: is not the file that checksums") as caught:
         read_state(tmp_path / "last")
     assert "\n" not in str(caught.value)
-    (tmp_path / "last" / "checksums.json").unlink()  # as older checkpoints
+    _update_checksums(tmp_path / "last")  # as if it had been written so
     with pytest.raises(RecipeError, match=r"state\.pt: is damaged") as caught:
         read_state(tmp_path / "last")
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_without_checksums_is_not_read(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
+    (tmp_path / "last" / "checksums.json").unlink()
+    with pytest.raises(
+        RecipeError, match=r"checksums\.json: is damaged.*there is no such file"
+    ):
+        read_state(tmp_path / "last")
 
 
 @pytest.mark.parametrize("content", [[1], 3, "text", {1: 2}])
 def test_a_state_of_another_type_is_one_sentence(tmp_path: Path, content: Any) -> None:
     save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
     torch.save(content, tmp_path / "last" / "state.pt")
-    (tmp_path / "last" / "checksums.json").unlink()
+    _update_checksums(tmp_path / "last")
     with pytest.raises(RecipeError, match=r"state\.pt: is damaged, or was not written by hieraseg"):
         read_state(tmp_path / "last")
+
+
+def _update_checksums(folder: Path) -> None:
+    names = json.loads((folder / "checksums.json").read_text())
+    digests = {name: sha256(folder / name) for name in names}
+    (folder / "checksums.json").write_text(json.dumps(digests))
 
 
 def _change_bit(path: Path, offset: int) -> None:
