@@ -44,6 +44,12 @@ class Folder:
         return {"splits": {"val": SCORES}, "cost": {}}
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder `runs` is that of each test."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> dict[int, BaseException]:
     """Errors by seed, which training raises instead of training."""
