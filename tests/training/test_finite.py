@@ -139,6 +139,27 @@ def test_with_a_gradient_scaler_only_the_loss_counts() -> None:
     assert not finite.check({"a": INF}, ONE)
 
 
+@pytest.mark.parametrize("unscaled", [False, True], ids=["", "clipped"])
+def test_a_gradient_scaler_goes_on(unscaled: bool) -> None:
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    finite = FiniteSteps(model, CPU, stops=False, has_scaler=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for factor in (1.0, torch.nan, 1.0):
+        before = copies(model.parameters())
+        optimizer.zero_grad()
+        loss = factor * model(torch.ones(1, 2)).sum()
+        scaler.scale(with_gradient(loss)).backward()
+        if unscaled:
+            scaler.unscale_(optimizer)
+        ok = finite.check({"a": loss}, gradient_norm(optimizer))
+        with unless_bad(optimizer, ok, has_scaler=True):
+            scaler.step(optimizer)
+        scaler.update()
+        assert all(map(torch.equal, model.parameters(), before)) == (factor != 1)
+    assert all(one.isfinite().all() for one in model.parameters())
+
+
 def test_a_gradient_that_is_always_zero() -> None:
     finite = FiniteSteps(nn.Linear(1, 1), CPU)
     finite.check({"a": ONE}, 0 * ONE)
