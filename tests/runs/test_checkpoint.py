@@ -98,9 +98,7 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
 def test_a_state_without_checksums_is_not_read(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", _model().state_dict(), METADATA, {"step": 1})
     (tmp_path / "last" / "checksums.json").unlink()
-    with pytest.raises(
-        RecipeError, match=r"checksums\.json: is damaged.*there is no such file"
-    ):
+    with pytest.raises(RecipeError, match=r"checksums\.json: is damaged.*there is no such file"):
         read_state(tmp_path / "last")
 
 
