@@ -419,6 +419,10 @@ def _change_recipe(run: Path) -> None:
     (run / "recipe.yaml").write_text(text.replace("momentum: 0.9", "momentum: 0.8"))
 
 
+def _damage_recipe(run: Path) -> None:
+    _change(run, lambda record: record.update(recipe="training: ["))
+
+
 def _change(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     record = read_json(run / "provenance.json")
     change(record)
@@ -429,6 +433,7 @@ def _change(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     ("change", "message"),
     [
         (_change_data, "the data of split 'train': 12 images, other -> 12 images, "),
+        (_damage_recipe, "provenance.json: recipe: is damaged (not valid YAML"),
         (_change_recipe, "optimizer.momentum: 0.9 -> 0.8; undo that"),
         (_change_file, "hieraseg itself (sources: __init__.py, "),
         (_change_component, "the code of decoder 'pointwise'"),

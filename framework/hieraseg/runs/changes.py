@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from hieraseg.files.strict_yaml import compose, plain
+from hieraseg.errors import RecipeError
+from hieraseg.files.strict_yaml import InvalidYAMLError, compose, plain
+from hieraseg.runs.finished import read_recipe, recipe_problem
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.identity import by_content, data_of, digest_of, is_setting, settings_in
 from hieraseg.runs.records import Provenance
@@ -69,11 +71,22 @@ def recipe_at_start(folder: RunFolder, provenance: Provenance) -> dict[str, Any]
     """The resolved recipe that a run trained with last, whatever its file says by now.
 
     Raises:
-        OSError, InvalidYAMLError: the file of an older run cannot be read.
+        RecipeError: it is damaged.
     """
     text = provenance.get("recipe")
-    found: dict[str, Any] = plain(compose(text or folder.recipe.read_text(encoding="utf-8")))
-    return found
+    if text is None:  # of an older run
+        return read_recipe(folder)
+    try:
+        recipe: dict[str, Any] = plain(compose(text))
+        problem = recipe_problem(recipe)
+    except InvalidYAMLError as error:
+        problem = str(error)
+    if problem:
+        raise RecipeError(
+            f"{folder.provenance}: recipe: is damaged ({problem}); restore it from a copy, or run "
+            "the recipe again"
+        )
+    return recipe
 
 
 def _setting_changes(

@@ -130,7 +130,7 @@ def read_recipe(folder: RunFolder) -> dict[str, Any]:
     fix = "restore it from a copy, or run the recipe again"
     try:
         recipe = read_plain(folder.recipe)
-        problem, line = problem_in(recipe, _RecipeOfRun), 1
+        problem, line = recipe_problem(recipe), 1
     except InvalidYAMLError as error:
         problem, line = str(error), error.line
     except OSError as error:
@@ -138,6 +138,11 @@ def read_recipe(folder: RunFolder) -> dict[str, Any]:
     if problem:
         raise RecipeError(f"{folder.recipe}:{line}: is damaged ({problem}); {fix}")
     return recipe
+
+
+def recipe_problem(recipe: Any) -> str:
+    """What is wrong with the types of a recipe's section `training`; empty if nothing is."""
+    return problem_in(recipe, _RecipeOfRun)
 
 
 def _read_provenance(folder: RunFolder, recipe: Mapping[str, Any]) -> Provenance:
