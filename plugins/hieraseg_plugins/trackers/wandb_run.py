@@ -43,6 +43,9 @@ class WandB:
 
         self.file = folder / "wandb_run.json"
         saved = json.loads(self.file.read_text()) if after_step and self.file.is_file() else {}
+        settings = wandb.Settings(console="off", silent=True)
+        if hasattr(settings, "x_transaction_log_flush_interval"):  # else a kill loses 15 seconds
+            settings.x_transaction_log_flush_interval = 1.0
         self.run = wandb.init(
             dir=folder,
             project=project or folder.parent.name,
@@ -51,10 +54,13 @@ class WandB:
             id=saved.get("id"),
             resume="allow",
             mode=mode,
-            settings=wandb.Settings(console="off", silent=True),
+            settings=settings,
         )
+        # W&B's own step cannot go back, and what belongs to the newest one is not written yet.
+        self.run.define_metric("*", step_metric="step")
         self.before: int = saved.get("last_step", 0)
-        self._save(self.before)
+        self.last_step = self.before
+        self._save()
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
         """Log the settings."""
@@ -62,22 +68,26 @@ class WandB:
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log a point of each curve."""
-        self.run.log(without_repeated(metrics, step, self.before), step=step)
-        self._save(max(step, self.before))
+        new = without_repeated(metrics, step, self.before)
+        if new:
+            self.run.log({**new, "step": step})
+        self._save()  # the step before: this one may not be on the disk yet
+        self.last_step = max(step, self.before)
 
     def log_image(self, key: str, images: list[UInt8[np.ndarray, "H W 3"]], step: int) -> None:
         """Log pictures."""
         import wandb
 
         if step > self.before:
-            self.run.log({key: [wandb.Image(image) for image in images]}, step=step)
+            self.run.log({key: [wandb.Image(image) for image in images], "step": step})
 
     def finalize(self, status: str) -> None:
         """End the run."""
         self.run.finish(exit_code=0 if status == "success" else 1)
+        self._save()
 
-    def _save(self, last_step: int) -> None:
+    def _save(self) -> None:
         """Save what a run that goes on needs to know."""
         unfinished = self.file.with_suffix(".tmp")
-        unfinished.write_text(json.dumps({"id": self.run.id, "last_step": last_step}))
+        unfinished.write_text(json.dumps({"id": self.run.id, "last_step": self.last_step}))
         os.replace(unfinished, self.file)
