@@ -199,7 +199,7 @@ def _random_states() -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "python": random.getstate(),
         # Tensors of uint32 cannot be pickled, and so not be sent to other processes.
-        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "numpy": (kind, torch.from_numpy(np.array(keys, np.int64)), *rest),
     }
 
 
