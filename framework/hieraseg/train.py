@@ -171,11 +171,11 @@ def run_steps(parts: Parts, first: int, last: int, whole: bool = False) -> Itera
         whole: whether to take those of all processes.
     """
     settings, store = parts.recipe.training, parts.stores["train"]
-    size, epoch, order = settings.batch_size, 0, list[Int[Tensor, " batch"]]()
+    size, order = settings.batch_size, list[Int[Tensor, " batch"]]()
     for step in range(first, last + 1):
-        index = (step - 1) % steps_per_epoch(len(store), size)
+        before, index = divmod(step - 1, steps_per_epoch(len(store), size))
+        epoch = before + 1
         if not order or index == 0:
-            epoch = 1 + (step - 1) // steps_per_epoch(len(store), size)
             order = training_order(
                 len(store), size, settings.seed, epoch, store.members, store.repeats
             )

@@ -42,6 +42,30 @@ def test_epochs_chosen_on_the_split(
     assert any("best epoch chosen on this split" in note for note in notes) == bool(mark)
 
 
+def test_the_score_that_chose_the_epoch_is_said() -> None:
+    """Unless it is the usual one; and one epoch may be validated several times."""
+    scores = [scores_of(0.5)]
+    usual = f"miou@{len(scores[0]['levels'])}"
+    provenance = {"data": {"val": "v"}}
+
+    def note(*monitors: str) -> str:
+        rows = [
+            make_row(
+                f"row {index}",
+                scores,
+                cost={"epochs": 1, "validations": 3, "monitor": monitor},
+                provenance=provenance,
+            )
+            for index, monitor in enumerate(monitors)
+        ]
+        return marks(*rows, key="val")[1][0]
+
+    assert note(usual).startswith("† best epoch chosen on this split, so")
+    assert note("loss", "loss").startswith("† best epoch chosen on this split by loss, so")
+    several = f"† best epoch chosen on this split by row 0 loss; row 1 {usual}, so"
+    assert note("loss", usual).startswith(several)
+
+
 def test_another_protocol_than_most_rows_or_the_baseline() -> None:
     usual = [make_row(title) for title in ("a", "b")]
     flipped = make_row("c", [scores_of(0.5, tta="flip")])

@@ -35,6 +35,16 @@ def test_curves_show_the_records() -> None:
     assert changed.min() > 500, "only the right half, with the scores, differs"
 
 
+def test_validations_between_epochs_and_their_loss_are_shown() -> None:
+    first, second = record(1, 2.0, 0.5), record(2, 1.0, 0.6)
+    shown = np.asarray(draw_curves([first, second]))
+    between = np.asarray(draw_curves([{**first, "passes": 0.5}, second]))
+    assert (shown != between).any()
+    loss = {"val": {**second["val"], "loss": 1.5}}  # type: ignore[dict-item]
+    changed = np.flatnonzero((shown != draw_curves([first, {**second, **loss}])).any(axis=(0, 2)))
+    assert changed.max() < 500, "only the left half, with the losses, differs"
+
+
 def test_no_global_state_is_used() -> None:
     """A display or a user's own pyplot figures are neither needed nor changed."""
     import matplotlib.pyplot as plt

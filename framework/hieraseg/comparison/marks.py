@@ -68,7 +68,8 @@ def _by(rows: Sequence[Row]) -> str:
     names = {row.title: row.runs[0].cost.get("monitor", usual[row.title]) for row in rows}
     if names == usual:
         return ""
-    return f" by {_of(names)}" if len(set(names.values())) > 1 else f" by {names[rows[0].title]}"
+    several = len(set(names.values())) > 1
+    return f" by {_of(names) if several else names[rows[0].title]}"
 
 
 def _protocol(rows: Sequence[Row], baseline: Row | None) -> Marked:
