@@ -56,7 +56,8 @@ class WandB:
             mode=mode,
             settings=settings,
         )
-        # W&B's own step cannot go back, and what belongs to the newest one is not written yet.
+        # W&B's own step cannot go back, and the newest is not written yet: it counts rows instead.
+        self.rows: int = saved.get("rows", 0)
         self.run.define_metric("*", step_metric="step")
         self.before: int = saved.get("last_step", 0)
         self.last_step = self.before
@@ -70,7 +71,7 @@ class WandB:
         """Log a point of each curve."""
         new = without_repeated(metrics, step, self.before)
         if new:
-            self.run.log({**new, "step": step})
+            self._log({**new, "step": step})
         self._save()  # the step before: this one may not be on the disk yet
         self.last_step = max(step, self.before)
 
@@ -79,15 +80,21 @@ class WandB:
         import wandb
 
         if step > self.before:
-            self.run.log({key: [wandb.Image(image) for image in images], "step": step})
+            self._log({key: [wandb.Image(image) for image in images], "step": step})
 
     def finalize(self, status: str) -> None:
         """End the run."""
         self.run.finish(exit_code=0 if status == "success" else 1)
         self._save()
 
+    def _log(self, row: dict[str, Any]) -> None:
+        """Log a row of the history."""
+        self.run.log(row, step=self.rows, commit=True)
+        self.rows += 1
+
     def _save(self) -> None:
         """Save what a run that goes on needs to know."""
         unfinished = self.file.with_suffix(".tmp")
-        unfinished.write_text(json.dumps({"id": self.run.id, "last_step": self.last_step}))
+        saved = {"id": self.run.id, "last_step": self.last_step, "rows": self.rows}
+        unfinished.write_text(json.dumps(saved))
         os.replace(unfinished, self.file)

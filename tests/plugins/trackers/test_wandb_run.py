@@ -73,6 +73,7 @@ def test_a_run_that_goes_on_has_no_point_twice(tmp_path: Path) -> None:
     tracker.finalize("success")
     found = list(history(folder))
     losses = [(one["step"], one["loss/total"]) for one in found if "loss/total" in one]
-    assert losses == [(10, 10), (20, 20), (30, 30), (40, 40)]
+    assert losses == [(10, 10), (20, 20), (30, 30), (40, 40)], found
+    assert [one["_step"] for one in found] == sorted({one["_step"] for one in found})
     assert [one["best/miou_level_1"] for one in found if "best/miou_level_1" in one] == [0.25]
     assert len(list(folder.glob("wandb/*/files/media/images/val/*.png"))) == 3
