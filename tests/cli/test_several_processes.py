@@ -18,8 +18,11 @@ from tests.support.runs import read_json, read_metrics
 
 Captured = pytest.CaptureFixture[str]
 TWO = ("--training.devices", "2")
-SIZES = ("--data.train_images", "9", "--data.val_images", "3", "--optimizer.momentum", "0.9")
-"""Two epochs of three steps; the last one has one image, and the validation an odd number."""
+SIZES = (
+    *("--data.train_images", "9", "--data.val_images", "3", "--optimizer.momentum", "0.9"),
+    *("--loss", "odd", "--loss.step", "1000"),
+)
+"""Two epochs of two steps, an odd number of images to validate, and a loss like another."""
 
 
 def command(*words: str) -> "subprocess.CompletedProcess[str]":
@@ -104,13 +107,13 @@ def test_one_process_scores_as_two(double: Path, capsys: Captured) -> None:
 
 def test_two_processes_stop_together_and_go_on(double: Path, single: Path, tmp_path: Path) -> None:
     """Only the command gets SIGTERM. With two processes the run then ends the same, bit by bit."""
-    odd = ("--loss", "odd", "--loss.how", "stop", "--loss.rank", "1", "--loss.step", "4")
+    odd = ("--loss.how", "stop", "--loss.rank", "1", "--loss.step", "3")
     done = run(tmp_path, *SIZES, *TWO, *odd, "--checkpoints.every", "10 minutes")
     assert done.returncode == 75, done.stderr
     (stopped,) = tmp_path.glob("runs/*/*")
     assert done.stderr.count("interrupted in epoch 2 of 2") == 1
     assert f"go on with `hieraseg resume {stopped}`" in done.stderr
-    assert read_state(stopped / "checkpoints/last")["progress"]["step"] == 4
+    assert read_state(stopped / "checkpoints/last")["progress"]["step"] == 3
     alone = shutil.copytree(stopped, tmp_path / "alone")
     done = command("resume", str(stopped))
     assert done.returncode == 0, done.stderr

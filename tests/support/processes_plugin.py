@@ -2,7 +2,7 @@
 
 import os
 import signal
-import time
+import threading
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class Odd(MarginalCrossEntropy):
     Args:
         how: `nan`: the gradient is NaN; `term`: the term `odd` is NaN; `steep`: the gradient is
             large; `data`: DataError; `kill`: the process is killed; `stop`: the command that has
-            started it gets SIGTERM, and has time to pass it on.
+            started it gets SIGTERM, and passes it on before the step goes on.
         step: the step, from 1.
         rank: the only process to which it happens; null for all.
     """
@@ -105,14 +105,23 @@ class Odd(MarginalCrossEntropy):
             if self.how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "stop":
-                os.kill(os.getppid(), signal.SIGTERM)
-                time.sleep(1)
+                _stop()
                 return terms
             # A root has an infinite slope at 0, and 0 times infinity is NaN.
             terms["odd"] = 0 * (0 * mean).sqrt()
             if self.how != "nan":
                 terms["odd"] = mean * (torch.nan if self.how == "term" else 1e3)
         return terms
+
+
+def _stop() -> None:
+    """Signal the command that has started this process, and wait until it has passed it on."""
+    received = threading.Event()
+    handle = signal.getsignal(signal.SIGTERM)
+    assert callable(handle)
+    signal.signal(signal.SIGTERM, lambda *arguments: (received.set(), handle(*arguments)))
+    os.kill(os.getppid(), signal.SIGTERM)
+    assert received.wait(60)
 
 
 def _random(id: str) -> np.random.Generator:
