@@ -38,7 +38,8 @@ def recipe(tmp_path: Path) -> str:
 
 def plain_loop(parts: Parts, stride: int = 1) -> dict[str, float]:
     """Each term of the loss in float64: image by image, weighted by the labelled pixels."""
-    model, store = copy.deepcopy(parts.segmenter.model).double().eval(), parts.stores["train"]
+    model: Any = copy.deepcopy(parts.segmenter.model).double().eval()
+    store = parts.stores["train"]
     totals, pixels = dict[str, float](), 0
     for row in range(len(store)):
         image = torch.tensor(store.image(row)).permute(2, 0, 1)[None] / 255
@@ -110,7 +111,7 @@ def test_the_progress_is_that_of_the_last_step(recipe: str) -> None:
     parts, state = build(recipe)
 
     class Ramped(Loss):
-        def forward(self, prediction: Any, targets: Any, progress: Any) -> dict[str, Any]:
+        def forward(self, prediction: Any, targets: Any, progress: Any = None) -> dict[str, Any]:
             return {"ramp": progress}
 
     found = loss_of(replace(parts, loss=Ramped()), state)
