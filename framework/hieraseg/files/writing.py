@@ -142,7 +142,6 @@ def append_line(path: Path, line: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_FOLLOW
         with open(os.open(path, flags, 0o666), "ab", buffering=0) as file:
             size, rest = os.fstat(file.fileno()).st_size, f"{line}\n".encode()
-            is_new = not size
             try:
                 while rest:
                     rest = rest[file.write(rest) :]
@@ -150,7 +149,7 @@ def append_line(path: Path, line: str) -> None:
             except OSError:
                 file.truncate(size)
                 raise
-        if is_new:
+        if size == 0:  # it may be new
             _sync_folder(path.parent)
 
 
@@ -173,7 +172,7 @@ def write_folder(folder: Path, write: Callable[[Path], Any], keep: int = 1) -> N
     """
     with write_errors(folder):
         if not folder.parent.is_dir():
-            folder.parent.mkdir()
+            folder.parent.mkdir(exist_ok=True)
             _sync_folder(folder.parent.parent)
         tidy_folder(folder, keep)
         unfinished = _new_unfinished(folder)
