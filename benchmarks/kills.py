@@ -297,7 +297,7 @@ class Report:
 
     Attributes:
         kills: number of kills, by signal and phase.
-        equal: number of runs that were killed at least once and ended bit-identical.
+        equal: number of runs that ended bit-identical, also of those that ended before their kill.
         problems: what went wrong.
     """
 
