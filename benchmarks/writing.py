@@ -17,7 +17,8 @@ import torch
 
 from hieraseg.recipe import load
 from hieraseg.train import train_and_score
-from hieraseg.training.recorder import Recorder, new_folder
+from hieraseg.training.new_run import new_folder
+from hieraseg.training.recorder import Recorder
 from hieraseg.training.setup import set_up
 from hieraseg.training.state import State
 from hieraseg.training.stopping import Stopping

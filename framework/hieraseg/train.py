@@ -26,8 +26,9 @@ from hieraseg.training.graph import TakeStep, open_step
 from hieraseg.training.memory import explaining_memory
 from hieraseg.training.meter import Meter
 from hieraseg.training.monitor import monitor_notice, monitored
+from hieraseg.training.new_run import new_folder
 from hieraseg.training.notices import ConstantPredictions, unused_weights
-from hieraseg.training.recorder import Recorder, new_folder
+from hieraseg.training.recorder import Recorder
 from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State

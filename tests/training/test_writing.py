@@ -25,7 +25,8 @@ from hieraseg.runs.checkpoint import (
     read_state,
     save_checkpoint,
 )
-from hieraseg.training.recorder import Recorder, new_folder
+from hieraseg.training.new_run import new_folder
+from hieraseg.training.recorder import Recorder
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from tests.training.test_state import OVERRIDES, equal

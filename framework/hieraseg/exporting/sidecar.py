@@ -7,8 +7,8 @@ from typing import Any
 import hieraseg
 from hieraseg.exporting.module import output_names
 from hieraseg.exporting.plans import Plan
-from hieraseg.runs.loading import LoadedRun
 from hieraseg.runs.environment import versions
+from hieraseg.runs.loading import LoadedRun
 from hieraseg.runs.records import sha256
 from hieraseg.visualize import palette
 

@@ -1,30 +1,21 @@
-"""What a run writes into its folder: at its start, after each validation, and at its end."""
+"""What a run writes into its folder: after each validation, and at its end."""
 
-import shutil
-import statistics
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from hieraseg.console import log, warn
-from hieraseg.devices import precision_of
 from hieraseg.files.background import Background
-from hieraseg.files.writing import write_json, write_text
 from hieraseg.hierarchy.identity import describe
-from hieraseg.metrics import Counts, PixelCounts, WatchedCounts, summarize
-from hieraseg.metrics.protocol import protocol
+from hieraseg.metrics import Counts, PixelCounts, WatchedCounts
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
-from hieraseg.runs.argument_files import copy_argument_files
 from hieraseg.runs.checkpoint import load_checkpoint
-from hieraseg.runs.ending import hold, let_go, release
+from hieraseg.runs.ending import hold, release
 from hieraseg.runs.figures import (
     Predicted,
     draw_predicted,
@@ -33,13 +24,11 @@ from hieraseg.runs.figures import (
     spread_rows,
 )
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.plugins import copy_plugins
-from hieraseg.runs.provenance import code_files, data_record, provenance
 from hieraseg.runs.records import sha256
-from hieraseg.runs.repositories import repositories_of, save_changes
 from hieraseg.training.checkpoints import Checkpoint, CheckpointWriter
-from hieraseg.training.cost import flops_per_image, peak_memory
-from hieraseg.training.monitor import monitored
+from hieraseg.training.cost import peak_memory
+from hieraseg.training.messages import by_score, score_name, validation_line
+from hieraseg.training.result import cost_of, scores_of_val
 from hieraseg.training.scalars import best_scalars, learning_rates, scalars
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
@@ -158,28 +147,12 @@ class Recorder:
             numbers["memory/peak_gib"] = memory / 2**30
         write = partial(self._write_validation, record, numbers, figures, counts or {}, checkpoint)
         self._background.start(write)
-        log(self._said(state, record, improved))
+        log(validation_line(self.parts.recipe, state, record, improved))
         if state.stops_early and state.is_complete:
             log(
-                f"training stops early: {self._score_name} has not improved since "
+                f"training stops early: {score_name(self.parts.recipe)} has not improved since "
                 f"{state.plan.moment(state.best_step)} (validation.patience: {state.plan.patience})"
             )
-
-    def _said(self, state: State, record: dict[str, Any], improved: bool) -> str:
-        """A validation in one line."""
-        scores, by = record["val"], self._by_score
-        words = [
-            f"loss {record['loss']:.4f}",
-            f"mIoU per level: train {_level_scores(record['train'])}",
-            f"val {_level_scores(scores)}",
-            *([f"val loss {scores['loss']:.4f}"] if scores.get("loss") is not None else []),
-            f"{record['images_per_second'] or 0:.0f} images/s",
-            *([f"best so far{by}"] if improved else []),
-        ]
-        where = f"epoch {state.epoch}/{self.parts.recipe.training.epochs}"
-        if not state.plan.is_by_epoch:
-            where += f", step {state.step}/{state.total_steps}"
-        return f"{where}: {', '.join(words)}"
 
     def save_now(self, state: State) -> None:
         """Save the state of a run that is about to end. All processes call it, and wait for it.
@@ -217,7 +190,8 @@ class Recorder:
             return f"; {self.folder.path} has no checkpoint"
         which = f"checkpoint of {last} is"
         if best not in (None, last):
-            which = f"checkpoints of {last} and of the best one{self._by_score}, {best}, are"
+            by = by_score(self.parts.recipe)
+            which = f"checkpoints of {last} and of the best one{by}, {best}, are"
         return f"; the {which} kept in {self.folder.path}"
 
     def interrupted(self, state: State) -> str:
@@ -238,18 +212,6 @@ class Recorder:
         """How to go on with a run that ends early, to be appended to a message."""
         is_possible = self.can_be_resumed
         return f"; go on with `hieraseg resume {self.folder.path}`" if is_possible else ""
-
-    @property
-    def _score_name(self) -> str:
-        """The score that decides, in words."""
-        monitor = self.parts.recipe.validation.monitor
-        return "mIoU" if monitor == "miou" else monitor
-
-    @property
-    def _by_score(self) -> str:
-        """That another score than the usual one decides; else empty."""
-        is_usual = self.parts.recipe.validation.monitor == "miou"
-        return "" if is_usual else f" by {self._score_name}"
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the best weights into the model, in all processes."""
@@ -274,26 +236,8 @@ class Recorder:
         if not self.is_main:
             return
         store = self.parts.stores["val"]
-        summary = summarize(counts, self.parts.hierarchy)
-        precision, recipe = precision_of(self.parts.fabric), self.parts.recipe
-        scores = {
-            **summary,
-            **protocol(
-                store,
-                recipe.input,
-                self.parts.hierarchy,
-                recipe.evaluation,
-                precision,
-                "best",
-                state.plan.epoch(state.best_step),
-                state.best_step,
-            ),
-        }
-        cost = {
-            **_cost(self.parts, state, self._speeds()),
-            **self._choice(state, summary),
-            "seconds": state.seconds,
-        }
+        scores = scores_of_val(self.parts, state, counts)
+        cost = cost_of(self.parts, state, scores, self._speeds())
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
         self._is_finished = True
@@ -301,17 +245,6 @@ class Recorder:
         self.trackers.finalize("success")
         images = self.parts.recipe.logging.images
         save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
-
-    def _choice(self, state: State, summary: dict[str, Any]) -> dict[str, Any]:
-        """How the best weights were chosen (see `records.Cost`)."""
-        monitor = self.parts.recipe.validation.monitor
-        found = monitored({"loss": None, **summary}, monitor, self.parts.hierarchy)
-        return {
-            "best_level": found.level,
-            "monitor": found.name,
-            "validations": state.validations,
-            "stopped_early": state.stops_early,
-        }
 
     def _speeds(self) -> list[float]:
         """Images per second up to each validation, also of those before the run was resumed."""
@@ -380,76 +313,6 @@ class Recorder:
                 self.trackers.log_image(f"confusion/level_{level}", np.asarray(figure), step)
 
 
-def new_folder(parts: Parts, out: Path, name: str) -> RunFolder:
-    """Create the folder of a run, in the main process; the others get its path.
-
-    Args:
-        parts: the parts of the run.
-        out: folder of all runs.
-        name: name of this run, below its recipe's.
-
-    Raises:
-        RecipeError: it cannot be created.
-        WriteError: what a run writes at its start cannot be written.
-    """
-    is_main = parts.fabric.is_global_zero
-    created = on_all_ranks(lambda: _create_folder(parts, out, name) if is_main else None)
-    return cast(RunFolder, parts.fabric.broadcast(created))
-
-
-def _create_folder(parts: Parts, out: Path, name: str) -> RunFolder:
-    """A new run folder with resolved recipe, provenance, and copies of the files they name."""
-    recipe = parts.recipe
-    folder = RunFolder.create(out, recipe.path.stem, name, recipe.training.seed)
-    try:
-        hold(folder)
-        copies = copy_plugins(folder, recipe.plugins)
-        standalone, files = copy_argument_files(folder, recipe)
-        text = standalone.to_yaml(plugins=[copy["file"] for copy in copies])
-        records = {
-            **provenance(recipe, data_record(parts.stores)),
-            "repositories": save_changes(folder, repositories_of(code_files(recipe))),
-            "recipe": text,
-            "plugin_files": copies,
-            "argument_files": files,
-            "init": parts.started,
-        }
-        write_json(folder.provenance, records)
-        write_text(folder.recipe, text)  # at last, since what has one is a run folder
-    except BaseException:
-        let_go(folder)
-        shutil.rmtree(folder.path, ignore_errors=True)  # a part of a run folder is of no use
-        raise
-    log(f"run folder {folder.path}, on {parts.fabric.device}")
-    return folder
-
-
-def _cost(parts: Parts, state: State, speeds: Sequence[float]) -> dict[str, Any]:
-    """What training took (see `records.Cost`).
-
-    Args:
-        parts: the parts of the run.
-        state: its state at the end.
-        speeds: images per second up to each validation.
-    """
-    device = parts.fabric.device
-    on_cuda = device.type == "cuda"
-    # The first one has the compiling, and filling of caches, in it.
-    speed = statistics.median(speeds[1:] or speeds) if speeds else None
-    memory = torch.cuda.max_memory_allocated(device) if on_cuda else peak_memory(device)
-    return {
-        "parameters": sum(p.numel() for p in state.model.parameters()),
-        "flops": flops_per_image(state.model, parts.recipe.input.size),
-        "epochs": state.epoch,
-        "steps": state.step,
-        "images_per_second": speed,
-        "peak_memory_bytes": memory,
-        "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
-        "precision": precision_of(parts.fabric),
-        "processes": parts.fabric.world_size,
-    }
-
-
 def _metadata(parts: Parts, state: State, recipe: str) -> dict[str, Any]:
     """What loading a checkpoint needs to know beside the recipe (see `checkpoint.Metadata`).
 
@@ -468,10 +331,3 @@ def _metadata(parts: Parts, state: State, recipe: str) -> dict[str, Any]:
         "recipe": recipe,
         **describe(parts.hierarchy),
     }
-
-
-def _level_scores(scores: dict[str, Any]) -> str:
-    """The mIoU of each level in one line."""
-    return " ".join(
-        "-" if level["miou"] is None else f"{level['miou']:.3f}" for level in scores["levels"]
-    )

@@ -13,7 +13,7 @@ from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import missing_splits
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
-from hieraseg.data.stores.store import Store
+from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.stores.targets import TargetStore, open_scored
 from hieraseg.data.subset import FirstImages
 from hieraseg.devices import Fabric, start_fabric
@@ -117,9 +117,7 @@ def set_up(
     stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
     for_loss = None
     if recipe.validation.loss:
-        for_loss = on_all_ranks(
-            lambda: _open_for_loss(recipe, dataset, hierarchy, stores["val"])
-        )
+        for_loss = on_all_ranks(lambda: _open_for_loss(recipe, dataset, hierarchy, stores["val"]))
     _warn_of_shared(stores)
     _check_shares(stores["train"], fabric.world_size)
     loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
