@@ -2,12 +2,15 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from hieraseg.console import log
+from hieraseg.errors import Stopped
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome
 from hieraseg.sweeps.planning import Request, plan
+from hieraseg.training.stopping import Stopping
 from tests.support.runs import QUICKSTART
 
 
@@ -29,7 +32,29 @@ def work(job: Job) -> Outcome:
 
 
 def wait(job: Job) -> Outcome:
-    """Wait for an interrupt."""
-    log("waits")
-    signal.pause()
+    """Wait for a signal, as a run does between two steps."""
+    _wait_for_signal()
     raise AssertionError
+
+
+def ask_to_end(job: Job) -> Outcome:
+    """Be asked to end with seed 0; finish with any other."""
+    if job.recipe.training.seed == 0:
+        _wait_for_signal(send=signal.SIGTERM)
+    return Outcome(job.title, "finished")
+
+
+def _wait_for_signal(send: int | None = None) -> None:
+    """Wait for a signal, as a run does between two steps, and save, as it does, if it may go on."""
+    with Stopping() as stopping:
+        log("waits")
+        if send is not None:
+            os.kill(os.getpid(), send)
+        try:
+            while True:
+                time.sleep(0.01)
+                stopping.check()
+        except KeyboardInterrupt as error:
+            if stopping.is_request_to_end:
+                raise Stopped("saved") from error
+            raise

@@ -8,13 +8,14 @@ import time
 
 import pytest
 
-from hieraseg.errors import RecipeError
+from hieraseg.cli.failures import signals_as_interrupts
+from hieraseg.errors import RecipeError, Stopped
 from hieraseg.sweeps.outcomes import Outcome
 from hieraseg.sweeps.planning import Request, plan
 from hieraseg.sweeps.workers import check_devices, run_in_workers
 from hieraseg.sweeps.working import shares
 from tests.support.runs import QUICKSTART
-from tests.support.sweeps import jobs_of_seeds, wait, work
+from tests.support.sweeps import ask_to_end, jobs_of_seeds, wait, work
 
 Captured = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
@@ -40,8 +41,13 @@ def test_no_jobs_need_no_workers() -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_the_jobs_that_are_being_done(capsys: Captured) -> None:
-    """Each as Ctrl-C would; the others are not begun, and no process is left."""
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Stopped)]
+)
+def test_an_interrupt_ends_the_jobs_that_are_being_done(
+    number: int, raised: type[KeyboardInterrupt], capsys: Captured
+) -> None:
+    """Each as the signal would; the others are not begun, and no process is left."""
     before = set(threading.enumerate())
     outcomes: list[Outcome] = []
 
@@ -50,15 +56,23 @@ def test_an_interrupt_ends_the_jobs_that_are_being_done(capsys: Captured) -> Non
         while said.count("] waits") < 2:
             time.sleep(0.1)
             said += capsys.readouterr().err
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with signals_as_interrupts(), pytest.raises(KeyboardInterrupt) as error:
         outcomes.extend(run_in_workers(jobs_of_seeds(0, 1, 2), wait, workers=2))
     thread.join()
+    assert error.type is raised
     assert set(threading.enumerate()) == before
-    assert [one.exit_code for one in outcomes] == [130, 130]
+    assert [one.exit_code for one in outcomes] == [75 if raised is Stopped else 130] * 2
+
+
+def test_a_worker_that_is_asked_to_end_saves_its_run(capsys: Captured) -> None:
+    """As when the system asks all processes of a job at once; the other jobs are done."""
+    outcomes = {one.title: one for one in run_in_workers(jobs_of_seeds(0, 1), ask_to_end, 1)}
+    assert [one.exit_code for one in outcomes.values()] == [75, 0]
+    assert [one.message for one in outcomes.values()] == ["saved", ""]
 
 
 def test_shares_of_a_machine_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 
 from hieraseg.console import log
-from hieraseg.errors import RecipeError
+from hieraseg.errors import RecipeError, Stopped
 from hieraseg.launch import how_ended
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome, RunJob
 from hieraseg.sweeps.running import announcement
-from hieraseg.sweeps.working import Share, shares, work
+from hieraseg.sweeps.working import ENDING, Share, shares, work
 
 _GRACE = 15  # seconds that workers have to end by themselves
 
@@ -39,17 +40,21 @@ def run_in_workers(jobs: Sequence[Job], run_job: RunJob, workers: int) -> Iterat
     Raises:
         KeyboardInterrupt: the user interrupts; the outcomes of the jobs that were being done come
             first.
+        Stopped: so does the system.
     """
     if not jobs:  # all are finished
         return
     pool = _Pool(jobs, run_job, min(workers, len(jobs)))
-    try:
-        yield from pool.outcomes()
-    except KeyboardInterrupt:
-        yield from pool.interrupt()
-        raise
-    finally:
-        pool.close()
+    with _Request() as request:
+        try:
+            yield from pool.outcomes()
+        except KeyboardInterrupt as error:
+            yield from pool.interrupt(request.signal)
+            if request.signal == signal.SIGINT:
+                raise
+            raise Stopped from error
+        finally:
+            pool.close()
 
 
 def check_devices(jobs: Sequence[Job]) -> None:
@@ -89,14 +94,14 @@ class _Worker:
         with suppress(OSError):  # it has died, which its connection says next
             self.connection.send(job.packed())
 
-    def interrupt(self) -> None:
-        """End the job as Ctrl-C does."""
+    def interrupt(self, number: int) -> None:
+        """End the job as a signal does."""
         assert self.process.pid is not None
         if os.name == "nt":  # which has no signals
             self.process.terminate()
         else:
             with suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGINT)
+                os.kill(self.process.pid, number)
 
     def lost(self) -> Outcome:
         """The outcome of the job of a process that has died."""
@@ -132,11 +137,11 @@ class _Pool:
         while self.busy:
             yield from self._next()
 
-    def interrupt(self) -> Iterator[Outcome]:
-        """End the jobs that are being done, and begin no others."""
+    def interrupt(self, number: int) -> Iterator[Outcome]:
+        """Pass a signal on to the jobs that are being done, and begin no others."""
         self.waiting.clear()
         for worker in self.busy.values():
-            worker.interrupt()
+            worker.interrupt(number)
         while self.busy:
             yield from self._next()
 
@@ -183,6 +188,34 @@ class _Pool:
                 self._continue(worker)
             elif worker.job is not None:
                 log(f"[{worker.job.title}] {message}")
+
+
+class _Request:
+    """As a context, notes which signal asks this process to end, as the one to pass on.
+
+    Attributes:
+        signal: number of the signal; that of Ctrl-C unless there was another one.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int = signal.SIGINT
+        self._noted: list[int] = []
+
+    def __enter__(self) -> "_Request":
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            for number in ENDING:
+                if signal.getsignal(number) is signal.default_int_handler:
+                    signal.signal(number, self._note)
+                    self._noted.append(number)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number in self._noted:
+            signal.signal(number, signal.default_int_handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        raise KeyboardInterrupt
 
 
 @contextmanager

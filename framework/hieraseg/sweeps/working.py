@@ -14,6 +14,9 @@ from hieraseg.errors import HierasegError, interrupt_code
 from hieraseg.sweeps.jobs import PackedJob
 from hieraseg.sweeps.outcomes import Outcome, RunJob
 
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals by which the system asks a process to end; Windows has no SIGHUP."""
+
 
 class Share(NamedTuple):
     """What a worker uses of this machine: a number of threads, and one GPU, if there are some."""
@@ -49,6 +52,9 @@ def work(connection: Connection, run_job: RunJob, share: Share) -> None:
     if os.name != "nt":
         os.setsid()  # Ctrl-C reaches only the command, which passes it on
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in ENDING:  # so that a run saves its state, whoever asks this process to end
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt, EOFError, OSError):
         _use(share)
         while True:
