@@ -67,3 +67,29 @@ def test_a_large_patch_is_not_kept(
     (record,) = save_changes(RunFolder(tmp_path), repositories_of([repository / ".gitignore"]))
     assert record["changes"]["file"] is None
     assert record["changes"]["bytes"] > 10
+
+
+def test_where_git_does_not_say_it_is_not_taken_for_unchanged(tmp_path: Path) -> None:
+    """As before the first commit."""
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "plugin.py").touch()
+    git(tmp_path, "add", ".")
+    (record,) = save_changes(RunFolder(tmp_path), repositories_of([tmp_path / "plugin.py"]))
+    assert record["revision"] is None
+    assert record["changes"] == {"bytes": None, "file": None}
+
+
+def test_variables_of_git_do_not_lead_to_another_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git sets them for its hooks, and some for all files of a user."""
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    git(other, "commit", "--quiet", "--allow-empty", "-m", "another")
+    revision = git(repository, "rev-parse", "HEAD").strip()
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    (found,) = repositories_of([repository / "inner/plugin.py"])
+    assert found.revision == revision
+    assert found.diff

@@ -3,6 +3,7 @@
 Neither addresses of remotes nor environment variables are read, which can hold secrets.
 """
 
+import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ LARGEST_DIFF = 2 * 2**20
 
 _MOST_UNTRACKED = 100
 _SECONDS = 30  # that git has
+_PLACES = {
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
+    *("GIT_NAMESPACE", "GIT_PREFIX"),
+}
+"""Variables, as of hooks of git, that name one repository for all folders."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,14 @@ class Repository:
     Attributes:
         root: its working tree.
         revision: hash of the commit that is checked out; None if there is none yet.
-        diff: uncommitted changes of files that git knows, as a patch.
+        diff: uncommitted changes of files that git knows, as a patch; None if git does not say,
+            such as before the first commit, or where it takes too long.
         untracked: files that git does not know, without those that it ignores; the first 100.
     """
 
     root: Path
     revision: str | None
-    diff: bytes
+    diff: bytes | None
     untracked: tuple[str, ...]
 
 
@@ -62,7 +69,7 @@ def _read(root: Path) -> Repository:
     return Repository(
         root=root,
         revision=None if revision is None else revision.decode().strip(),
-        diff=_git(root, "diff", "--no-ext-diff", "--no-color", "HEAD") or b"",
+        diff=_git(root, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD"),
         untracked=tuple(names[:_MOST_UNTRACKED]),
     )
 
@@ -73,7 +80,8 @@ def save_changes(folder: RunFolder, repositories: Iterable[Repository]) -> list[
     Returns:
         For each repository its `root`, `revision` and `untracked` files; and `changes`, None
         without any, else their `bytes`, and the `file`, relative to the run folder, with its
-        `sha256`. Larger ones than `LARGEST_DIFF` have no file.
+        `sha256`. Larger ones than `LARGEST_DIFF` have no file; if it is not known whether there
+        are any, there are no bytes either.
 
     Raises:
         WriteError: they cannot be written.
@@ -82,27 +90,31 @@ def save_changes(folder: RunFolder, repositories: Iterable[Repository]) -> list[
         {
             "root": str(one.root),
             "revision": one.revision,
-            "changes": _save(folder, one) if one.diff else None,
+            "changes": None if one.diff == b"" else _save(folder, one.root, one.diff),
             "untracked": list(one.untracked),
         }
         for one in repositories
     ]
 
 
-def _save(folder: RunFolder, repository: Repository) -> dict[str, Any]:
-    record: dict[str, Any] = {"bytes": len(repository.diff), "file": None}
-    if len(repository.diff) > LARGEST_DIFF:
+def _save(folder: RunFolder, root: Path, diff: bytes | None) -> dict[str, Any]:
+    record: dict[str, Any] = {"bytes": None if diff is None else len(diff), "file": None}
+    if diff is None or len(diff) > LARGEST_DIFF:
         return record
-    path = folder.new_copy(folder.changes, Path(f"{repository.root.name or 'root'}.diff"))
-    write_bytes(path, repository.diff)
+    path = folder.new_copy(folder.changes, Path(f"{root.name or 'root'}.diff"))
+    write_bytes(path, diff)
     return record | {"file": path.relative_to(folder.path).as_posix(), "sha256": sha256(path)}
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """What git prints; None if there is none, or it fails."""
+    own = {name: value for name, value in os.environ.items() if name not in _PLACES}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=_SECONDS
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            timeout=_SECONDS,
+            env={**own, "GIT_OPTIONAL_LOCKS": "0"},  # nobody else waits for this
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
