@@ -65,10 +65,33 @@ def test_a_run_that_left_nothing_begins_anew_in_its_place(
 ) -> None:
     unfinish(earlier, *LATER)
     (earlier / "failure.json").write_text('{"state": "failed", "message": "out of memory"}')
+    (earlier / "curves.csv").write_text("step\n")  # of a tracker
+    (earlier / "checkpoints/last.0123abcd.unfinished").mkdir(parents=True)
+    (earlier / f"{'0' * 16}.unfinished").touch()
     assert run("--resume") == 0
     assert training.done == [("tree_min", 0)]
     assert list(earlier.parent.iterdir()) == [earlier]
     assert not (earlier / "failure.json").exists()
+
+
+def test_what_others_put_into_a_run_folder_is_not_removed(
+    run: Run, earlier: Path, training: Training
+) -> None:
+    unfinish(earlier, *LATER)
+    (earlier / "notes.txt").touch()
+    assert run("--resume") == 0
+    assert training.done == [("tree_min", 0)]
+    assert (earlier / "notes.txt").exists()
+
+
+def test_runs_of_other_names_are_not_taken_for_repetitions(
+    run: Run, earlier: Path, training: Training
+) -> None:
+    """As `base-runner-seed0` might be for one of `base-seed0`."""
+    other = earlier.rename(earlier.with_name(earlier.name.replace("-seed", "-runner-seed")))
+    (other / "result.json").unlink()
+    assert run("--resume") == 0
+    assert training.done == [("tree_min", 0)]
 
 
 def test_a_run_that_still_runs_is_refused(

@@ -5,13 +5,13 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from hieraseg.files.writing import write_errors
+from hieraseg.files.writing import is_unfinished, write_errors
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.status import is_running
 
 _AT_START = {
     *("recipe.yaml", "provenance.json", "failure.json", "run.lock", "plugins", "files", "changes"),
-    "tensorboard",
+    *("tensorboard", "curves.csv", "curves.csv.tmp", "mlflow_run", "wandb", "wandb_run.json"),
 }
 """What is in a run folder before the first epoch ends or a checkpoint is written."""
 
@@ -25,7 +25,11 @@ def is_empty(folder: RunFolder, is_held: bool = False) -> bool:
     """
     if not folder.provenance.is_file() or not (is_held or is_running(folder) is False):
         return False
-    return {path.name for path in folder.path.iterdir()} <= _AT_START
+    names = {path.name for path in folder.path.iterdir() if not is_unfinished(path.name)}
+    checkpoints = folder.checkpoint("last").parent
+    if checkpoints.is_dir() and all(is_unfinished(path.name) for path in checkpoints.iterdir()):
+        names.discard(checkpoints.name)  # killed while it wrote the first one
+    return names <= _AT_START
 
 
 def clear(folder: RunFolder) -> None:

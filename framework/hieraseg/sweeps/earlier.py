@@ -1,6 +1,6 @@
 """Earlier runs of jobs: those that need not be done again, or only the rest of them."""
 
-import glob
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -214,11 +214,14 @@ def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
 
 
 def _numbered(job: Job) -> Iterator[RunFolder]:
-    """The run folder of a job, and those of its repetitions (see `RunFolder.create`)."""
+    """The run folder of a job, then those of its repetitions (see `RunFolder.create`)."""
     parent, seed = job.folder().parent, job.recipe.training.seed
-    name = glob.escape(job.name)
-    for pattern in (f"{name}-seed{seed}", f"{name}-run*-seed{seed}"):
-        yield from (RunFolder(path) for path in sorted(parent.glob(pattern)) if path.is_dir())
+    pattern = re.compile(rf"{re.escape(job.name)}(?:-run(\d+))?-seed{seed}")
+    paths = parent.iterdir() if parent.is_dir() else ()
+    found = {path: match for path in paths if (match := pattern.fullmatch(path.name))}
+    for path in sorted(found, key=lambda path: int(found[path][1] or 1)):
+        if path.is_dir():
+            yield RunFolder(path)
 
 
 def _copies(files: Sequence[PluginFile]) -> list[dict[str, Any]]:
