@@ -74,16 +74,20 @@ def test_weights_stay_as_they_are(name: str, arguments: dict[str, Any], steps: i
     assert all(one.isfinite().all() for one in model.parameters())
 
 
-@pytest.mark.parametrize(("name", "arguments"), OPTIMIZERS[:3])
+@pytest.mark.parametrize(
+    ("name", "arguments", "steps"),
+    [*((*one, 1) for one in OPTIMIZERS[:3]), (*OPTIMIZERS[0], 0), (*OPTIMIZERS[2], 0)],
+)
 def test_a_fused_optimizer_goes_on_as_without_the_step(
-    name: str, arguments: dict[str, Any]
+    name: str, arguments: dict[str, Any], steps: int
 ) -> None:
     """Its momentum and its number of steps, too."""
     ends = []
     for bad in (False, True):
         model = small_model()
         optimizer = build(name, model, **arguments)
-        take_step(model, optimizer, 1)
+        for seed in range(steps):
+            take_step(model, optimizer, seed)
         buffers = copies(model.buffers())
         if bad:
             take_step(model, optimizer, 2, ok=False)
@@ -92,6 +96,17 @@ def test_a_fused_optimizer_goes_on_as_without_the_step(
         take_step(model, optimizer, 3)
         ends.append(model.state_dict())
     torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=0)
+
+
+def test_on_a_cpu_nothing_is_copied_in_good_steps() -> None:
+    weight = nn.Parameter(ONE.clone())
+    weight.square().backward()
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with unless_bad(optimizer, torch.tensor(True), has_scaler=False):
+        before = weight._version
+        optimizer.step()
+        steps = weight._version - before
+    assert weight._version == before + steps
 
 
 def test_buffers_are_put_back() -> None:
@@ -169,14 +184,25 @@ def test_a_gradient_that_is_always_zero() -> None:
     assert look(finite, "a") == (None, True)
 
 
-def test_what_was_found_is_saved() -> None:
-    finite, restored = (FiniteSteps(nn.Linear(1, 1), CPU) for _ in range(2))
+@pytest.mark.parametrize("stops", [False, True])
+def test_what_was_found_is_saved(stops: bool) -> None:
+    finite, restored = (FiniteSteps(nn.Linear(1, 1), CPU, stops) for _ in range(2))
     finite.check({"a": ONE}, ONE)
     assert not finite.state_dict()["stopped"]
     finite.check({"a": NAN}, NAN)
-    assert finite.state_dict()["stopped"]
-    restored.load_state_dict(finite.state_dict())
-    assert look(restored, "a")[0] == BadStep(2, ["a"])
+    assert finite.state_dict()["stopped"] == stops
+    if not stops:  # else it is not written
+        restored.load_state_dict(finite.state_dict())
+        assert look(restored, "a")[0] == BadStep(2, ["a"])
+
+
+def test_steps_that_were_skipped_do_not_stop_a_run_that_goes_on() -> None:
+    skips, stops = FiniteSteps(nn.Linear(1, 1), CPU, stops=False), FiniteSteps(nn.Linear(1, 1), CPU)
+    skips.check({"a": NAN}, NAN)
+    stops.load_state_dict(skips.state_dict())
+    assert stops.check({"a": ONE}, ONE)
+    assert not stops.check({"a": NAN}, NAN)
+    assert look(stops, "a")[0] == BadStep(3, ["a"])
 
 
 def test_processes_agree_and_name_all_terms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,8 @@ class FiniteSteps:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.steps.copy_(state["steps"])
+        if self.stops:  # a step that was skipped before does not stop it
+            return
         self.first.copy_(state["first"])
         self.wrong = {name: one.to(self.steps.device) for name, one in state["wrong"].items()}
 
@@ -200,10 +202,14 @@ def unless_bad(optimizer: Optimizer, ok: Bool[Tensor, ""], has_scaler: bool) -> 
         ok: whether the step may change the weights.
         has_scaler: whether a gradient scaler skips steps of this optimizer itself.
     """
+    if ok.device.type == "cpu" and ok:  # which can be read without waiting
+        yield
+        return
     own = cast(Optimizer, getattr(optimizer, "optimizer", optimizer))  # not as fabric wraps it
     is_fused = all(group.get("fused") for group in own.param_groups)
     # In its first step, fused SGD would leave momentum in memory that nothing was written to.
-    if not is_fused or has_scaler or not own.state:
+    is_unwritten = not own.state and any(group.get("momentum") for group in own.param_groups)
+    if not is_fused or has_scaler or is_unwritten:
         with _putting_back(own, ok):
             yield
         return
