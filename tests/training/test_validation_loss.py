@@ -123,3 +123,23 @@ def test_a_split_without_labels_has_no_loss(recipe: str) -> None:
     found = validation_loss(parts, state, parts.stores["val"])
     assert found["loss"] is None
     assert set(found["terms"].values()) == {None}
+
+
+def test_images_without_labels_do_not_count(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where their loss is 0 / 0, as that of plain PyTorch."""
+    parts, state = build(recipe)
+    encode = parts.hierarchy.encode
+
+    def without_few(*arguments: Any, **options: Any) -> Any:
+        targets = encode(*arguments, **options)
+        few = (targets != IGNORE_INDEX).flatten(1).sum(1) < targets[0].numel() / 2
+        targets[few] = IGNORE_INDEX
+        return targets
+
+    class Plain(Loss):
+        def forward(self, prediction: Prediction, targets: Any) -> dict[str, Any]:
+            return {"ce": F.cross_entropy(prediction.logits[-1], targets[:, -1])}
+
+    monkeypatch.setattr(parts.hierarchy, "encode", without_few)
+    found = loss_of(replace(parts, loss=Plain()), state)
+    assert found["loss"] > 0

@@ -119,7 +119,9 @@ def _mean(totals: dict[str, Float64[Tensor, " N"]], state: State) -> dict[str, A
     weight = weights.sum()
     if not weight:
         return {"loss": None, "terms": dict.fromkeys(totals)}
-    values = torch.stack([weights @ values for values in totals.values()]) / weight
+    # Without labels, the loss of an image may be 0 / 0.
+    weighted = [torch.where(weights > 0, weights * one, 0).sum() for one in totals.values()]
+    values = torch.stack(weighted) / weight
     terms = dict(zip(totals, values.tolist(), strict=True))
     loss = sum(terms.values())
     if not math.isfinite(loss):
