@@ -35,15 +35,15 @@ def sentence(overrides: dict[str, Any], error: Exception = GPU, scores: bool = F
             {"training.batch_size": 12, "input.size": [512, 384]},
             GPU,
             "12 images of 512x384 at once need more GPU memory than there is",
-            "set training.accumulate to 2, which trains the same, or set training.precision to "
-            "bf16-mixed, or decrease training.batch_size to 6 or input.size to [352, 256]",
+            "set training.accumulate to 2, which trains nearly the same, or set training.precision "
+            "to bf16-mixed, or decrease training.batch_size to 6 or input.size to [352, 256]",
         ),
         (
             {"training.batch_size": 18, "training.accumulate": 2, "input.size": [224, 224]},
             MAIN,
             "9 images of 224x224 at once need more main memory",
-            "set training.accumulate to 3, which trains the same, or decrease training.batch_size "
-            "to 9 or input.size to [160, 160]",
+            "set training.accumulate to 3, which trains nearly the same, or decrease "
+            "training.batch_size to 9 or input.size to [160, 160]",
         ),
         (
             {"training.batch_size": 1, "training.precision": "bf16-mixed", "input.size": [24, 32]},

@@ -45,7 +45,7 @@ def _training(recipe: Recipe, memory: str) -> str:
         changes = f"set training.precision to bf16-mixed, or {changes}"
     if at_once > 1:
         parts = next(n for n in range(training.accumulate + 1, images + 1) if images % n == 0)
-        changes = f"set training.accumulate to {parts}, which trains the same, or {changes}"
+        changes = f"set training.accumulate to {parts}, which trains nearly the same, or {changes}"
     height, width = recipe.input.size
     return (
         f"training: {at_once} images of {height}x{width} at once need more {memory} memory than "
