@@ -120,3 +120,13 @@ def test_what_cannot_be_verified(
     assert main(["run", str(run_copy), "--verify", *options]) == 2
     assert message in capsys.readouterr().err
     assert sorted(run_copy.parent.rglob("*")) == before
+
+
+def test_weights_that_were_removed_are_said_not_to_be_compared(
+    oracle_run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    run = Path(shutil.copytree(oracle_run, tmp_path / "runs/oracle/base-seed0"))
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    assert main(["run", str(run), "--verify"]) == 0
+    same = f"is the same, bit by bit, as {run}, but for the weights best and last"
+    assert same in capsys.readouterr().out

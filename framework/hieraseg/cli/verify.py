@@ -119,6 +119,7 @@ def _as_json(first: Path, second: Path, comparison: "Comparison") -> dict[str, A
         "changes": [one._asdict() for one in comparison.changes],
         "metrics": [one._asdict() for one in comparison.metrics],
         "result": [one._asdict() for one in comparison.result],
+        "not_compared": comparison.not_compared,
         "weights": [
             {"place": one.place, "key": one.key, "by": one.by} for one in comparison.weights
         ],
@@ -131,7 +132,11 @@ def _as_text(first: Path, second: Path, comparison: "Comparison") -> str:
     lines += _listed("differs in the result", comparison.result)
     lines += _listed("differs in the weights", comparison.weights)
     same = "different from" if comparison.differences else "the same, bit by bit, as"
-    return "\n".join([*lines, f"{second} is {same} {first}"])
+    missing = comparison.not_compared
+    rest = (
+        f", but for the weights {' and '.join(missing)}, which are not in both" if missing else ""
+    )
+    return "\n".join([*lines, f"{second} is {same} {first}{rest}"])
 
 
 def _listed(what: str, found: Sequence[object]) -> list[str]:

@@ -51,12 +51,14 @@ class Comparison:
         metrics: values that differ in the first line of `metrics.jsonl` in which some do.
         result: values that differ in the scores on `val` and the cost.
         weights: tensors that differ in the checkpoints `best` and `last`.
+        not_compared: those of the two that are not in both runs, such as removed ones.
     """
 
     changes: list[Change]
     metrics: list[Difference]
     result: list[Difference]
     weights: list[Difference]
+    not_compared: list[str]
 
     @property
     def differences(self) -> list[Difference]:
@@ -74,11 +76,17 @@ def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
     """
     then, now = first.read_provenance(), second.read_provenance()
     recipes = recipe_at_start(first, then), recipe_at_start(second, now)
+    files = {
+        which: [run.checkpoint(which) / WEIGHTS for run in (first, second)]
+        for which in ("best", "last")
+    }
+    compared = [which for which in files if all(map(Path.is_file, files[which]))]
     return Comparison(
         changes=[*changes(recipes[0], then, recipes[1], now), *surroundings(then, now)],
         metrics=list(_in_metrics(first, second)),
         result=list(_in_result(first, second)),
-        weights=[one for which in ("best", "last") for one in _in_weights(which, first, second)],
+        weights=[one for which in compared for one in _in_weights(which, *files[which])],
+        not_compared=[which for which in files if which not in compared],
     )
 
 
@@ -102,13 +110,10 @@ def _in_result(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
     yield from _differing("result.json", before, after)
 
 
-def _in_weights(which: str, first: RunFolder, second: RunFolder) -> Iterator[Difference]:
-    """Tensors that differ, where both runs have the checkpoint."""
-    files = [folder.checkpoint(which) / WEIGHTS for folder in (first, second)]
-    if not all(map(Path.is_file, files)):
-        return
+def _in_weights(which: str, first: Path, second: Path) -> Iterator[Difference]:
+    """Tensors that differ in two files of weights."""
     place = f"checkpoints/{which}"
-    before, after = map(read_weights, files)
+    before, after = read_weights(first), read_weights(second)
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None or new is None or old.shape != new.shape:
