@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from benchmarks.kills import outcome
@@ -19,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hieraseg.cli import main
 from hieraseg.files.writing import versions
-from hieraseg.runs import checkpoint
+from hieraseg.runs import checkpoint, ending
 from hieraseg.runs.checkpoint import (
     read_checkpoint,
     read_metadata,
@@ -540,3 +541,19 @@ def test_a_finished_run_can_have_more_epochs(recipe: str, tmp_path: Path, capsys
     rates = [record["learning_rate"] for record in read_metrics(run)]
     assert rates[2] == 0.0  # the end of three epochs
     assert rates[3] == pytest.approx(0.25 * (1 + math.cos(math.pi * 12 / 15)), rel=0.2)
+
+
+def test_a_run_goes_on_after_it_was_killed_each_time_that_it_was_to_go_on(
+    moments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once between its recipe and its provenance, then before it has a checkpoint of its own."""
+    run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
+    moments_of_death = ["hieraseg.training.restoring.write_json", "hieraseg.train.Recorder"]
+    for patience, place in zip(("20", "21"), moments_of_death, strict=True):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, Mock(side_effect=SystemError))
+            with pytest.raises(SystemError):
+                resume(run, "--validation.patience", patience)
+        ending.release(RunFolder(run), ending.hold(RunFolder(run)), None)
+    assert resume(run, "--validation.patience", "21") == 0
+    assert read_metrics(run)[-1]["step"] == 8

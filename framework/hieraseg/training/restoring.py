@@ -1,5 +1,6 @@
 """Restoring the state of a run that was stopped or killed."""
 
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +17,6 @@ from hieraseg.runs.checkpoint import read_metadata, save_checkpoint
 from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.provenance import data_record
-from hieraseg.runs.records import sha256
 from hieraseg.runs.resuming import check_unchanged
 from hieraseg.training.saved import Saved, newest_saved
 from hieraseg.training.setup import Parts
@@ -78,7 +78,9 @@ def _restore_folder(
     folder.keep_metrics(state.validations)
     _restore_checkpoints(folder, saved, parts.recipe.checkpoints.keep)
     recorded = folder.read_provenance()
-    resumed = {**record, "recipe": sha256(folder.recipe)}
+    # Not that of the file: a process that was killed here may have changed it, and not trained.
+    before = recorded.get("recipe", folder.recipe.read_text(encoding="utf-8"))
+    resumed = {**record, "recipe": hashlib.sha256(before.encode()).hexdigest()}
     _update_recipe(folder, parts.recipe)
     folder.failure.unlink(missing_ok=True)
     folder.mark_unfinished()
