@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from hieraseg import registry
-from hieraseg.settings import Augmentation, Auxiliary, Evaluation, Init, Input, Logging, Training
+from hieraseg.settings import (
+    Augmentation,
+    Auxiliary,
+    Checkpoints,
+    Evaluation,
+    Init,
+    Input,
+    Logging,
+    Training,
+    Validation,
+)
 from tests.support.fuzz_recipes import PATHS, PLUGIN_DEFAULTS, RECIPES, WITH_COMPONENTS
 
 # Reading.
@@ -24,9 +34,12 @@ CORE = {
     "auxiliary": Auxiliary,
     "init": Init,
     "training": Training,
+    "validation": Validation,
     "evaluation": Evaluation,
+    "checkpoints": Checkpoints,
     "logging": Logging,
 }
+LISTS = {"trackers": ("tracker", ["tensorboard"])}  # kind and default of sections that are lists
 REPLACES = {"model": ("backbone", "decoder"), "backbone": ("model",), "decoder": ("model",)}
 FORMS = (str, str.title, str.upper)
 WORDS = {
@@ -263,6 +276,11 @@ def differences(said: Said, shown: dict[str, Any]) -> list[str]:
     for section in {*said.sections, *shown}:
         if section not in shown:
             found.append(f"{section}: said, but not printed")
+            continue
+        if section in LISTS:
+            kind, default = LISTS[section]
+            settings = said.sections.get(section, default)
+            found += _of_components(section, kind, settings, shown[section])
             continue
         settings = said.sections.get(section, {})
         if not isinstance(settings, dict):
