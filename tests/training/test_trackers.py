@@ -65,6 +65,29 @@ def test_a_tracker_that_fails_is_left_out(tmp_path: Path, capfd: Captured) -> No
     assert "tracker Recording: fails (No space left on device); training goes on" in warning
 
 
+class Rude:
+    """A tracker that changes what it is told, and then ends the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.told = 0
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        metrics.clear()
+        self.told += 1
+        if self.told > 1:
+            raise SystemExit(3)
+
+
+def test_a_tracker_cannot_change_what_others_get_or_end_the_run(
+    tmp_path: Path, capfd: Captured
+) -> None:
+    trackers = Trackers([spec(Rude), spec(Recording)], tmp_path)
+    for step in (1, 2):
+        trackers.log_metrics({"loss/total": 1.0}, step)
+    assert made[0].calls[1:] == [("metrics", {"loss/total": 1.0}, step) for step in (1, 2)]
+    assert "tracker Rude: fails (3); training goes on without it" in capfd.readouterr().err
+
+
 def test_a_tracker_that_cannot_begin_is_left_out(tmp_path: Path, capfd: Captured) -> None:
     (tmp_path / "tensorboard").touch()  # in the place of its folder
     trackers = Trackers([spec(registry.trackers.get("tensorboard")), spec(Recording)], tmp_path)

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -36,7 +37,7 @@ class Trackers:
                 tracker = build(spec, folder=folder, after_step=after_step)
             except RecipeError:
                 raise
-            except Exception as error:  # of whatever the tracker calls
+            except (Exception, SystemExit) as error:  # of whatever the tracker calls
                 _warn_of(spec.name, error)
             else:
                 self._open.append((spec.name, tracker))
@@ -66,10 +67,11 @@ class Trackers:
     def _call(self, method: str, *arguments: Any) -> None:
         for name, tracker in list(self._open):
             try:
-                getattr(tracker, method, _nothing)(*arguments)
+                # Copies, since a tracker may change what it gets, and others get it, too.
+                getattr(tracker, method, _nothing)(*map(copy, arguments))
             except NotImplementedError:
                 continue  # as some loggers of lightning-fabric do
-            except Exception as error:  # of whatever the tracker calls
+            except (Exception, SystemExit) as error:  # of whatever the tracker calls
                 self._open.remove((name, tracker))
                 _warn_of(name, error)
 
@@ -112,7 +114,7 @@ def _nothing(*arguments: Any) -> None:
     """In place of a method that a tracker does not have."""
 
 
-def _warn_of(name: str, error: Exception) -> None:
+def _warn_of(name: str, error: BaseException) -> None:
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     short = shorten(reason, 200) or type(error).__name__
     warn(
