@@ -130,3 +130,13 @@ def test_weights_that_were_removed_are_said_not_to_be_compared(
     assert main(["run", str(run), "--verify"]) == 0
     same = f"is the same, bit by bit, as {run}, but for the weights best and last"
     assert same in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_said_before_the_run_is_repeated(
+    oracle_run: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    run = Path(shutil.copytree(oracle_run, tmp_path / "runs/oracle/base-seed0"))
+    (run / "metrics.jsonl").write_text("[]\n")
+    assert main(["run", str(run), "--verify"]) == 2
+    assert "metrics.jsonl: line 1: is damaged (no record); restore it" in capsys.readouterr().err
+    assert list(run.parent.iterdir()) == [run]

@@ -557,3 +557,12 @@ def test_a_run_goes_on_after_it_was_killed_each_time_that_it_was_to_go_on(
         ending.release(RunFolder(run), ending.hold(RunFolder(run)), None)
     assert resume(run, "--validation.patience", "21") == 0
     assert read_metrics(run)[-1]["step"] == 8
+
+
+def test_records_after_the_checkpoint_may_be_damaged(moments: Path, tmp_path: Path) -> None:
+    """They are computed again."""
+    run = shutil.copytree(sorted(moments.glob("copy*"))[4], tmp_path / "run")
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b"\0" * 100 + b"\n")
+    assert resume(run) == 0
+    assert outcome(run) == outcome(whole_run(moments))

@@ -41,6 +41,9 @@ def verify(arguments: Namespace) -> int:
     Returns:
         0 if results and weights are the same bit by bit, `DIFFERENT` if not, or the exit code of
         the repetition if it fails.
+
+    Raises:
+        RecipeError: the run cannot be repeated, or a file of it is damaged.
     """
     with importing():
         from hieraseg.runs.folder import RunFolder
@@ -49,6 +52,7 @@ def verify(arguments: Namespace) -> int:
     _check_options(arguments)
     folder = RunFolder.open(_folder_of(str(arguments.recipe)))
     job = _repetition(folder, arguments)
+    compare_runs(folder, folder)  # so that a damaged file is not found out after hours
     outcome = run_job(job)
     if outcome.exit_code:
         print_failure(Failure(outcome.message, outcome.exit_code))

@@ -204,21 +204,29 @@ class RunFolder:
         """
         append_line(self.metrics, to_json(self.metrics, record))
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self, most: int | None = None) -> list[dict[str, Any]]:
         """The records of the validations; a last line that was cut off is left out.
+
+        Args:
+            most: number of records to read; those that follow may be damaged.
 
         Raises:
             RecipeError: the file is damaged.
         """
         if not self.metrics.is_file():
             return []
-        lines = self.metrics.read_bytes().split(b"\n")[:-1]
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RecipeError(
-                f"{self.metrics}: is damaged ({error}); restore it from a copy"
-            ) from error
+        records = []
+        for number, line in enumerate(self.metrics.read_bytes().split(b"\n")[:-1][:most], 1):
+            try:
+                records.append(json.loads(line))
+                problem = "" if isinstance(records[-1], dict) else "no record"
+            except (ValueError, RecursionError) as error:
+                problem = str(error)
+            if problem:
+                raise RecipeError(
+                    f"{self.metrics}: line {number}: is damaged ({problem}); restore it from a copy"
+                )
+        return records
 
     def keep_metrics(self, validations: int) -> None:
         """Keep the records of the first validations alone.
@@ -227,7 +235,7 @@ class RunFolder:
             RecipeError: there are fewer, or the file is damaged.
             WriteError: it cannot be written.
         """
-        found = len(self.read_metrics())
+        found = len(self.read_metrics(validations))
         if found < validations:
             raise RecipeError(
                 f"{self.metrics}: has records of {found} of {validations} validations; restore it "
