@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from jsonargparse.typing import PositiveInt as JsonargparsePositiveInt
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import load
 from hieraseg.recipe.arguments import arguments_of
+from hieraseg.recipe.values import type_name
+from hieraseg.types import Pattern
 from tests.support.components import VALID, fakes  # noqa: F401
 
 
@@ -299,6 +302,11 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+def test_a_string_that_a_pattern_describes() -> None:
+    moment = Annotated[str, Pattern(r"\d+ steps", "an interval such as 500 steps")]
+    assert type_name(moment | None) == "interval such as 500 steps or null"
 
 
 @settings(max_examples=60)

@@ -23,7 +23,7 @@ from hieraseg.recipe.environment import map_substituted
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.registry import Registry, registry_of
 from hieraseg.registry.kinds import all_kinds
-from hieraseg.types import constraints_of, plain_type, violation
+from hieraseg.types import Pattern, constraints_of, plain_type, violation
 
 _LONGEST = 60
 _OLD_BOOLEANS = ("yes", "no", "on", "off")  # of YAML 1.1; strings in YAML 1.2
@@ -166,6 +166,9 @@ def type_name(hint: Any) -> str:
         name = type_name(get_args(hint)[0])
         for constraint in constraints_of(hint):
             phrase = constraint.phrase
+            if isinstance(constraint, Pattern):  # which says all
+                name = phrase.removeprefix("an ").removeprefix("a ")
+                continue
             name = f"{name} {phrase}" if " " in phrase else f"{phrase} {name}"
         return name
     kind, inner = kind_of(hint)
