@@ -1,17 +1,22 @@
 """The state of runs: read from their files, and from the lock that the process of a run holds."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from filelock import FileLock
 
 from hieraseg.cli import main
 from hieraseg.errors import DataError, DivergedError
+from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.status import read_status, read_statuses
 from tests.support.oracle import write_oracle_recipe
@@ -85,6 +90,17 @@ def test_a_lock_that_this_user_may_not_open_is_no_answer(
     assert read_status(unfinished).state == "unknown"
 
 
+def test_who_looks_whether_a_run_still_runs_does_not_keep_it_from_going_on(
+    unfinished: RunFolder,
+) -> None:
+    """As `list runs` does, which takes the lock for a moment."""
+    looking = FileLock(unfinished.lock, thread_local=False)
+    looking.acquire()
+    threading.Timer(0.2, looking.release).start()
+    assert hold(unfinished).is_locked
+    let_go(unfinished)
+
+
 def test_failed_runs_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error that ends a run after it has a folder: a user's, a fault, or Ctrl-C."""
     recipe, errors = write_oracle_recipe(tmp_path), {}
@@ -125,6 +141,23 @@ def test_damaged_files_do_not_hide_the_other_runs(
     assert len(states) == 2
     damaged = [run for run in states.values() if run.state == "damaged"]
     assert [name in run.problem for run in damaged] == [True]
+
+
+def test_a_folder_that_this_user_may_not_see_does_not_hide_the_runs(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scandir = RunFolder(Path(shutil.copytree(trained_run, tmp_path / "run"))), os.scandir
+
+    def refuse(path: Any) -> Any:  # as root may see everything
+        if Path(path).name == "checkpoints":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    monkeypatch.setattr("hieraseg.runs.status.saved_step", Mock(side_effect=PermissionError))
+    status = read_status(run)
+    assert (status.state, status.step) == ("finished", None)
+    assert status.bytes > 0
 
 
 def test_runs_are_sorted_by_their_last_change(trained_run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from hieraseg.files.writing import write_errors, write_json
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import Failure
 
+_LOOK = 1
+"""Seconds after which a lock is not one that others took to look whether the run still runs."""
+
 _held: dict[Path, FileLock] = {}  # by run folder, of this process
 
 
@@ -27,7 +30,7 @@ def hold(folder: RunFolder) -> FileLock:
     lock = FileLock(folder.lock)
     with write_errors(folder.lock):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_LOOK)
         except Timeout:
             raise still_runs(folder) from None
     _held[folder.path] = lock

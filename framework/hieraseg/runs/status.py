@@ -81,7 +81,10 @@ def read_status(folder: RunFolder) -> RunStatus:
     written = {os.fspath(path) for path in own}
     changed = max((stat.st_mtime for path, stat in files if path in written), default=0.0)
     size = sum(stat.st_size for _, stat in files)
-    return replace(status, step=saved_step(folder), changed=changed, bytes=size)
+    step = None
+    with suppress(PermissionError):  # of a folder that is for another user alone
+        step = saved_step(folder)
+    return replace(status, step=step, changed=changed, bytes=size)
 
 
 def is_running(folder: RunFolder) -> bool | None:
@@ -154,10 +157,10 @@ def _ending(folder: RunFolder, running: bool | None) -> tuple[State, str]:
 
 
 def _files_in(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
-    """All files in a folder; those that vanish meanwhile are left out."""
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+    """All files in a folder, without those that vanish meanwhile, or that this user may not see."""
+    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, PermissionError):
                 if entry.is_dir(follow_symlinks=False):
                     yield from _files_in(entry.path)
                 else:
