@@ -29,7 +29,6 @@ from hieraseg.runs.records import (
     checksum,
     read_record,
     read_result,
-    sha256,
 )
 
 RECORDS = ("provenance.json", "result.json")
@@ -260,17 +259,17 @@ class RunFolder:
         return provenance
 
     def recipe_digests(self) -> set[str]:
-        """SHA-256 of the recipe as it is, and as it was before each time the run was resumed.
+        """SHA-256 of the recipe as the run began with it, and each time the run was resumed.
 
         Raises:
             RecipeError: `provenance.json` is damaged.
         """
-        digests = {sha256(self.recipe)}
-        if self.provenance.is_file():
-            recorded = self.read_provenance()
-            digests |= {one["recipe"] for one in recorded.get("resumed", ()) if "recipe" in one}
-            if "recipe" in recorded:  # as it was, if the process was killed in between
-                digests.add(hashlib.sha256(recorded["recipe"].encode()).hexdigest())
+        if not self.provenance.is_file():
+            return set()
+        recorded = self.read_provenance()
+        digests = {one["recipe"] for one in recorded.get("resumed", ()) if "recipe" in one}
+        if "recipe" in recorded:
+            digests.add(hashlib.sha256(recorded["recipe"].encode()).hexdigest())
         return digests
 
     def read_result(self) -> Result:

@@ -23,6 +23,7 @@ from hieraseg.runs.argument_files import check_argument_files
 from hieraseg.runs.checkpoint import Metadata, load_checkpoint, read_metadata
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import check_plugins
+from hieraseg.runs.records import sha256
 from hieraseg.settings import Evaluation
 
 
@@ -75,7 +76,8 @@ def load_run(
     metadata = read_metadata(path)
     hierarchy = build(recipe["hierarchy"])
     _check_tree(recipe, hierarchy, metadata, path)
-    if metadata.get("recipe") not in {None, *folder.recipe_digests()}:
+    digests = {metadata.get("recipe"), sha256(folder.recipe)} - {None}
+    if len(digests) > 1 and not digests <= folder.recipe_digests():
         warn(f"{folder.recipe} is not the one that {path} was trained with")
     model = build_model(
         recipe,

@@ -13,7 +13,6 @@ from hieraseg.recipe.sweep import Sweep, row_problem
 from hieraseg.sweeps.grid import combinations, read_grid
 from hieraseg.sweeps.jobs import Job, Source
 from hieraseg.sweeps.names import run_name
-from hieraseg.training.monitor import check_monitor
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,9 @@ def _jobs(request: Request, sweep: Sweep) -> list[Job]:
     for source in sources:
         try:
             recipe = source.load()
+            # Imported here, where a recipe could be read, since it imports torch.
+            from hieraseg.training.monitor import check_monitor
+
             check_monitor(recipe)
             seeded = [recipe] if seeds is None else [recipe.with_seed(s, place) for s in seeds]
         except HierasegError as error:

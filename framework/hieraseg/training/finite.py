@@ -136,9 +136,8 @@ class FiniteSteps:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.steps.copy_(state["steps"])
-        if self.stops:  # a step that was skipped before does not stop it
-            return
-        self.first.copy_(state["first"])
+        if not self.stops:  # else a step that was skipped before would stop it
+            self.first.copy_(state["first"])
         self.wrong = {name: one.to(self.steps.device) for name, one in state["wrong"].items()}
 
     def _any(self, flags: Mapping[str, Bool[Tensor, ""]]) -> Bool[Tensor, ""]:

@@ -16,6 +16,7 @@ from hieraseg.runs.checkpoint import (
     read_state,
 )
 from hieraseg.runs.folder import RunFolder
+from hieraseg.runs.records import sha256
 from hieraseg.runs.resuming import no_checkpoint
 
 
@@ -86,5 +87,5 @@ def _step(state: Mapping[str, Any]) -> int:
 
 def _check_run(folder: RunFolder, checkpoint: Path, metadata: Metadata) -> None:
     """Check that a checkpoint was written by a run. Raises RecipeError."""
-    if metadata.get("recipe") not in {None, *folder.recipe_digests()}:
+    if metadata.get("recipe") not in {None, sha256(folder.recipe), *folder.recipe_digests()}:
         raise RecipeError(f"{checkpoint}: is of another run, with another recipe")
