@@ -88,10 +88,11 @@ def _how_to_go_on(runs: Sequence["RunStatus"]) -> str:
     if not resumable:
         return ""
     path = visible(shlex.quote(str(resumable[-1].path)))
-    what = f"{len(resumable)} of these runs" if len(resumable) > 1 else "one of these runs"
+    several = f"{len(resumable)} of these runs can go on after their checkpoints, as by"
+    one = "one of these runs can go on after its checkpoint:"
     return (
-        f"{what} can go on after its checkpoint: `hieraseg resume {path}`; one that is not needed "
-        "is removed with its folder"
+        f"{several if len(resumable) > 1 else one} `hieraseg resume {path}`; one that is not "
+        "needed is removed with its folder"
     )
 
 
