@@ -65,6 +65,7 @@ COMPLAINTS = {
 }
 
 
+@pytest.mark.slow
 def test_mypy_knows_the_contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = tmp_path / "my_plugin.py"
     plugin.write_text(PLUGIN)

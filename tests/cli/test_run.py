@@ -138,6 +138,7 @@ def test_batch_that_cannot_be_normalized(
     assert "increase training.batch_size, or input.size unless the decoder pools" in problem
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
     """They train one model, and score each image of an uneven split once."""
     arguments = ["run", QUICKSTART, "--out", str(tmp_path), *SMALL]

@@ -125,7 +125,10 @@ def test_two_processes_stop_together_and_go_on(double: Path, single: Path, tmp_p
 @pytest.mark.parametrize(
     ("how", "code", "message"),
     [
-        ("data", 3, "hieraseg: error: process 1: x.jpg: is damaged; copy it again"),
+        pytest.param(
+            *("data", 3, "hieraseg: error: process 1: x.jpg: is damaged; copy it again"),
+            marks=pytest.mark.slow,
+        ),
         ("kill", 137, "hieraseg: error: process 1 was killed by SIGKILL; the others were ended"),
     ],
 )

@@ -48,6 +48,7 @@ def compiled_elsewhere(request: pytest.FixtureRequest) -> None:
         pytest.skip("checked by test_compiled_components")
 
 
+@pytest.mark.slow
 def test_compiled_components() -> None:
     """Run the suites' tests of torch.compile in a process without shape checks."""
     options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-k", COMPILE, str(HERE)]

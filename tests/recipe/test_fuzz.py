@@ -37,6 +37,10 @@ from tests.support.fuzz_recipes import FILES, RECIPES, SEEDS, VARIABLES
 
 CASES = int(os.environ.get("HIERASEG_FUZZ_CASES", "2500"))
 CHUNK = 500  # cases of one test, so that several processes share them
+CHUNKS = [  # two of which every run of the tests has
+    pytest.param(first, marks=pytest.mark.slow) if first >= 2 * CHUNK else first
+    for first in range(0, CASES, CHUNK)
+]
 
 
 class Outcome(NamedTuple):
@@ -214,7 +218,7 @@ def test_the_recipes_run_as_they_say_before_they_are_damaged(folder: Path) -> No
         assert outcome == (True, []), report(-1, case, outcome)
 
 
-@pytest.mark.parametrize("first", range(0, CASES, CHUNK))
+@pytest.mark.parametrize("first", CHUNKS)
 def test_a_damaged_recipe_is_refused_at_its_place_or_runs_as_it_says(
     folder: Path, first: int
 ) -> None:

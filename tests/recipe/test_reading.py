@@ -119,9 +119,11 @@ def test_origins(recipe_file: Path, tmp_path: Path) -> None:
     }
     assert {key: recipe.origin[key] for key in expected} == expected
     values = recipe.to_dict()
-    assert set(recipe.origin) == {
-        f"{section}.{key}" for section in values for key in values[section]
+    trackers = {
+        f"trackers[{n}].{key}" for n, one in enumerate(values.pop("trackers")) for key in one
     }
+    others = {f"{section}.{key}" for section in values for key in values[section]}
+    assert set(recipe.origin) == trackers | others
     annotated = recipe.to_yaml(origins=True)
     assert f"  focal: true  # {child}:4\n" in annotated
     assert yaml.safe_load(annotated) == yaml.safe_load(recipe.to_yaml())

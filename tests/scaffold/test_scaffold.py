@@ -48,6 +48,7 @@ def test_written_tests_pass(tmp_path: Path, capsys: Captured) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_packages_of_all_kinds(tmp_path: Path, capsys: Captured) -> None:
     roots = []
     for section in SECTIONS:

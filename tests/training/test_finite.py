@@ -40,7 +40,7 @@ def take_step(model: nn.Module, optimizer: Optimizer, seed: int, ok: bool = True
     optimizer.zero_grad()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     (model(images).square().mean() * (1 if ok else torch.nan)).backward()
-    with unless_bad(optimizer, torch.tensor(ok), has_scaler=False):
+    with unless_bad(optimizer, torch.tensor(ok), FiniteSteps(nn.Linear(1, 1), CPU)):
         optimizer.step()
 
 
@@ -102,7 +102,7 @@ def test_on_a_cpu_nothing_is_copied_in_good_steps() -> None:
     weight = nn.Parameter(ONE.clone())
     weight.square().backward()
     optimizer = torch.optim.SGD([weight], lr=0.1)
-    with unless_bad(optimizer, torch.tensor(True), has_scaler=False):
+    with unless_bad(optimizer, torch.tensor(True), FiniteSteps(nn.Linear(1, 1), CPU)):
         before = weight._version
         optimizer.step()
         steps = weight._version - before
@@ -168,7 +168,7 @@ def test_a_gradient_scaler_goes_on(unscaled: bool) -> None:
         if unscaled:
             scaler.unscale_(optimizer)
         ok = finite.check({"a": loss}, gradient_norm(optimizer))
-        with unless_bad(optimizer, ok, has_scaler=True):
+        with unless_bad(optimizer, ok, finite):
             scaler.step(optimizer)
         scaler.update()
         assert all(map(torch.equal, model.parameters(), before)) == (factor != 1)
@@ -243,6 +243,6 @@ def test_nothing_is_read_back() -> None:
         with_gradient(model(torch.zeros(2, 3, 8, 8, device="meta")).mean()).backward()
         ok = finite.check({"a": torch.zeros((), device="meta")}, gradient_norm(optimizer))
         finite.restore(kept, ok)
-        with unless_bad(optimizer, ok, has_scaler=False):
+        with unless_bad(optimizer, ok, finite):
             optimizer.step()
         finite.look(["a"])

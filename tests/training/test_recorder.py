@@ -108,4 +108,4 @@ def test_a_finished_run_says_what_it_cost(oracle_run: Path) -> None:
     assert set(cost) >= Cost.__annotations__.keys()
     assert result["splits"]["val"]["tree"]["background"] == "background"
     assert provenance["precision"] == "32-true"
-    assert provenance["hardware"]["threads"] == torch.get_num_threads()
+    assert provenance["numerics"]["threads"] == torch.get_num_threads()

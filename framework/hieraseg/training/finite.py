@@ -54,6 +54,8 @@ class FiniteSteps:
             by itself. Only the loss counts then.
 
     Attributes:
+        reads_values: whether what depends on a step may be decided by reading values of it: not on
+            a device that the host would wait for, nor in a step that is captured.
         steps: number of steps so far, int64.
         first: the first step that was not finite, from 1; 0 for none, int64.
         wrong: whether each term of the loss was not finite in that step.
@@ -64,6 +66,7 @@ class FiniteSteps:
         self, model: nn.Module, device: torch.device, stops: bool = True, has_scaler: bool = False
     ) -> None:
         self.stops, self.has_scaler = stops, has_scaler
+        self.reads_values = device.type == "cpu"
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.first = torch.zeros_like(self.steps)
         self.wrong: dict[str, Bool[Tensor, ""]] = {}
@@ -190,7 +193,7 @@ def gradient_norm(optimizer: Optimizer) -> Float[Tensor, ""]:
 
 
 @contextmanager
-def unless_bad(optimizer: Optimizer, ok: Bool[Tensor, ""], has_scaler: bool) -> Iterator[None]:
+def unless_bad(optimizer: Optimizer, ok: Bool[Tensor, ""], finite: FiniteSteps) -> Iterator[None]:
     """Inside this context, a step of the optimizer leaves the weights as they are unless `ok`.
 
     That of a fused optimizer then changes nothing. Others take zeros for the gradient, so that
@@ -199,16 +202,16 @@ def unless_bad(optimizer: Optimizer, ok: Bool[Tensor, ""], has_scaler: bool) -> 
     Args:
         optimizer: the optimizer.
         ok: whether the step may change the weights.
-        has_scaler: whether a gradient scaler skips steps of this optimizer itself.
+        finite: how steps are looked at.
     """
-    if ok.device.type == "cpu" and ok:  # which can be read without waiting
+    if finite.reads_values and ok:
         yield
         return
     own = cast(Optimizer, getattr(optimizer, "optimizer", optimizer))  # not as fabric wraps it
     is_fused = all(group.get("fused") for group in own.param_groups)
     # In its first step, fused SGD would leave momentum in memory that nothing was written to.
     is_unwritten = not own.state and any(group.get("momentum") for group in own.param_groups)
-    if not is_fused or has_scaler or is_unwritten:
+    if not is_fused or finite.has_scaler or is_unwritten:
         with _putting_back(own, ok):
             yield
         return

@@ -70,6 +70,7 @@ class CapturedStep:
         self.problem: str | None = None
         self.inputs: StepInputs | None = None
         _make_capturable(state.optimizer)
+        state.finite.reads_values = False
         self.settings = _settings(state.optimizer)
 
     def __call__(self, batch: AnyBatch) -> None:

@@ -70,7 +70,7 @@ def compute_step(parts: Parts, state: State, inputs: StepInputs) -> dict[str, Fl
     finite.restore(buffers, ok)
     with (
         _tensor_rates(optimizer, inputs.rates.unbind()),
-        unless_bad(optimizer, ok, finite.has_scaler),
+        unless_bad(optimizer, ok, finite),
     ):
         optimizer.step()
     if state.average is not None:
