@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -41,7 +42,7 @@ def test_a_repetition_is_the_same_bit_by_bit(
     result = json.loads(capsys.readouterr().out)
     beside = run.with_name("base-verify-seed0")
     assert (result["repetition"], result["identical"]) == (str(beside), True)
-    assert not any(result[key] for key in ("changes", "metrics", "result", "weights"))
+    assert not any(result[key] for key in ("changes", "metrics", "result", "counts", "weights"))
     assert read_metrics(beside)[0]["val"] == read_metrics(run)[0]["val"]
     change_metrics(run, 0, "loss", 7.0)
     assert main(["run", str(run), "--verify"]) == 5
@@ -94,6 +95,47 @@ def test_what_differs(trained_run: Path, tmp_path: Path) -> None:
     assert said[3] == f"torch: {version('torch')} -> 1.0"
 
 
+def test_counts_of_images_that_differ(trained_run: Path, tmp_path: Path) -> None:
+    """Also where their sums, and so the scores, are the same."""
+    copy = Path(shutil.copytree(trained_run, tmp_path / "copy"))
+    file = copy / "evaluation/val.npz"
+    arrays = dict(np.load(file))
+    arrays["predicted_1"] = arrays["predicted_1"] + [[7], [-7], [0], [0], [0]]
+    np.savez(file, **arrays)
+    comparison = compare_runs(RunFolder(trained_run), RunFolder(copy))
+    (found,) = comparison.counts
+    assert (found.place, found.key, found.by) == ("evaluation/val.npz", "predicted_1", 7)
+    assert comparison.differences == [found]
+    del arrays["predicted_1"]
+    np.savez(file, **arrays)
+    (found,) = compare_runs(RunFolder(trained_run), RunFolder(copy)).counts
+    assert str(found).endswith("predicted_1: of shape [5, 2] -> (none)")
+    file.unlink()
+    comparison = compare_runs(RunFolder(trained_run), RunFolder(copy))
+    assert (comparison.counts, comparison.not_compared) == ([], ["evaluation/val.npz"])
+
+
+def test_what_an_older_run_did_not_record_is_one_change(trained_run: Path, tmp_path: Path) -> None:
+    """It recorded the main packages alone, whose versions are compared."""
+    copy = Path(shutil.copytree(trained_run, tmp_path / "copy"))
+
+    def change(record: dict[str, Any]) -> None:
+        record["packages"] = {"python": record["packages"]["python"], "torch": "1.0"}
+        del record["hardware"]
+
+    change_json(copy / "provenance.json", change)
+    newer = RunFolder(trained_run)
+    number = len(read_json(newer.provenance)["packages"])
+    said = [str(one) for one in compare_runs(RunFolder(copy), newer).changes]
+    assert said[:2] == [
+        f"what is recorded of packages: 2 entries -> {number} entries",
+        f"torch: 1.0 -> {version('torch')}",
+    ]
+    assert said[2].startswith("what is recorded of hardware: (none) -> ")
+    assert len(said) == 3
+    assert compare_runs(newer, RunFolder(copy)).changes[0].after == "2 entries"
+
+
 def test_a_record_that_is_missing_is_a_difference(trained_run: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(trained_run, tmp_path / "copy"))
     first = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)[0]
@@ -128,8 +170,8 @@ def test_weights_that_were_removed_are_said_not_to_be_compared(
     run = Path(shutil.copytree(oracle_run, tmp_path / "runs/oracle/base-seed0"))
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
     assert main(["run", str(run), "--verify"]) == 0
-    same = f"is the same, bit by bit, as {run}, but for the weights best and last"
-    assert same in capsys.readouterr().out
+    rest = "but for what is not in both: checkpoints/best, checkpoints/last"
+    assert f"is the same, bit by bit, as {run}, {rest}\n" in capsys.readouterr().out
 
 
 def test_a_damaged_record_is_said_before_the_run_is_repeated(

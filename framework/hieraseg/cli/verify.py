@@ -123,10 +123,11 @@ def _as_json(first: Path, second: Path, comparison: "Comparison") -> dict[str, A
         "changes": [one._asdict() for one in comparison.changes],
         "metrics": [one._asdict() for one in comparison.metrics],
         "result": [one._asdict() for one in comparison.result],
-        "not_compared": comparison.not_compared,
+        "counts": [one._asdict() for one in comparison.counts],
         "weights": [
             {"place": one.place, "key": one.key, "by": one.by} for one in comparison.weights
         ],
+        "not_compared": comparison.not_compared,
     }
 
 
@@ -134,12 +135,11 @@ def _as_text(first: Path, second: Path, comparison: "Comparison") -> str:
     lines = _listed("differs in what the runs are made of", comparison.changes)
     lines += _listed("differs first in metrics.jsonl", comparison.metrics)
     lines += _listed("differs in the result", comparison.result)
+    lines += _listed("differs in the counts of each image", comparison.counts)
     lines += _listed("differs in the weights", comparison.weights)
     same = "different from" if comparison.differences else "the same, bit by bit, as"
     missing = comparison.not_compared
-    rest = (
-        f", but for the weights {' and '.join(missing)}, which are not in both" if missing else ""
-    )
+    rest = f", but for what is not in both: {', '.join(missing)}" if missing else ""
     return "\n".join([*lines, f"{second} is {same} {first}{rest}"])
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from hieraseg.errors import RecipeError
 from hieraseg.files.strict_yaml import InvalidYAMLError, compose, plain
+from hieraseg.runs.environment import MAIN_PACKAGES
 from hieraseg.runs.finished import read_recipe, recipe_problem
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.identity import by_content, data_of, digest_of, is_setting, settings_in
@@ -53,18 +54,37 @@ def changes(
 
 
 def surroundings(then: Provenance, now: Provenance) -> list[Change]:
-    """What differs in packages, hardware and settings of PyTorch."""
-    found: list[Change] = []
+    """What differs in packages, hardware and settings of PyTorch.
+
+    Where a run recorded none of them, or some packages only, as older ones did, that is one change.
+    """
     parts: dict[Part, list[Mapping[str, Any] | None]] = {
         "packages": [one.get("packages") for one in (then, now)],
         "hardware": [one.get("hardware") for one in (then, now)],
         "numerics": [one.get("numerics") for one in (then, now)],
     }
+    found: list[Change] = []
     for part, records in parts.items():
         old, new = ({key: str(value) for key, value in (one or {}).items()} for one in records)
-        if old and new:  # older runs have less
-            found += _differing(part, old, new)
+        if part == "packages" and _is_selection(old) != _is_selection(new):
+            both = old.keys() & new.keys()
+            found.append(_recorded(part, old, new))
+            old, new = ({key: one[key] for key in both} for one in (old, new))
+        elif bool(old) != bool(new):
+            found.append(_recorded(part, old, new))
+            continue
+        found += _differing(part, old, new)
     return found
+
+
+def _is_selection(packages: Mapping[str, str]) -> bool:
+    """Whether a record has the main packages only."""
+    return packages.keys() <= {"python", *MAIN_PACKAGES}
+
+
+def _recorded(part: Part, old: Mapping[str, str], new: Mapping[str, str]) -> Change:
+    sizes = [f"{len(one)} entries" if one else "" for one in (old, new)]
+    return Change(part, f"what is recorded of {part}", *sizes)
 
 
 def recipe_at_start(folder: RunFolder, provenance: Provenance) -> dict[str, Any]:

@@ -57,12 +57,14 @@ def read_levels(run: FinishedRun, images: int) -> list[list[Int64[np.ndarray, "N
     return [[array.astype(np.int64) for array in of_level] for of_level in counts]
 
 
-def read_arrays(file: Path, names: Iterable[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
+def read_arrays(
+    file: Path, names: Iterable[str] | None = None
+) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Read arrays of an `.npz` file.
 
     Args:
         file: the file.
-        names: names of the arrays.
+        names: names of the arrays; None for all.
 
     Raises:
         RecipeError: the file is missing or damaged.
@@ -70,7 +72,7 @@ def read_arrays(file: Path, names: Iterable[str]) -> dict[str, Shaped[np.ndarray
     try:
         # Opened here, since NumPy does not close a damaged file.
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+            return {name: arrays[name] for name in (arrays.files if names is None else names)}
     except FileNotFoundError:
         problem = "no such file"
     except OSError as error:

@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 
-_PACKAGES = (
+MAIN_PACKAGES = (
     *("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow"),
     *("jsonargparse", "catalogue", "safetensors"),
 )
+"""Packages that the results of a run depend on, which are all that older runs recorded."""
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the results of a run depend on."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in MAIN_PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

@@ -1,7 +1,7 @@
 """Whether two runs are the same: what differs in what they are made of, and in what they gave."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from torch import Tensor
 from hieraseg.model.weights import read_weights
 from hieraseg.runs.changes import Change, changes, recipe_at_start, surroundings
 from hieraseg.runs.checkpoint import WEIGHTS
+from hieraseg.runs.counts import read_arrays
 from hieraseg.runs.folder import RunFolder
 
 MEASURED = {
@@ -50,20 +51,22 @@ class Comparison:
         changes: recipe, data, code, packages, hardware and settings of PyTorch that differ.
         metrics: values that differ in the first line of `metrics.jsonl` in which some do.
         result: values that differ in the scores on `val` and the cost.
+        counts: arrays that differ in the counts of each image of `val`.
         weights: tensors that differ in the checkpoints `best` and `last`.
-        not_compared: those of the two that are not in both runs, such as removed ones.
+        not_compared: checkpoints and counts that are not in both runs, such as removed ones.
     """
 
     changes: list[Change]
     metrics: list[Difference]
     result: list[Difference]
+    counts: list[Difference]
     weights: list[Difference]
     not_compared: list[str]
 
     @property
     def differences(self) -> list[Difference]:
         """All that differs in what the runs gave."""
-        return [*self.metrics, *self.result, *self.weights]
+        return [*self.metrics, *self.result, *self.counts, *self.weights]
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
@@ -76,17 +79,19 @@ def compare_runs(first: RunFolder, second: RunFolder) -> Comparison:
     """
     then, now = first.read_provenance(), second.read_provenance()
     recipes = recipe_at_start(first, then), recipe_at_start(second, now)
-    files = {
-        which: [run.checkpoint(which) / WEIGHTS for run in (first, second)]
+    runs = first, second
+    counts = {"evaluation/val.npz": [run.counts("val") for run in runs]}
+    weights = {
+        f"checkpoints/{which}": [run.checkpoint(which) / WEIGHTS for run in runs]
         for which in ("best", "last")
     }
-    compared = [which for which in files if all(map(Path.is_file, files[which]))]
     return Comparison(
         changes=[*changes(recipes[0], then, recipes[1], now), *surroundings(then, now)],
         metrics=list(_in_metrics(first, second)),
         result=list(_in_result(first, second)),
-        weights=[one for which in compared for one in _in_weights(which, *files[which])],
-        not_compared=[which for which in files if which not in compared],
+        counts=list(_in_files(counts, _read_counts)),
+        weights=list(_in_files(weights, read_weights)),
+        not_compared=[place for place, pair in {**counts, **weights}.items() if not _exist(pair)],
     )
 
 
@@ -110,19 +115,33 @@ def _in_result(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
     yield from _differing("result.json", before, after)
 
 
-def _in_weights(which: str, first: Path, second: Path) -> Iterator[Difference]:
-    """Tensors that differ in two files of weights."""
-    place = f"checkpoints/{which}"
-    before, after = read_weights(first), read_weights(second)
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old is None or new is None or old.shape != new.shape:
-            yield Difference(place, name, _shape(old), _shape(new), None)
-        elif not torch.equal(old, new):
-            old, new = old.double(), new.double()
-            index = (old - new).abs().argmax()
-            one, other = old.flatten()[index].item(), new.flatten()[index].item()
-            yield Difference(place, name, one, other, abs(one - other))
+def _in_files(
+    files: Mapping[str, Sequence[Path]], read: Callable[[Path], Mapping[str, Tensor]]
+) -> Iterator[Difference]:
+    """Tensors that differ in files of two runs, of those that are in both."""
+    for place, pair in files.items():
+        if not _exist(pair):
+            continue
+        before, after = map(read, pair)
+        for name in sorted(before.keys() | after.keys()):
+            old, new = before.get(name), after.get(name)
+            if old is None or new is None or old.shape != new.shape:
+                yield Difference(place, name, _shape(old), _shape(new), None)
+            elif not torch.equal(old, new):
+                old, new = old.double(), new.double()
+                index = (old - new).abs().argmax()
+                one, other = old.flatten()[index].item(), new.flatten()[index].item()
+                yield Difference(place, name, one, other, abs(one - other))
+
+
+def _exist(files: Sequence[Path]) -> bool:
+    return all(map(Path.is_file, files))
+
+
+def _read_counts(file: Path) -> dict[str, Tensor]:
+    """The counts of each image, without its id, on which the fingerprint of the data depends."""
+    arrays = {name: one for name, one in read_arrays(file).items() if one.dtype.kind in "iu"}
+    return {name: torch.from_numpy(one) for name, one in arrays.items()}
 
 
 def _shape(tensor: Tensor | None) -> str | None:
