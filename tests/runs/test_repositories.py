@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -46,6 +47,42 @@ def test_the_patch_gives_the_code_that_was_run(repository: Path, tmp_path: Path)
     git(repository, "checkout", "--quiet", record["revision"])
     git(repository, "apply", str(run.path / record["changes"]["file"]))
     assert (repository / "inner/plugin.py").read_text() == "value = 2\n"
+
+
+@pytest.fixture
+def weights(repository: Path) -> Path:
+    """A binary file that git knows, and that is changed."""
+    file = repository / "weights.bin"
+    file.write_bytes(b"\0first")
+    git(repository, "add", "weights.bin")
+    git(repository, "commit", "--quiet", "-m", "weights", "weights.bin")
+    file.write_bytes(b"\0" + Random(0).randbytes(2000))
+    return file
+
+
+def test_the_patch_has_binary_files(repository: Path, weights: Path, tmp_path: Path) -> None:
+    """Also those that are removed, whatever git's settings make of patches."""
+    git(repository, "config", "diff.noprefix", "true")
+    git(repository, "rm", "--quiet", ".gitignore")
+    now = weights.read_bytes()
+    (record,) = save_changes(RunFolder(tmp_path), repositories_of([weights]))
+    assert record["changes"]["left_out"] == []
+    git(repository, "stash", "--quiet")
+    git(repository, "apply", str(tmp_path / record["changes"]["file"]))
+    assert weights.read_bytes() == now
+    assert not (repository / ".gitignore").exists()
+
+
+def test_large_binary_files_are_named(
+    repository: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the patch is kept."""
+    monkeypatch.setattr(repositories, "LARGEST_DIFF", 1000)
+    (record,) = save_changes(RunFolder(tmp_path), repositories_of([weights]))
+    assert record["changes"]["left_out"] == ["weights.bin"]
+    patch = (tmp_path / record["changes"]["file"]).read_text()
+    assert "Binary files a/weights.bin and b/weights.bin differ" in patch
+    assert "+value = 2" in patch
 
 
 def test_repositories_that_do_not_know_the_file_are_left_out(repository: Path) -> None:

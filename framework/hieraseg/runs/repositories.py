@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import IO, Any, cast
 
 from hieraseg.files.writing import write_bytes
 from hieraseg.runs.folder import RunFolder
@@ -17,8 +18,12 @@ from hieraseg.runs.records import sha256
 LARGEST_DIFF = 2 * 2**20
 """Bytes of the largest patch that is kept."""
 
-_MOST_UNTRACKED = 100
+_MOST_NAMES = 100
 _SECONDS = 30  # that git has
+_DIFF = (
+    *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
 _PLACES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
     *("GIT_NAMESPACE", "GIT_PREFIX"),
@@ -35,12 +40,15 @@ class Repository:
         revision: hash of the commit that is checked out; None if there is none yet.
         diff: uncommitted changes of files that git knows, as a patch; None if git does not say,
             such as before the first commit, or where it takes too long.
+        left_out: changed binary files whose content is not in it, since the patch would be larger
+            than `LARGEST_DIFF`; the first 100.
         untracked: files that git does not know, without those that it ignores; the first 100.
     """
 
     root: Path
     revision: str | None
     diff: bytes | None
+    left_out: tuple[str, ...]
     untracked: tuple[str, ...]
 
 
@@ -64,14 +72,30 @@ def repositories_of(files: Iterable[Path]) -> list[Repository]:
 
 def _read(root: Path) -> Repository:
     revision = _git(root, "rev-parse", "HEAD")
-    untracked = _git(root, "ls-files", "-z", "--others", "--exclude-standard") or b""
-    names = [name for name in untracked.decode(errors="replace").split("\0") if name]
+    diff, left_out = _changes(root)
     return Repository(
         root=root,
         revision=None if revision is None else revision.decode().strip(),
-        diff=_git(root, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD"),
-        untracked=tuple(names[:_MOST_UNTRACKED]),
+        diff=diff,
+        left_out=left_out,
+        untracked=_names(_git(root, "ls-files", "-z", "--others", "--exclude-standard")),
     )
+
+
+def _changes(root: Path) -> tuple[bytes | None, tuple[str, ...]]:
+    """See `Repository.diff` and `Repository.left_out`."""
+    whole = _git(root, *_DIFF, "--binary", "HEAD", most=LARGEST_DIFF)
+    if whole is not None:
+        return whole, ()
+    lines = _git(root, *_DIFF, "--numstat", "-z", "HEAD") or b""
+    binary = [line[4:] for line in lines.split(b"\0") if line.startswith(b"-\t-\t")]
+    return _git(root, *_DIFF, "HEAD"), _names(b"\0".join(binary))
+
+
+def _names(listed: bytes | None) -> tuple[str, ...]:
+    """The first of some names that git separates by zeros."""
+    names = (listed or b"").decode(errors="replace").split("\0")
+    return tuple(list(filter(None, names))[:_MOST_NAMES])
 
 
 def save_changes(folder: RunFolder, repositories: Iterable[Repository]) -> list[dict[str, Any]]:
@@ -79,9 +103,9 @@ def save_changes(folder: RunFolder, repositories: Iterable[Repository]) -> list[
 
     Returns:
         For each repository its `root`, `revision` and `untracked` files; and `changes`, None
-        without any, else their `bytes`, and the `file`, relative to the run folder, with its
-        `sha256`. Larger ones than `LARGEST_DIFF` have no file; if it is not known whether there
-        are any, there are no bytes either.
+        without any, else their `bytes`, the `file`, relative to the run folder, with its `sha256`,
+        and the binary files that are `left_out`. Larger ones than `LARGEST_DIFF` have no file; if
+        it is not known whether there are any, there are no bytes either.
 
     Raises:
         WriteError: they cannot be written.
@@ -90,32 +114,60 @@ def save_changes(folder: RunFolder, repositories: Iterable[Repository]) -> list[
         {
             "root": str(one.root),
             "revision": one.revision,
-            "changes": None if one.diff == b"" else _save(folder, one.root, one.diff),
+            "changes": None if one.diff == b"" else _save(folder, one),
             "untracked": list(one.untracked),
         }
         for one in repositories
     ]
 
 
-def _save(folder: RunFolder, root: Path, diff: bytes | None) -> dict[str, Any]:
+def _save(folder: RunFolder, repository: Repository) -> dict[str, Any]:
+    diff, root = repository.diff, repository.root
     record: dict[str, Any] = {"bytes": None if diff is None else len(diff), "file": None}
     if diff is None or len(diff) > LARGEST_DIFF:
         return record
     path = folder.new_copy(folder.changes, Path(f"{root.name or 'root'}.diff"))
     write_bytes(path, diff)
-    return record | {"file": path.relative_to(folder.path).as_posix(), "sha256": sha256(path)}
+    record |= {"file": path.relative_to(folder.path).as_posix(), "sha256": sha256(path)}
+    return record | {"left_out": list(repository.left_out)}
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
-    """What git prints; None if there is none, or it fails."""
+def _git(folder: Path, *arguments: str, most: int | None = None) -> bytes | None:
+    """What git prints.
+
+    Args:
+        folder: a folder of the repository.
+        arguments: those of the command.
+        most: number of bytes of which no more are read.
+
+    Returns:
+        None if there is no git, it fails or takes too long, or prints more.
+    """
     own = {name: value for name, value in os.environ.items() if name not in _PLACES}
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**own, "GIT_OPTIONAL_LOCKS": "0"},  # nobody else waits for this
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        ) as git:
+            printed = _read_pipe(git, most)
+    except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return printed if git.returncode == 0 else None
+
+
+def _read_pipe(git: subprocess.Popen[bytes], most: int | None) -> bytes | None:
+    """What a process prints until it ends; None if that is more, or takes too long."""
+    timer = Timer(_SECONDS, git.kill)
+    timer.start()
+    try:
+        printed = cast(IO[bytes], git.stdout).read(-1 if most is None else most + 1)
+        if most is not None and len(printed) > most:
+            return None
+        git.wait()
+        return printed
+    finally:
+        timer.cancel()
+        git.kill()  # without an effect on one that has ended
