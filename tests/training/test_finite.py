@@ -110,15 +110,17 @@ def test_on_a_cpu_nothing_is_copied_in_good_steps() -> None:
 
 
 def test_buffers_are_put_back() -> None:
+    """Statistics of batch normalization and its number of batches."""
     model = small_model()
     finite = FiniteSteps(model, CPU)
     for images, ok in ((torch.randn(2, 3, 8, 8), True), (INF.expand(2, 3, 8, 8), False)):
-        before, kept = copies(model.buffers())[:2], finite.buffers()
+        before, kept = copies(model.buffers()), finite.buffers()
         model(images)
         finite.restore(kept, torch.tensor(ok))
-        statistics = copies(model.buffers())[:2]
-        assert all(map(torch.equal, statistics, before)) == (not ok)
-        assert all(one.isfinite().all() for one in statistics)
+        after = copies(model.buffers())
+        assert {torch.equal(*pair) for pair in zip(after, before, strict=True)} == {not ok}
+        assert all(one.isfinite().all() for one in after)
+    assert model[1].num_batches_tracked == 1
     without = FiniteSteps(nn.Linear(1, 1), CPU)
     without.restore(without.buffers(), torch.tensor(False))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -72,13 +72,14 @@ class FiniteSteps:
         self.wrong: dict[str, Bool[Tensor, ""]] = {}
         self.has_gradient = torch.zeros((), dtype=torch.bool, device=device)
         saved = model.state_dict(keep_vars=True)
-        self._buffers = [
-            one for name, one in model.named_buffers() if name in saved and one.is_floating_point()
-        ]
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for name, one in model.named_buffers():
+            if name in saved:
+                self._buffers.setdefault(one.dtype, []).append(one)
 
-    def buffers(self) -> Float[Tensor, " N"] | None:
-        """A copy of all buffers, such as statistics of batch normalization; None without any."""
-        return torch.cat([one.flatten() for one in self._buffers]) if self._buffers else None
+    def buffers(self) -> list[Shaped[Tensor, " _"]]:
+        """A copy of all buffers, such as statistics of batch normalization: a tensor per dtype."""
+        return [torch.cat([one.flatten() for one in group]) for group in self._buffers.values()]
 
     @torch.no_grad()
     def check(
@@ -105,13 +106,13 @@ class FiniteSteps:
             self.wrong[name].copy_(torch.where(is_first, value, self.wrong[name]))
         return self.first == 0 if self.stops else ~bad
 
-    def restore(self, buffers: Float[Tensor, " N"] | None, ok: Bool[Tensor, ""]) -> None:
+    def restore(self, buffers: Sequence[Shaped[Tensor, " _"]], ok: Bool[Tensor, ""]) -> None:
         """Put the buffers back, unless the step was finite."""
-        if buffers is not None:
-            chosen = torch.where(ok, cast(Tensor, self.buffers()), buffers)
-            sizes = [one.numel() for one in self._buffers]
-            pieces = zip(chosen.split(sizes), self._buffers, strict=True)
-            torch._foreach_copy_(self._buffers, [piece.view_as(one) for piece, one in pieces])
+        groups = self._buffers.values()
+        for group, now, before in zip(groups, self.buffers(), buffers, strict=True):
+            chosen = torch.where(ok, now, before).split([one.numel() for one in group])
+            pieces = zip(chosen, group, strict=True)
+            torch._foreach_copy_(group, [piece.view_as(one) for piece, one in pieces])
 
     def look(self, terms: Sequence[str]) -> Int[Tensor, " _"]:
         """What was found so far, on the device, for `read_look`. All processes have to call it.
