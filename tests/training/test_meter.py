@@ -43,12 +43,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def meter(device: str, totals: str = "cpu") -> Meter:
-    """The meter of the second epoch on a device, with totals there or elsewhere."""
+def meter(device: str, totals: str = "cpu", steps_per_epoch: int = STEPS) -> Meter:
+    """The meter after the first validation on a device, with totals there or elsewhere."""
     recipe = SimpleNamespace(training=SimpleNamespace(epochs=3, batch_size=8, clip_norm=None))
     fabric = SimpleNamespace(device=torch.device(device))
     parts = Mock(spec=Parts, recipe=recipe, fabric=fabric)
-    plan = Plan(total_steps=3 * STEPS, steps_per_epoch=STEPS, validate_every=STEPS)
+    plan = Plan(3 * STEPS, steps_per_epoch, validate_every=STEPS)
     state = Mock(spec=State, epoch=2, step=STEPS, scored=STEPS, plan=plan, totals=Totals(totals))
     state.finite = FiniteSteps(nn.Linear(1, 1), torch.device(totals))
     state.finite.steps += STEPS
@@ -107,6 +107,25 @@ def test_on_cuda_a_loss_is_shown_ten_steps_later(
     assert waits == [20, 25, 25]
     assert one.loss == 13.0
     assert one.speed == 16
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "expected"),
+    [(STEPS, "epoch 2/3, step 20/25"), (60, "epoch 1/3, step 45/75")],
+)
+def test_a_log_line_counts_the_steps_of_an_epoch_or_of_the_run(
+    clock: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
+    steps_per_epoch: int,
+    expected: str,
+) -> None:
+    """Those of the run where validation does not follow each epoch."""
+    one = meter("cpu", steps_per_epoch=steps_per_epoch)
+    take_steps(one, clock, 10)
+    assert not capsys.readouterr().err
+    clock.now += 60
+    take_steps(one, clock, 10)
+    assert capsys.readouterr().err == f"{expected}: loss 10.5000, 2 images/s\n"
 
 
 @pytest.mark.parametrize(("device", "raised_at"), [("cpu", 10), ("cuda", 20)])
@@ -189,6 +208,8 @@ def test_the_record_of_several_processes_leaves_the_totals_as_they_are(
     record = one.record()
     assert (record["step"], record["passes"], record["learning_rate"]) == (2 * STEPS, 2.0, 0.5)
     assert record["train"]["levels"][0]["miou"] == 1
+    assert "images" not in record["train"], "of each image there are no counts"
+    assert "miou_per_image" not in record["train"]["levels"][0]
     assert all(totals.counts[key] is before[key] for key in before)
     assert totals.counts["pixels"].tolist() == [4]
 

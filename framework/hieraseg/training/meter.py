@@ -58,7 +58,9 @@ class Meter:
         self.state = state
         self.steps = last - state.scored
         # Of epochs the steps in them are counted, of other intervals those of the run.
-        self.offset = 0 if state.plan.is_by_epoch else state.scored
+        is_by_epoch = state.plan.is_by_epoch
+        self.offset = 0 if is_by_epoch else state.scored
+        self.log_steps = self.steps if is_by_epoch else state.plan.total_steps
         self.bar = training_bar()
         self.task = self.bar.add_task(self._title(state.step + 1), total=self.steps, text="")
         self.lag = 1 if parts.fabric.device.type == "cuda" else 0
@@ -122,8 +124,7 @@ class Meter:
         self.bar.update(self.task, description=title, completed=look.step, text=text)
         if not console.is_terminal and time.monotonic() - self.logged > _LOG_EVERY:
             self.logged = time.monotonic()
-            step, steps = look.step + self.offset, self.steps + self.offset
-            log(f"{title}, step {step}/{steps}: {text}")
+            log(f"{title}, step {look.step + self.offset}/{self.log_steps}: {text}")
 
     def _check(self, look: _Look, bad: BadStep | None, has_gradient: bool, skipped: int) -> None:
         """Say what was wrong with the steps so far.
@@ -183,5 +184,13 @@ class Meter:
             "learning_rate": float(self.state.optimizer.param_groups[-1]["lr"]),
             "images_per_second": self.speed if has_steps else None,
             "waiting_for_data": self.waited / self.seconds if has_steps else None,
-            "train": summarize(counts, self.parts.hierarchy),
+            "train": _of_all_images(summarize(counts, self.parts.hierarchy)),
         }
+
+
+def _of_all_images(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores without those that need the counts of each image, which training sums at once."""
+    del scores["images"]
+    for level in scores["levels"]:
+        del level["miou_per_image"]
+    return scores
