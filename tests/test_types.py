@@ -14,6 +14,7 @@ from hieraseg.types import (
     Ascending,
     NonEmpty,
     NonNegativeFloat,
+    Pattern,
     PositiveFloat,
     PositiveInt,
     Probability,
@@ -35,6 +36,7 @@ def resize(
     names: Annotated[list[str], NonEmpty()] = ["a"],  # noqa: B006
     by_name: dict[str, Probability] = {},  # noqa: B006
     either: PositiveInt | str = 1,
+    when: Probability | Annotated[str, Pattern(r"\d+ steps", "a number of steps")] = 1.0,
 ) -> float:
     """A function with arguments of every restricted type."""
     return scale
@@ -61,6 +63,7 @@ class Window:
         ({"names": []}, "names must be non-empty, got []"),
         ({"by_name": {"a": 1.5}}, "by_name must be in [0, 1], got 1.5 at ['a']"),
         ({"either": 0}, "either must be positive, got 0"),
+        ({"when": 2}, "when must be in [0, 1] or a number of steps, got 2"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:

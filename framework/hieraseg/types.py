@@ -24,6 +24,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    NamedTuple,
     Protocol,
     TypeVar,
     Union,
@@ -148,10 +149,12 @@ class Pattern:
     Args:
         pattern: the expression.
         phrase: what the string must be, as in `an interval such as 500 steps`.
+        shows_value: whether messages show another string, which may be a secret.
     """
 
     pattern: str
     phrase: str
+    shows_value: bool = True
 
     def accepts(self, value: Any) -> bool:
         """Whether the expression matches."""
@@ -280,26 +283,42 @@ def violation(value: Any, hint: Any) -> str:
     found = _find(value, hint)
     if found is None:
         return ""
-    problem, place = found
-    return f"{problem} at {place}" if place else problem
+    problem = f"must be {found.phrase}, got {found.value!r}"
+    return f"{problem} at {found.place}" if found.place else problem
 
 
-def _find(value: Any, hint: Any) -> tuple[str, str] | None:
-    """The first violation of a type, and its place inside the value."""
+class _Violation(NamedTuple):
+    phrase: str
+    value: Any
+    place: str = ""
+
+
+def _find(value: Any, hint: Any) -> _Violation | None:
+    """The first violation of a type: what the value must be, and its place in the whole value."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         for constraint in constraints_of(hint):
             if not _accepts(constraint, value):
-                return f"must be {constraint.phrase}, got {value!r}", ""
+                return _Violation(constraint.phrase, value)
         return _find(value, inner[0])
     if origin in (Union, UnionType):
-        found = [_find(value, one) for one in inner if _matches(value, one)]
-        return None if None in found else next(iter(found), None)
+        return _find_in_union(value, inner)
     for place, item, of_item in _items(value, origin, inner):
         problem = _find(item, of_item)
         if problem is not None:
-            return problem[0], place + problem[1]
+            return problem._replace(place=place + problem.place)
     return None
+
+
+def _find_in_union(value: Any, kinds: tuple[Any, ...]) -> _Violation | None:
+    """The violation of the first type that the value can be meant for, and what else it may be."""
+    found = [_find(value, one) for one in kinds if _matches(value, one)]
+    first = next(iter(found), None)
+    if first is None or None in found:
+        return None
+    constraints = (constraint for one in kinds for constraint in constraints_of(one))
+    written = [one.phrase for one in constraints if isinstance(one, Pattern)]
+    return first._replace(phrase=" or ".join(dict.fromkeys([first.phrase, *written])))
 
 
 def _items(value: Any, origin: Any, inner: tuple[Any, ...]) -> list[tuple[str, Any, Any]]:

@@ -125,7 +125,11 @@ def test_a_training_that_is_shorter_than_the_warmup_is_a_part_of_it(name: str) -
     ("name", "arguments", "message"),
     [
         ("step", {"every": 0.1, "warmup": 0.5}, "every must not be shorter than the warm-up of 20"),
-        ("step", {"every": 30}, r"every must be in \(0, 1\), got 30"),
+        (
+            "step",
+            {"every": 30},
+            r"every must be in \(0, 1\) or a duration such as .*s, got 30",
+        ),
         ("step", {"every": "3 hours"}, "every must be a duration such as 500 steps or 2 epochs"),
         ("step", {"every": 0.1, "gamma": 1.5}, r"gamma must be in \(0, 1\], got 1.5"),
         (
@@ -134,10 +138,14 @@ def test_a_training_that_is_shorter_than_the_warmup_is_a_part_of_it(name: str) -
             "milestones must not be within the warm-up of 15 steps, got '10 steps'",
         ),
         ("multistep", {"milestones": []}, "milestones must be non-empty"),
-        ("multistep", {"milestones": [0.3, 2]}, r"milestones must be in \(0, 1\), got 2 at \[1\]"),
+        (
+            "multistep",
+            {"milestones": [0.3, 2]},
+            r"milestones must be in \(0, 1\) .*2 at \[1\]",
+        ),
         ("cosine_restarts", {"period": "0 epochs"}, "period must be a duration such as 500 steps"),
         ("cosine_restarts", {"period": 0.1, "growth": 0}, "growth must be positive, got 0"),
-        ("constant", {"warmup": 1}, r"warmup must be in \[0, 1\), got 1"),
+        ("constant", {"warmup": 1}, r"warmup must be in \[0, 1\) or a duration such as .*, got 1"),
     ],
 )
 def test_invalid_arguments(name: str, arguments: dict[str, Any], message: str) -> None:
