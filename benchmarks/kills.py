@@ -62,7 +62,7 @@ TIMES = ("images_per_second", "waiting_for_data", "seconds", "checksum", "peak_m
 """Keys of what differs from one execution to the next."""
 
 _OPERATIONS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate")
-_CODES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75, 130, 0}, signal.SIGINT: {130, 0}}
+_CODES = {signal.SIGKILL: {-9}, signal.SIGTERM: {75, 0}, signal.SIGINT: {130, 0}}
 _RUNS = "*/*-seed*"
 _AGAIN = re.compile(r"has no checkpoint to go on from|is not a run folder")
 

@@ -16,7 +16,6 @@ import os, signal, sys, time
 from hieraseg import launch
 
 if not launch.is_started():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
     if "IGNORE" in os.environ:  # as shells make jobs in the background do
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

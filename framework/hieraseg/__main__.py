@@ -10,12 +10,15 @@ def main() -> int:
     the command line.
     """
     try:
-        from hieraseg.cli import main as run
+        from hieraseg import signals
 
-        return run()
-    except KeyboardInterrupt:
+        with signals.handled_by(signals.interrupt):
+            from hieraseg.cli import main as run
+
+            return run()
+    except KeyboardInterrupt as error:
         print("hieraseg: interrupted", file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ DIFFERENT = 5
 
 
 class Stopped(KeyboardInterrupt):
-    """The system asked a run to end, and it can be resumed (exit code 75)."""
+    """The system ends a command by SIGTERM or SIGHUP; it may be given again (exit code 75)."""
 
     exit_code = 75
 

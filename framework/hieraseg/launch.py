@@ -13,22 +13,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from hieraseg.errors import INTERRUPTED, RecipeError
+from hieraseg import signals
+from hieraseg.errors import RecipeError
 
 _STARTED_BY = "HIERASEG_STARTED_BY"  # id of the process that started this one
 _FAILURE = "HIERASEG_FAILURE"  # file that the first process to fail makes
 _GRACE = 15  # seconds that a process has to end by itself
-AT_ONCE = 1.0
-"""Seconds within which several signals are one: a job's may reach a command and its processes."""
-
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # which are passed on; Windows has no SIGHUP
-
 _Processes = dict[int, "subprocess.Popen[bytes]"]  # by rank
 
 
@@ -43,8 +38,7 @@ _rank = 0 if _started_by is None else int(os.environ["RANK"])
 _reports = _rank == 0
 _has_joined = _started_by is not None
 if _started_by is not None:
-    # The command passes interrupts on, even if it ignores Ctrl-C itself, as shells make jobs do.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals.accept_ctrl_c()
 
 results: int | None = None
 """File descriptor for the results of the processes; None for that of stdout."""
@@ -135,6 +129,7 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
 
     Raises:
         Finished: they have ended.
+        KeyboardInterrupt: so they have, after a signal, but the first one has not said so.
         RecipeError: there are several nodes, and the first one is not known.
     """
     with tempfile.TemporaryDirectory(prefix="hieraseg-") as folder:
@@ -148,47 +143,49 @@ def start(devices: int, num_nodes: int = 1) -> NoReturn:
         }
         first = int(variables["NODE_RANK"]) * devices
         processes: _Processes = {}
+        passing_on = _PassingOn(processes)
         try:
-            with _passing_on(processes) as received:
+            with signals.handled_by(passing_on):
                 for local_rank in range(devices):
                     rank = first + local_rank
                     own = {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
                     processes[rank] = _start(variables | own)
-                if received:  # before all of them had started
-                    raise Finished(INTERRUPTED)
-                raise Finished(_wait(processes, failure, received))
+                if passing_on.received:  # before all of them had started
+                    failure.touch()  # so that they are silent
+                    signals.interrupt(passing_on.received[0])
+                raise Finished(_wait(processes, failure, passing_on))
         finally:
             _end(processes)
 
 
-@contextmanager
-def _passing_on(processes: _Processes) -> Iterator[list[float]]:
-    """Inside this context, signals that interrupt this process are passed on to others instead.
+class _PassingOn:
+    """Handler of signals that passes them on to other processes.
 
     Args:
         processes: the others, of which there may be more later.
 
-    Returns:
-        The times at which signals were passed on.
+    Attributes:
+        received: the signals that were passed on.
     """
-    received: list[float] = []
-    previous: dict[int, Any] = {}
 
-    def pass_on(number: int, _: FrameType | None) -> None:
-        received.append(time.monotonic())
-        for process in list(processes.values()):
+    def __init__(self, processes: _Processes) -> None:
+        self.received: list[int] = []
+        self._processes = processes
+        self._times: list[float] = []
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.received.append(number)
+        self._times.append(time.monotonic())
+        for process in list(self._processes.values()):
             process.send_signal(number)
 
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
-        for name in _SIGNALS:
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.default_int_handler:
-                previous[number] = signal.signal(number, pass_on)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def is_over(self) -> bool:
+        """Whether the processes had time to end after the user has become impatient."""
+        if not self._times:
+            return False
+        first, last = self._times[0], self._times[-1]
+        is_repeated = last - first >= signals.AT_ONCE  # not only sent to them and to the command
+        return is_repeated and time.monotonic() - last >= _GRACE
 
 
 def _start(variables: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -214,11 +211,14 @@ def _meeting_point(num_nodes: int) -> dict[str, str]:
     return {}
 
 
-def _wait(processes: _Processes, failure: Path, received: list[float]) -> int:
+def _wait(processes: _Processes, failure: Path, passing_on: _PassingOn) -> int:
     """Wait until all processes have ended well, or the first one has failed.
 
     Returns:
         Its exit code; 0 if none has failed.
+
+    Raises:
+        KeyboardInterrupt: a signal has ended them, of which they have said nothing.
     """
     while True:
         reporting = failure.read_text() if failure.exists() else ""
@@ -226,27 +226,34 @@ def _wait(processes: _Processes, failure: Path, received: list[float]) -> int:
         failed = [rank for rank, code in codes.items() if code]
         if reporting:
             return _end_others(processes, int(reporting))
-        if failed and received:
-            return _interrupted(processes, failed[0])
+        if failed and passing_on.received:
+            _have_ended(processes.values())
+            return _interrupted(processes, passing_on.received[0])
+        if passing_on.is_over():
+            return _interrupted(processes, passing_on.received[0])
         if failed:
             return _explain(processes, failed[0], failure)
         if all(code == 0 for code in codes.values()):
             return 0
-        if _is_repeated(received) and time.monotonic() - received[-1] >= _GRACE:
-            return INTERRUPTED
         time.sleep(0.1)
 
 
-def _is_repeated(received: list[float]) -> bool:
-    """Whether a signal was sent again, rather than to several processes that pass it on."""
-    return bool(received) and received[-1] - received[0] >= AT_ONCE
+def _interrupted(processes: _Processes, number: int) -> int:
+    """Exit code of the first process after a signal, if it has ended by itself, as it then says.
 
-
-def _interrupted(processes: _Processes, rank: int) -> int:
-    """Exit code of a process that a signal has ended; the others end as well."""
-    _have_ended(processes.values())
+    Raises:
+        KeyboardInterrupt: it has not.
+    """
+    rank = min(processes)
     code = processes[rank].returncode
-    return code if code > 0 else INTERRUPTED
+    if code is not None and code >= 0:
+        return code
+    if code == -number:  # before Python could ask what to do with the signal
+        signals.interrupt(number)
+    how = f"was killed after {_GRACE} seconds" if code is None else how_ended(code)
+    raise signals.interrupt_by(
+        number, f"interrupted; process {rank} {how}; go on with the same command and --resume"
+    )
 
 
 def _end_others(processes: _Processes, rank: int) -> int:

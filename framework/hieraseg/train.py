@@ -12,7 +12,7 @@ from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
 from hieraseg.data.sampling import generator, steps_per_epoch, training_order
 from hieraseg.draws import Draws
-from hieraseg.errors import DivergedError, Stopped, WriteError
+from hieraseg.errors import DivergedError, WriteError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together, own_share
@@ -51,8 +51,8 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
         RecipeError: the recipe cannot be run.
         DataError: the data cannot be used.
         DivergedError: the loss, weights or scores are not finite. What was written stays.
-        Stopped: the system asked the process to end; the run can be resumed.
         KeyboardInterrupt: the user stopped the run; the message says what was written.
+        Stopped: so did the system.
     """
     with failing_together(), deterministic_algorithms(recipe.training.deterministic):
         parts, state = set_up(recipe)
@@ -102,10 +102,7 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
         error.args = (f"{error}{recorder.go_on()}",)
         raise
     except KeyboardInterrupt as error:
-        message = recorder.interrupted(state)
-        if stopping.is_request_to_end and recorder.can_be_resumed:
-            raise Stopped(message) from error
-        raise KeyboardInterrupt(message) from error
+        raise type(error)(recorder.interrupted(state)) from error
     return recorder.folder if recorder.is_main else None
 
 

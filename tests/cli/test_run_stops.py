@@ -241,10 +241,12 @@ def test_interrupt_of_a_run_without_checkpoints(
 ) -> None:
     send_at_step(monkeypatch, signal.SIGTERM, step=1)
     options = ("--training.epochs", "3", "--checkpoints.every", "null")
-    assert run("--out", str(tmp_path), *options) == 130
+    assert run("--out", str(tmp_path), *options) == 75
     (folder,) = tmp_path.glob("*/*")
-    expected = f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint\n"
-    assert capsys.readouterr().err.endswith(expected)
+    assert capsys.readouterr().err.endswith(
+        f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint; begin again with the "
+        "same command and --resume\n"
+    )
 
 
 @pytest.mark.usefixtures("default_handlers")
@@ -297,9 +299,10 @@ def test_interrupt_while_images_are_decoded(
         return image(self, id)
 
     monkeypatch.setattr(Mannequins, "image", interrupted_image)
-    assert run("--out", str(tmp_path / "runs")) == 130
+    assert run("--out", str(tmp_path / "runs")) == 75
     err = capsys.readouterr().err
-    assert err.endswith("interrupted while the run was set up, before it had a folder\n")
+    expected = "interrupted before the first step; begin again with the same command and --resume\n"
+    assert err.endswith(f"hieraseg: {expected}")
     assert not (tmp_path / "runs").exists()
     left = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert not left

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from hieraseg.console import log
-from hieraseg.errors import Stopped
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome
 from hieraseg.sweeps.planning import Request, plan
@@ -45,7 +44,7 @@ def ask_to_end(job: Job) -> Outcome:
 
 
 def _wait_for_signal(send: int | None = None) -> None:
-    """Wait for a signal, as a run does between two steps, and save, as it does, if it may go on."""
+    """Wait for a signal, as a run does between two steps, and save, as it does."""
     with Stopping() as stopping:
         log("waits")
         if send is not None:
@@ -55,6 +54,4 @@ def _wait_for_signal(send: int | None = None) -> None:
                 time.sleep(0.01)
                 stopping.check()
         except KeyboardInterrupt as error:
-            if stopping.is_request_to_end:
-                raise Stopped("saved") from error
-            raise
+            raise type(error)("saved") from error

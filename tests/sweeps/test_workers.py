@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hieraseg.cli.failures import signals_as_interrupts
+from hieraseg import signals
 from hieraseg.errors import RecipeError, Stopped
 from hieraseg.sweeps.outcomes import Outcome
 from hieraseg.sweeps.planning import Request, plan
@@ -60,7 +60,7 @@ def test_an_interrupt_ends_the_jobs_that_are_being_done(
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    with signals_as_interrupts(), pytest.raises(KeyboardInterrupt) as error:
+    with signals.handled_by(signals.interrupt), pytest.raises(KeyboardInterrupt) as error:
         outcomes.extend(run_in_workers(jobs_of_seeds(0, 1, 2), wait, workers=2))
     thread.join()
     assert error.type is raised

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hieraseg import launch
-from hieraseg.cli.failures import signals_as_interrupts
+from hieraseg import launch, signals
+from hieraseg.errors import interrupt_code
 from hieraseg.training.stopping import Stopping
 from tests.support.processes import as_processes
 
@@ -14,11 +14,8 @@ from tests.support.processes import as_processes
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stopping]:
     monkeypatch.setattr("hieraseg.training.stopping.log", lambda message: None)
-    before = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]
-    with signals_as_interrupts(), Stopping() as stopping:
+    with Stopping() as stopping:
         yield stopping
-    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), before, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -26,18 +23,17 @@ def test_a_signal_stops_where_the_state_can_be_saved(stopping: Stopping, number:
     stopping.check()
     signal.raise_signal(number)
     assert stopping.is_near()
-    assert stopping.signal is None
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as error:
         stopping.check()
     assert stopping.is_agreed
-    assert stopping.is_request_to_end == (number != signal.SIGINT)
+    assert interrupt_code(error.value) == (130 if number == signal.SIGINT else 75)
 
 
 def test_signals_at_once_are_one(stopping: Stopping, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of a job may come from its command and directly; later, the user is impatient."""
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
-    monkeypatch.setattr(launch, "AT_ONCE", 0)
+    monkeypatch.setattr(signals, "AT_ONCE", 0)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
     assert not stopping.is_agreed, "the step is not complete, so its state must not be saved"
@@ -57,9 +53,9 @@ def test_processes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     for one, number in zip(every, (signal.SIGINT, signal.SIGTERM), strict=False):
         one._received = (number, 0.0)
 
-    def stop(rank: int) -> tuple[int | None, bool]:
-        with pytest.raises(KeyboardInterrupt):
+    def stop(rank: int) -> int:
+        with pytest.raises(KeyboardInterrupt) as error:
             every[rank].check()
-        return every[rank].signal, every[rank].is_request_to_end
+        return interrupt_code(error.value)
 
-    assert as_processes(monkeypatch, 3, stop) == [(signal.SIGTERM, True)] * 3
+    assert as_processes(monkeypatch, 3, stop) == [75] * 3

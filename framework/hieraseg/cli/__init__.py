@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hieraseg.cli.failures import failure_of, print_failure, signals_as_interrupts
+from hieraseg import signals
+from hieraseg.cli.failures import failure_of, print_failure
 from hieraseg.cli.parser import parse
 from hieraseg.cli.streams import prepare_streams, separate_results, write_result
 from hieraseg.errors import HierasegError
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     try:
-        with signals_as_interrupts():
+        with signals.handled_by(signals.interrupt):
             code = _run(argv)
     except Finished as finished:
         code = int(finished.code or 0)

@@ -1,8 +1,6 @@
 """What a command says, and its exit code, when an error or a signal ends it."""
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -51,19 +49,14 @@ def print_failure(failure: Failure) -> None:
 
 
 @contextmanager
-def signals_as_interrupts() -> Iterator[None]:
-    """Inside this context, SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
+def explaining_interrupts(advice: str) -> Iterator[None]:
+    """Inside this context, an interrupt that says nothing says how to begin again.
 
-    A signal that is ignored, as `nohup` does with SIGHUP, stays ignored.
+    Args:
+        advice: how to.
     """
-    previous = {}
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
-        for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                previous[number] = signal.signal(number, signal.default_int_handler)
     try:
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    except KeyboardInterrupt as error:
+        text = str(error) or f"interrupted before the first step; {advice}"
+        raise type(error)(text) from error

@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+from hieraseg.cli.failures import explaining_interrupts
 from hieraseg.cli.options import add_command, add_json, add_no_plugins, add_run_folder
 from hieraseg.cli.report import format_scores, print_result
 from hieraseg.importing import importing
@@ -39,6 +40,7 @@ def add_parser(commands: Any) -> None:
     add_json(parser)
 
 
+@explaining_interrupts("the checkpoints are as they were, so give the same command again")
 def run(arguments: Namespace) -> int:
     """Go on with a run, and print its scores and folder."""
     with importing():

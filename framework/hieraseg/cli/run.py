@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg import launch
+from hieraseg.cli.failures import explaining_interrupts
 from hieraseg.cli.options import (
     add_command,
     add_json,
@@ -140,11 +141,16 @@ def _add_earlier(parser: Any) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Do all jobs, and print the scores and the folder of each run."""
+    """Do all jobs, and print the scores and the folder of each run; or repeat a run."""
     if arguments.verify:
         from hieraseg.cli.verify import verify
 
         return verify(arguments)
+    return _run(arguments)
+
+
+@explaining_interrupts("begin again with the same command and --resume")
+def _run(arguments: Namespace) -> int:
     from hieraseg.sweeps.planning import plan
 
     planned = plan(_request(arguments))

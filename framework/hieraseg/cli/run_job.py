@@ -36,7 +36,7 @@ def run_job(
 
     Raises:
         Finished: this process only started those that train, which have ended.
-        KeyboardInterrupt: the user interrupts; the message says what is kept.
+        KeyboardInterrupt: the user interrupts; the message says what is kept, if anything is.
     """
     with importing():
         from hieraseg.sweeps.earlier import Earlier
@@ -56,11 +56,8 @@ def run_job(
             folder = _train(replace(job, earlier=earlier.run))
         if folder is not None:
             path, result = folder.path, {**folder.read_result()}
-    except Finished:
+    except (Finished, KeyboardInterrupt):
         raise
-    except KeyboardInterrupt as error:
-        before = "interrupted while the run was set up, before it had a folder"
-        raise type(error)(str(error) or before) from error
     except BaseException as error:
         failure = failure_of(error) or _fault(error, keeps_going)
         if isinstance(error, UnwrittenScoresError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hieraseg import launch
-from hieraseg.cli.failures import Failure, print_failure
+from hieraseg.cli.failures import Failure, explaining_interrupts, print_failure
 from hieraseg.cli.report import print_result
 from hieraseg.cli.run_job import run_job
 from hieraseg.console import log, warn
@@ -35,6 +35,7 @@ _UNUSED: dict[str, Any] = {
 _OPTIONS = {"sweeps": "sweep", "dry_run": "dry-run", "plugins": "plugin", "workers": "jobs"}
 
 
+@explaining_interrupts("begin again with the same command")
 def verify(arguments: Namespace) -> int:
     """Repeat a run beside it, and print what differs.
 

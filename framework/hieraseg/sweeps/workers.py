@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 
 from hieraseg.console import log
 from hieraseg.errors import RecipeError, Stopped
@@ -17,7 +16,7 @@ from hieraseg.launch import how_ended
 from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome, RunJob
 from hieraseg.sweeps.running import announcement
-from hieraseg.sweeps.working import ENDING, Share, shares, work
+from hieraseg.sweeps.working import Share, shares, work
 
 _GRACE = 15  # seconds that workers have to end by themselves
 
@@ -45,16 +44,14 @@ def run_in_workers(jobs: Sequence[Job], run_job: RunJob, workers: int) -> Iterat
     if not jobs:  # all are finished
         return
     pool = _Pool(jobs, run_job, min(workers, len(jobs)))
-    with _Request() as request:
-        try:
-            yield from pool.outcomes()
-        except KeyboardInterrupt as error:
-            yield from pool.interrupt(request.signal)
-            if request.signal == signal.SIGINT:
-                raise
-            raise Stopped from error
-        finally:
-            pool.close()
+    try:
+        yield from pool.outcomes()
+    except KeyboardInterrupt as error:
+        is_ctrl_c = not isinstance(error, Stopped)
+        yield from pool.interrupt(signal.SIGINT if is_ctrl_c else signal.SIGTERM)
+        raise type(error)("interrupted; go on with the same command") from error
+    finally:
+        pool.close()
 
 
 def check_devices(jobs: Sequence[Job]) -> None:
@@ -188,34 +185,6 @@ class _Pool:
                 self._continue(worker)
             elif worker.job is not None:
                 log(f"[{worker.job.title}] {message}")
-
-
-class _Request:
-    """As a context, notes which signal asks this process to end, as the one to pass on.
-
-    Attributes:
-        signal: number of the signal; that of Ctrl-C unless there was another one.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int = signal.SIGINT
-        self._noted: list[int] = []
-
-    def __enter__(self) -> "_Request":
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            for number in ENDING:
-                if signal.getsignal(number) is signal.default_int_handler:
-                    signal.signal(number, self._note)
-                    self._noted.append(number)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number in self._noted:
-            signal.signal(number, signal.default_int_handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
-        raise KeyboardInterrupt
 
 
 @contextmanager

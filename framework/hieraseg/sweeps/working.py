@@ -3,19 +3,16 @@
 import io
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
+from hieraseg import signals
 from hieraseg.errors import HierasegError, interrupt_code
 from hieraseg.sweeps.jobs import PackedJob
 from hieraseg.sweeps.outcomes import Outcome, RunJob
-
-ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals by which the system asks a process to end; Windows has no SIGHUP."""
 
 
 class Share(NamedTuple):
@@ -51,11 +48,11 @@ def work(connection: Connection, run_job: RunJob, share: Share) -> None:
     _watch_parent()
     if os.name != "nt":
         os.setsid()  # Ctrl-C reaches only the command, which passes it on
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in ENDING:  # so that a run saves its state, whoever asks this process to end
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-    with suppress(KeyboardInterrupt, EOFError, OSError):
+    signals.accept_ctrl_c()
+    with (
+        suppress(KeyboardInterrupt, EOFError, OSError),
+        signals.handled_by(signals.interrupt),  # whoever asks this process to end
+    ):
         _use(share)
         while True:
             packed: PackedJob = connection.recv()
@@ -68,7 +65,7 @@ def _run(packed: PackedJob, run_job: RunJob) -> Outcome:
     except HierasegError as error:
         return Outcome(packed.title, "failed", message=str(error), exit_code=error.exit_code)
     except KeyboardInterrupt as error:
-        message = str(error) or "interrupted before the run had a folder"
+        message = str(error) or "interrupted before the first step"
         return Outcome(packed.title, "failed", message=message, exit_code=interrupt_code(error))
 
 

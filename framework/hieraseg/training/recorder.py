@@ -206,7 +206,7 @@ class Recorder:
         if state.is_complete:
             when = "after"
         said = f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
-        return f"{said}{self.go_on()}"
+        return said + (self.go_on() or "; begin again with the same command and --resume")
 
     def go_on(self) -> str:
         """How to go on with a run that ends early, to be appended to a message."""

@@ -83,8 +83,8 @@ class Launcher:
             log(f"{len(jobs)} jobs are given to {self.engine.name}; their logs are in {folder}")
             try:
                 yield from _outcomes(waiting)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(self._stop(waiting)) from None
+            except KeyboardInterrupt as error:
+                raise type(error)(self._stop(waiting)) from None
             except GeneratorExit:  # nobody waits any more
                 log(self._stop(waiting))
                 raise
