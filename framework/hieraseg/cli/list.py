@@ -13,13 +13,9 @@ from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import expanded
 from hieraseg.registry import Registry, by_name, by_singular, find_registry
 from hieraseg.registry.files import broken_files
+from hieraseg.registry.sections import SECTIONS
 
 RECIPES, RUNS = "recipes", "runs"
-SECTIONS = (
-    *("input", "augmentation", "auxiliary", "init", "training"),
-    *("validation", "evaluation", "checkpoints", "logging"),
-)
-"""Sections that name no component. Their settings are not imported here, because of torch."""
 
 
 def add_parser(commands: Any) -> None:
@@ -36,9 +32,8 @@ def add_parser(commands: Any) -> None:
             listed with the reason. `--filter` lists the models of a component that wraps a library
             of them.
 
-            `hieraseg list training` describes the keys of a section that names no component;
-            the others are `input`, `augmentation`, `auxiliary`, `init`, `validation`,
-            `evaluation`, `checkpoints` and `logging`. `hieraseg list recipes` lists the installed
+            `hieraseg list training` describes the keys of a section that names no component; all
+            of these sections are named below, at KIND. `hieraseg list recipes` lists the installed
             recipes, and with a NAME prints one of them.
 
             `hieraseg list runs` lists the runs in the folder `runs`, or in the one that NAME is,

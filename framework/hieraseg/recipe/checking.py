@@ -19,31 +19,11 @@ from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets, hierarchies, models
 from hieraseg.registry.files import PluginFile
-from hieraseg.settings import (
-    Augmentation,
-    Auxiliary,
-    Checkpoints,
-    Evaluation,
-    Init,
-    Input,
-    Logging,
-    Training,
-    Validation,
-    conflicts,
-)
+from hieraseg.registry.sections import settings_classes
+from hieraseg.settings import Augmentation, Auxiliary, Input, conflicts
 from hieraseg.types import ArgumentError
 
-CORE_SECTIONS: dict[str, type] = {
-    "input": Input,
-    "augmentation": Augmentation,
-    "auxiliary": Auxiliary,
-    "init": Init,
-    "training": Training,
-    "validation": Validation,
-    "evaluation": Evaluation,
-    "checkpoints": Checkpoints,
-    "logging": Logging,
-}
+CORE_SECTIONS = settings_classes()
 """Sections that configure the framework itself, and the class that has their signature."""
 
 

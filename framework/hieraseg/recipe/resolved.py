@@ -12,6 +12,7 @@ from hieraseg.recipe.reading import COMMAND_LINE, Place
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import plain
 from hieraseg.registry.files import PluginFile
+from hieraseg.registry.sections import SECTIONS
 from hieraseg.types import ArgumentError
 
 if TYPE_CHECKING:  # the settings import torch, which commands that only list do not wait for
@@ -26,12 +27,6 @@ if TYPE_CHECKING:  # the settings import torch, which commands that only list do
         Training,
         Validation,
     )
-
-_SETTINGS = (
-    *("input", "augmentation", "auxiliary", "init", "training"),
-    *("validation", "evaluation", "checkpoints", "logging"),
-)
-"""Sections that configure the framework itself, in the order in which they are printed."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class Recipe:
             plugins = [str(file.path) for file in self.plugins]
         sections: dict[str, Any] = {"plugins": list(plugins)} if plugins else {}
         sections |= self.components
-        for section in _SETTINGS:
+        for section in SECTIONS:
             settings = getattr(self, section)
             sections[section] = {
                 key_of(one.name): getattr(settings, one.name) for one in fields(settings)
