@@ -59,10 +59,10 @@ def test_a_member_that_cannot_be_used(
 
 
 @pytest.mark.parametrize(
-    ("weights", "exit_code", "message"),
+    ("weights", "options", "exit_code", "message"),
     [
-        ("[1, 3]", 2, "oracle.yaml:9: training.repeat_threshold: cannot be combined with data.wei"),
-        ("null", 0, "the rarest class, are"),
+        ("[1, 3]", [], 2, "oracle.yaml:9: training.repeat_threshold: cannot be combined with data"),
+        ("null", ["--build"], 0, "the rarest class, are"),
     ],
 )
 def test_images_are_drawn_by_weight_or_by_class(
@@ -70,11 +70,12 @@ def test_images_are_drawn_by_weight_or_by_class(
     cache: Path,
     capsys: pytest.CaptureFixture[str],
     weights: str,
+    options: list[str],
     exit_code: int,
     message: str,
 ) -> None:
     recipe = write_oracle_recipe(
         tmp_path, JOINED.replace("[1, 3]", weights).replace("epochs: 2", "repeat_threshold: 1")
     )
-    assert main(["validate", recipe, "--build"]) == exit_code
+    assert main(["validate", recipe, *options]) == exit_code
     assert message in "".join(capsys.readouterr())

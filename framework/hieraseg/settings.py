@@ -105,6 +105,13 @@ def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
     return problems
 
 
+WEIGHTS_AND_REPEATS = (
+    "cannot be combined with data.weights, which say how often images are drawn, too; set one of "
+    "them to null"
+)
+"""What is wrong with `training.repeat_threshold` where data sets are joined by weights."""
+
+
 @check_arguments
 @dataclass(frozen=True)
 class Auxiliary:

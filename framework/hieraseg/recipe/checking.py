@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
@@ -20,7 +20,7 @@ from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets, hierarchies, models
 from hieraseg.registry.files import PluginFile
 from hieraseg.registry.sections import settings_classes
-from hieraseg.settings import Augmentation, Auxiliary, Input, conflicts
+from hieraseg.settings import WEIGHTS_AND_REPEATS, Augmentation, Auxiliary, Input, conflicts
 from hieraseg.types import ArgumentError
 
 CORE_SECTIONS = settings_classes()
@@ -65,6 +65,7 @@ def check(
     if all(problem.of_data for problem in checker.problems):
         checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
         checker.auxiliary(layer, Auxiliary(**core["auxiliary"]))
+        checker.sampling(layer, cast(ComponentSpec, components["data"]))
     if checker.problems:
         return None, checker.problems
     built = {
@@ -204,6 +205,14 @@ class Checker:
             place = layer["auxiliary"].value["stage"].place
             text = f"is a stage of the backbone, but the recipe has a {models.section}; remove it"
             self.note(place, "auxiliary.stage", text)
+
+    def sampling(self, layer: Layer, data: ComponentSpec) -> None:
+        """Add a problem if images are drawn by their classes and by the weights of data sets."""
+        key = "repeat_threshold"
+        training = layer["training"].value if "training" in layer else {}
+        is_weighted = "datasets" in data.arguments and data.arguments.get("weights") is not None
+        if is_weighted and key in training and training[key].value is not None:
+            self.note(training[key].place, f"training.{key}", WEIGHTS_AND_REPEATS)
 
     def arguments(
         self,

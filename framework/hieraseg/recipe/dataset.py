@@ -17,6 +17,7 @@ from hieraseg.recipe.paths import LARGEST_FILE, map_paths
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.registry.sources import source_digest
+from hieraseg.settings import WEIGHTS_AND_REPEATS
 from hieraseg.tracebacks import describe, place_in
 
 
@@ -56,9 +57,8 @@ def open_train_store(recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy) -> 
     threshold = recipe.training.repeat_threshold
     if threshold is not None and getattr(dataset, "weights", None) is not None:
         raise RecipeError(
-            f"{recipe.origin['training.repeat_threshold']}: training.repeat_threshold: cannot be "
-            "combined with data.weights, which say how often images are drawn, too; set one of "
-            "them to null"
+            f"{recipe.origin['training.repeat_threshold']}: training.repeat_threshold: "
+            f"{WEIGHTS_AND_REPEATS}"
         )
     code = data_digest(recipe, dataset)
     levels = num_levels(recipe.input, recipe.augmentation)
