@@ -16,13 +16,13 @@ def validation_line(recipe: Recipe, state: State, record: Mapping[str, Any], imp
         record: as `Meter.record` gives it, with the scores of `val`.
         improved: whether its score is the best so far.
     """
-    scores = record["val"]
+    scores, speed = record["val"], record["images_per_second"]
     words = [
         f"loss {record['loss']:.4f}",
         f"mIoU per level: train {_level_scores(record['train'])}",
         f"val {_level_scores(scores)}",
         *([f"val loss {scores['loss']:.4f}"] if scores.get("loss") is not None else []),
-        f"{record['images_per_second'] or 0:.0f} images/s",
+        *([f"{speed:.0f} images/s"] if speed is not None else []),
         *([f"best so far{by_score(recipe)}"] if improved else []),
     ]
     where = f"epoch {state.epoch}/{recipe.training.epochs}"
