@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-import tests.support.shapes  # noqa: F401 (the hook looks it up as an attribute)
+import tests.support.shapes
 
 # Before anything imports the packages: the hook changes modules while they are loaded.
-install_import_hook(["hieraseg", "hieraseg_plugins"], "tests.support.shapes.checked")
+tests.support.shapes.install()
 
 # Shells start jobs in the background with Ctrl-C ignored, and programs that tests start inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
