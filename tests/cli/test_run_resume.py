@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -9,10 +10,11 @@ from unittest.mock import Mock
 import pytest
 from filelock import FileLock
 
+from hieraseg.cli import main
 from hieraseg.runs.folder import RunFolder
 from tests.cli.conftest import Training
 from tests.support.earlier import LATER, unfinish
-from tests.support.runs import QUICKSTART, read_json
+from tests.support.runs import QUICKSTART, SMALL, read_json
 
 Captured = pytest.CaptureFixture[str]
 Run = Callable[..., int]
@@ -74,6 +76,34 @@ def test_a_run_that_left_nothing_begins_anew_in_its_place(
     assert not (earlier / "failure.json").exists()
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_command_that_resume_names_begins_a_run_anew_in_its_place(
+    trained_run: Path,
+    earlier: Path,
+    training: Training,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    moved: bool,
+) -> None:
+    unfinish(earlier, *LATER)
+    provenance = read_json(earlier / "provenance.json")
+    options = [*SMALL, "--training.epochs", "2", "--out", str(tmp_path)]
+    provenance |= {"command": ["/bin/hieraseg", "run", "quickstart", *options, "--again"]}
+    provenance |= {"folder": str(tmp_path)}
+    (earlier / "provenance.json").write_text(json.dumps(provenance))
+    monkeypatch.chdir(trained_run if moved else tmp_path)
+    assert main(["resume", str(earlier)]) == 2
+    sentence = "has no checkpoint to go on from; run its recipe again with `(.*)`"
+    said = re.search(sentence, capsys.readouterr().err)
+    assert said
+    place, _, command = said[1].rpartition(" && ")
+    assert place == (f"cd {tmp_path}" if moved else "")
+    assert main(shlex.split(command)[1:]) == 0
+    assert training.done == [("tree_min", 0)]
+    assert list(earlier.parent.iterdir()) == [earlier]
+
+
 def test_what_others_put_into_a_run_folder_is_not_removed(
     run: Run, earlier: Path, training: Training
 ) -> None:
@@ -121,7 +151,7 @@ def test_a_changed_recipe_is_refused_with_the_difference(
     assert run("--resume", recipe=recipe) == 2
     err = capsys.readouterr().err
     assert f"{earlier}: cannot go on as if it had not been stopped" in err
-    assert re.search(r"optimizer\.lr: \S+ -> 7\.5; undo that", err)
+    assert re.search(r"optimizer\.lr: \S+ -> 7\.5; undo that, or leave out --resume for", err)
     assert not training.done
     assert run("--resume", "--optimizer.lr", "7.5") == 0
     assert training.done == [("tree_min", 0)]
@@ -135,14 +165,30 @@ def test_a_recipe_with_more_epochs_goes_on_and_one_with_fewer_is_refused(
     recipe.parent.mkdir()
     (out / "quickstart").mkdir(parents=True)
     place = earlier.rename(out / "quickstart/base-seed0")
-    from hieraseg.cli import main
-
     for epochs, code in ((3, 0), (1, 2)):
         recipe.write_text(text.replace("epochs: 2\n", f"epochs: {epochs}\n"))
         assert main(["run", str(recipe), "--resume", "--out", str(out)]) == code
     assert resumed.call_args.args[0].path == place
     assert resumed.call_args.args[1].training.epochs == 3
     assert "training.epochs: 2 -> 1" in capsys.readouterr().err
+
+
+def test_a_command_as_before_epochs_were_added_is_told_how_to_go_on(
+    run: Run, earlier: Path, training: Training, capsys: Captured
+) -> None:
+    """It would have the scores of a longer run for its own."""
+    recipe, provenance = earlier / "recipe.yaml", read_json(earlier / "provenance.json")
+    longer = recipe.read_text().replace("epochs: 2\n", "epochs: 3\n")
+    recipe.write_text(longer)
+    resumed = {"changed": {"training.epochs": ["2", "3"]}}
+    provenance |= {"recipe": longer, "resumed": [resumed]}
+    (earlier / "provenance.json").write_text(json.dumps(provenance))
+    assert run("--resume") == 2
+    assert (
+        "training.epochs: 3 -> 2; it was changed on resuming: go on with "
+        f"`hieraseg resume {earlier}`, or leave out --resume for another run beside it"
+    ) in capsys.readouterr().err
+    assert not training.done
 
 
 def test_again_contradicts_it(run: Run, capsys: Captured) -> None:

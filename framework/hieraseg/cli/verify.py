@@ -12,7 +12,7 @@ from hieraseg.cli.report import print_result
 from hieraseg.cli.run_job import run_job
 from hieraseg.console import log, warn
 from hieraseg.errors import DIFFERENT, RecipeError
-from hieraseg.files.paths import expanded
+from hieraseg.files.paths import expanded, quoted
 from hieraseg.importing import importing
 
 if TYPE_CHECKING:  # imports torch
@@ -98,7 +98,8 @@ def _repetition(folder: "RunFolder", arguments: Namespace) -> "Job":
         )
     if not (folder.result.is_file() and folder.read_result()["cost"]):
         raise RecipeError(
-            f"{folder.path}: is not finished; go on with `hieraseg resume {folder.path}` first"
+            f"{folder.path}: is not finished; go on with `hieraseg resume "
+            f"{quoted(folder.path)}` first"
         )
     if changed_settings(folder.read_provenance()):
         warn(

@@ -1,6 +1,7 @@
 """Paths as people write them: `~`, relative paths, and the folder of all data sets."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -32,6 +33,14 @@ def keep_working_directory() -> Iterator[None]:
     """
     with chdir(os.curdir):
         yield
+
+
+def quoted(path: str | Path) -> str:
+    """A path in a command to be pasted into a shell: in quotes if it needs them."""
+    text = str(path)
+    # A `~` inside, as in shortened names of runs, is no home folder.
+    is_plain = not shlex.quote(f"{text[:1]}{text[1:].replace('~', '')}").startswith("'")
+    return text if is_plain else shlex.quote(text)
 
 
 def is_utf8(path: Path) -> bool:

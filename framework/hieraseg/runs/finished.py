@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.files.paths import quoted
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RECORDS, RunFolder
 from hieraseg.runs.identity import identity_of
@@ -81,17 +82,18 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
     recipe = read_recipe(folder)
     training: _Training = recipe["training"]
     result = folder.read_result() if folder.result.is_file() else None
+    path = quoted(folder.path)
     if result is None or not result["cost"]:
         raise RecipeError(
             f"{folder.path}: did not finish training (epoch {_epochs(folder)} of "
-            f"{training['epochs']}); wait for its end, or run its recipe again"
+            f"{training['epochs']}); wait for its end, or go on with `hieraseg resume {path}`"
         )
     if key not in result["splits"]:
         split, _, protocol = key.partition("@")
         options = f" with the options for {protocol}" if protocol else ""
         raise RecipeError(
             f"{folder.path}: no scores on split {key!r} ({did_you_mean(key, result['splits'])}); "
-            f"run `hieraseg evaluate {folder.path} --split {split}`{options} first"
+            f"run `hieraseg evaluate {path} --split {split}`{options} first"
         )
     scores = scores_in(result, key, folder.result)
     provenance = _read_provenance(folder, recipe)

@@ -184,6 +184,8 @@ class Provenance(TypedDict):
     """`provenance.json`, as far as it is read again."""
 
     started: NotRequired[str]
+    command: NotRequired[list[str]]
+    folder: NotRequired[str]
     seed: NotRequired[int]
     code: NotRequired[CodeRecord]
     packages: NotRequired[dict[str, str]]

@@ -1,11 +1,13 @@
 """Whether a run can go on: nothing has changed that its results depend on."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
+from hieraseg.files.paths import quoted
 from hieraseg.files.writing import versions as versions_of
 from hieraseg.recipe import Recipe
 from hieraseg.runs.changes import Change, changes, recipe_at_start
@@ -73,10 +75,27 @@ def no_checkpoint(folder: RunFolder, problems: Sequence[str] = ()) -> RecipeErro
         problems: why those that are there cannot be used.
     """
     what = f"that can be used ({'; '.join(problems)})" if problems else "to go on from"
+    # Damaged ones would only be found again in the same place.
+    command = _anew(folder) if problems else _in_its_place(folder)
     return RecipeError(
-        f"{folder.path}: has no checkpoint {what}; run its recipe again with "
-        f"`hieraseg run {folder.recipe}`"
+        f"{folder.path}: has no checkpoint {what}; run its recipe again with `{command}`"
     )
+
+
+def _anew(folder: RunFolder) -> str:
+    return f"hieraseg run {quoted(folder.recipe)}"
+
+
+def _in_its_place(folder: RunFolder) -> str:
+    """The command that began a run, to be given once more; another one if it is not known."""
+    recorded = folder.read_provenance()
+    words = recorded.get("command", [])[1:]
+    if words[:1] != ["run"]:  # as a job of a cluster
+        return _anew(folder)
+    words = ["hieraseg", *(one for one in words if one not in ("--resume", "--again")), "--resume"]
+    place = recorded.get("folder", os.getcwd())
+    command = " ".join(map(quoted, words))
+    return command if place == os.getcwd() else f"cd {quoted(place)} && {command}"
 
 
 def _check_is_longer(folder: RunFolder, recipe: Recipe) -> None:
@@ -141,14 +160,20 @@ def changes_since(
     return [one for one in found if one not in refused], refused
 
 
-def refusal(folder: RunFolder, refused: Sequence[Change]) -> RecipeError:
-    """The error of a run that cannot go on, because of what has changed."""
+def refusal(folder: RunFolder, refused: Sequence[Change], fix: str = "") -> RecipeError:
+    """The error of a run that cannot go on, because of what has changed.
+
+    Args:
+        folder: the run folder.
+        refused: what has changed.
+        fix: what to do; undoing that or another run of its recipe, if not given.
+    """
     changed = first_few(
         [str(one) for one in refused], "things have changed since it began", shown=10
     )
     return RecipeError(
-        f"{folder.path}: cannot go on as if it had not been stopped: {changed}; undo that, or run "
-        f"the recipe again with `hieraseg run {folder.recipe}`"
+        f"{folder.path}: cannot go on as if it had not been stopped: {changed}; "
+        + (fix or f"undo that, or run the recipe again with `{_anew(folder)}`")
     )
 
 

@@ -10,11 +10,13 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from hieraseg.errors import HierasegError, RecipeError, Stopped
+from hieraseg.files.paths import quoted
 from hieraseg.files.writing import write_errors
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build
 from hieraseg.recipe.dataset import build_dataset
 from hieraseg.registry.files import PluginFile
+from hieraseg.runs.changes import Change
 from hieraseg.runs.empty import is_empty
 from hieraseg.runs.finished import read_finished, read_identity
 from hieraseg.runs.folder import RunFolder
@@ -199,12 +201,23 @@ def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> 
     latest = max(runs, key=lambda folder: folder.read_provenance().get("started", ""))
     allowed, refused = changes_since(latest, job.recipe.to_dict(), now)
     if refused:
-        raise refusal(latest, refused)
+        raise refusal(latest, refused, _fix(latest, refused))
     finished, keys = _finished([latest]), {one.key for one in allowed}
     stopped_early = finished is not None and finished.result["cost"].get("stopped_early", False)
     if "training.epochs" in keys or (stopped_early and "validation.patience" in keys):
         finished = None
     return finished or _running([latest]) or _resumable([latest])
+
+
+def _fix(run: RunFolder, refused: Sequence[Change]) -> str:
+    """What to do with `--resume` about a run that cannot go on."""
+    another = "or leave out --resume for another run beside it"
+    resumed = run.read_provenance().get("resumed", ())
+    given = [key for one in resumed for key in one.get("changed", {})]
+    if all(one.key in given for one in refused):  # which a command as before does not know
+        path = quoted(run.path)
+        return f"it was changed on resuming: go on with `hieraseg resume {path}`, {another}"
+    return f"undo that, {another}"
 
 
 def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:

@@ -13,6 +13,7 @@ from hieraseg.contracts import has_argument
 from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
 from hieraseg.errors import DivergedError, WriteError, exhausted_memory
+from hieraseg.files.paths import quoted
 from hieraseg.files.writing import to_json, write_folder
 from hieraseg.processes import on_all_ranks
 from hieraseg.runs.folder import RunFolder
@@ -159,7 +160,8 @@ def _fix(training: Training, folder: RunFolder) -> str:
         ways.append("train in precision 32-true")
     skip = "set training.on_nonfinite to skip"
     if folder.checkpoint("last").is_dir():
-        skip = f"skip such steps by `hieraseg resume {folder.path} --training.on_nonfinite skip`"
+        resume = f"hieraseg resume {quoted(folder.path)}"
+        skip = f"skip such steps by `{resume} --training.on_nonfinite skip`"
     return f"{', '.join(ways)}, or {skip}"
 
 
