@@ -248,12 +248,10 @@ def _interrupted(processes: _Processes, number: int) -> int:
     code = processes[rank].returncode
     if code is not None and code >= 0:
         return code
-    if code == -number:  # before Python could ask what to do with the signal
-        signals.interrupt(number)
-    how = f"was killed after {_GRACE} seconds" if code is None else how_ended(code)
-    raise signals.interrupt_by(
-        number, f"interrupted; process {rank} {how}; go on with the same command and --resume"
-    )
+    if code != -number:  # which ends a process in which Python has only begun to start
+        how = f"is killed after {_GRACE} seconds" if code is None else how_ended(code)
+        print(f"hieraseg: process {rank} {how}", file=sys.stderr)
+    signals.interrupt(number)
 
 
 def _end_others(processes: _Processes, rank: int) -> int:

@@ -53,12 +53,7 @@ def interrupt(number: int, frame: FrameType | None = None) -> NoReturn:
         KeyboardInterrupt: the signal is SIGINT.
         Stopped: it is another one.
     """
-    raise interrupt_by(number)
-
-
-def interrupt_by(number: int, message: str = "") -> KeyboardInterrupt:
-    """The error of a signal."""
-    return (KeyboardInterrupt if number == signal.SIGINT else Stopped)(message)
+    raise KeyboardInterrupt if number == signal.SIGINT else Stopped
 
 
 def accept_ctrl_c() -> None:

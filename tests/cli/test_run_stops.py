@@ -244,8 +244,8 @@ def test_interrupt_of_a_run_without_checkpoints(
     assert run("--out", str(tmp_path), *options) == 75
     (folder,) = tmp_path.glob("*/*")
     assert capsys.readouterr().err.endswith(
-        f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint; begin again with the "
-        "same command and --resume\n"
+        f"hieraseg: interrupted in epoch 1 of 3; {folder} has no checkpoint; go on with the same "
+        "command and --resume\n"
     )
 
 
@@ -301,8 +301,7 @@ def test_interrupt_while_images_are_decoded(
     monkeypatch.setattr(Mannequins, "image", interrupted_image)
     assert run("--out", str(tmp_path / "runs")) == 75
     err = capsys.readouterr().err
-    expected = "interrupted before the first step; begin again with the same command and --resume\n"
-    assert err.endswith(f"hieraseg: {expected}")
+    assert err.endswith("hieraseg: interrupted; go on with the same command and --resume\n")
     assert not (tmp_path / "runs").exists()
     left = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert not left

@@ -50,13 +50,12 @@ def print_failure(failure: Failure) -> None:
 
 @contextmanager
 def explaining_interrupts(advice: str) -> Iterator[None]:
-    """Inside this context, an interrupt that says nothing says how to begin again.
+    """Inside this context, an interrupt that says nothing says what to do.
 
     Args:
-        advice: how to.
+        advice: what to do.
     """
     try:
         yield
     except KeyboardInterrupt as error:
-        text = str(error) or f"interrupted before the first step; {advice}"
-        raise type(error)(text) from error
+        raise type(error)(str(error) or f"interrupted; {advice}") from error

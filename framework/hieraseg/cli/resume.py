@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     add_json(parser)
 
 
-@explaining_interrupts("the checkpoints are as they were, so give the same command again")
+@explaining_interrupts("go on with the same command")
 def run(arguments: Namespace) -> int:
     """Go on with a run, and print its scores and folder."""
     with importing():

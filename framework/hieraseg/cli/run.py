@@ -149,7 +149,7 @@ def run(arguments: Namespace) -> int:
     return _run(arguments)
 
 
-@explaining_interrupts("begin again with the same command and --resume")
+@explaining_interrupts("go on with the same command and --resume")
 def _run(arguments: Namespace) -> int:
     from hieraseg.sweeps.planning import plan
 

@@ -49,7 +49,10 @@ def run_in_workers(jobs: Sequence[Job], run_job: RunJob, workers: int) -> Iterat
     except KeyboardInterrupt as error:
         is_ctrl_c = not isinstance(error, Stopped)
         yield from pool.interrupt(signal.SIGINT if is_ctrl_c else signal.SIGTERM)
-        raise type(error)("interrupted; go on with the same command") from error
+        raise
+    except GeneratorExit:  # the command was interrupted while it said what became of a job
+        pool.end()
+        raise
     finally:
         pool.close()
 
@@ -141,6 +144,13 @@ class _Pool:
             worker.interrupt(number)
         while self.busy:
             yield from self._next()
+
+    def end(self) -> None:
+        """Let the jobs that are being done end, without their outcomes."""
+        for worker in self.busy.values():
+            worker.interrupt(signal.SIGTERM)
+        for worker in self.busy.values():
+            worker.process.join(_GRACE)
 
     def close(self) -> None:
         """End all workers, whatever they do."""

@@ -65,7 +65,7 @@ def _run(packed: PackedJob, run_job: RunJob) -> Outcome:
     except HierasegError as error:
         return Outcome(packed.title, "failed", message=str(error), exit_code=error.exit_code)
     except KeyboardInterrupt as error:
-        message = str(error) or "interrupted before the first step"
+        message = str(error) or "interrupted"
         return Outcome(packed.title, "failed", message=message, exit_code=interrupt_code(error))
 
 

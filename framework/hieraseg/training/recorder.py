@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hieraseg.console import log, warn
 from hieraseg.files.background import Background
+from hieraseg.files.paths import quoted
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, PixelCounts, WatchedCounts
 from hieraseg.model.segmentation import SegmentationModel
@@ -206,12 +207,12 @@ class Recorder:
         if state.is_complete:
             when = "after"
         said = f"interrupted {when} epoch {max(state.epoch, 1)} of {epochs}{self.kept()}"
-        return said + (self.go_on() or "; begin again with the same command and --resume")
+        return said + (self.go_on() or "; go on with the same command and --resume")
 
     def go_on(self) -> str:
         """How to go on with a run that ends early, to be appended to a message."""
-        is_possible = self.can_be_resumed
-        return f"; go on with `hieraseg resume {self.folder.path}`" if is_possible else ""
+        path = quoted(self.folder.path)
+        return f"; go on with `hieraseg resume {path}`" if self.can_be_resumed else ""
 
     def restore_best(self, model: nn.Module) -> None:
         """Load the best weights into the model, in all processes."""

@@ -94,6 +94,8 @@ class Launcher:
     def _stop(self, waiting: dict[Task, Handle]) -> str:
         """Cancel what has not begun, and what would not outlive this command."""
         begun = [task for task in waiting if task.has_begun]
+        if begun and not self.engine.outlives:
+            log("waiting until interrupted jobs have saved; press Ctrl-C again to end them at once")
         for task, handle in waiting.items():
             if task not in begun or not self.engine.outlives:
                 handle.cancel()
