@@ -91,6 +91,8 @@ class Loss(nn.Module):
         embedding_channels: D of the embedding that it trains, which the decoder has to provide;
             0 for none.
         standalone: whether it trains the classes without another loss beside it.
+        pixelwise: whether each term is a mean over valid pixels, so that one of some of them makes
+            sense, as `ohem` computes it; not for a loss that compares pixels, or regions of them.
         capturable: whether it can be part of a captured training step (see the top of the module).
         capturable_reason: why not, as in "sorts on the host".
     """
@@ -99,6 +101,7 @@ class Loss(nn.Module):
     activation: Activation = "softmax"
     embedding_channels: int = 0
     standalone: bool = True
+    pixelwise: bool = True
     capturable: bool = True
     capturable_reason: str = ""
 

@@ -54,6 +54,7 @@ class WithEmbedding(Correct):
     """Cross-entropy, and the length of the embedding at valid pixels."""
 
     embedding_channels = 3
+    pixelwise = False  # the length is a mean over all pixels
 
     def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
         embedding = prediction.embedding
@@ -153,6 +154,13 @@ class VoidIsFirstClass(Correct):
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
         return super().mean(logits, target.clamp(min=0))
+
+
+class OfTheBatch(Correct):
+    """A sum over the valid pixels, divided by the number of all pixels."""
+
+    def mean(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self.total(logits.float(), target) / target.numel()
 
 
 class ReadsVoid(Correct):
@@ -319,9 +327,11 @@ class EqualSizes(WithEmbedding):
                 "void_batch_is_zero_with_a_graph",
                 "partly_known_labels_are_finite",
                 "order_of_leaves_does_not_matter",
+                "pixelwise_losses_are_means_over_pixels",
             },
             "void pixels contribute",
         ),
+        (OfTheBatch, {"pixelwise_losses_are_means_over_pixels"}, "or set `pixelwise = False`"),
         (ReadsVoid, {"void_pixels_do_not_matter"}, "for another prediction there"),
         (
             NoClamp,

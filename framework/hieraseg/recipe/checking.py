@@ -21,7 +21,7 @@ from hieraseg.registry import Registry, by_section, datasets, hierarchies, model
 from hieraseg.registry.files import PluginFile
 from hieraseg.registry.sections import settings_classes
 from hieraseg.settings import WEIGHTS_AND_REPEATS, Augmentation, Auxiliary, Input, conflicts
-from hieraseg.types import ArgumentError
+from hieraseg.types import ArgumentError, violation
 
 CORE_SECTIONS = settings_classes()
 """Sections that configure the framework itself, and the class that has their signature."""
@@ -266,7 +266,11 @@ class Checker:
         value = argument.read(given.value, given.place.folder)
         registry = registry_in(argument.type)
         if registry is not None:
-            return self._nested(key, registry, value, given)
+            nested = self._nested(key, registry, value, given)
+            problem = violation(_factories(nested), argument.type)
+            if problem:
+                raise ValueError(f"{problem} ({argument.meaning.rstrip('.')})")
+            return nested
         if given.place is not DEFAULT:
             for inner, path in paths_in(value, key):
                 place = given.inside.get(inner, given.place)
@@ -344,6 +348,13 @@ def _data_name(settings: dict[str, Entry], known: dict[str, Argument]) -> str | 
     except ValueError:
         return None  # reported with the other arguments
     return value if isinstance(value, str) else None
+
+
+def _factories(value: Any) -> Any:
+    """An argument's value with the classes or functions of its components."""
+    if isinstance(value, list):
+        return [_factories(one) for one in value]
+    return value.factory if isinstance(value, ComponentSpec) else value
 
 
 def _kind(value: Any) -> str:

@@ -199,6 +199,7 @@ def type_name(hint: Any) -> str:
 
 def _registry_of(hint: Any) -> Registry | None:
     """The registry of a nestable kind whose contract a type is."""
+    hint = plain_type(hint)
     if not isinstance(hint, type):
         return None
     for kind in all_kinds():

@@ -45,6 +45,25 @@ class LossLabelsContract(LossCases):
         differ = difference([*other_terms, *other_gradients], [*terms, *gradients])
         assert not differ, f"{_VOID} (it gives {differ} for another prediction there)"
 
+    def test_pixelwise_losses_are_means_over_pixels(self, arguments: Arguments) -> None:
+        """The terms of a pixelwise loss lie between those of two parts of the pixels."""
+        loss, inputs, targets, generator = self.draw(arguments, 20)
+        if not loss.pixelwise:
+            pytest.skip("it is not pixelwise")
+        anywhere = torch.rand(SIZE, generator=generator) < 0.3
+        whole, _ = terms_and_gradients(loss, inputs, targets)
+        for mask in (anywhere, targets[:, -1] % 2 == 0):  # some pixels, and those of some classes
+            parts = [targets.masked_fill(one[:, None], IGNORE_INDEX) for one in (mask, ~mask)]
+            terms = [terms_and_gradients(loss, inputs, part)[0] for part in parts]
+            for term, *of_parts in zip(whole, *terms, strict=True):
+                low, high = sorted(map(float, of_parts))
+                rounding = 1e-5 * max(abs(low), abs(high), 1)
+                assert low - rounding <= float(term) <= high + rounding, (
+                    f"pixelwise is true, but a term is {float(term):.6g}, where two parts of the "
+                    f"pixels give {low:.6g} and {high:.6g}: divide by the number of valid pixels, "
+                    "as `hieraseg.functional.mean_over_valid` does, or set `pixelwise = False`"
+                )
+
     def test_void_batch_is_zero_with_a_graph(self, arguments: Arguments) -> None:
         """A batch of only void pixels gives zero, with a graph and gradients of zero."""
         loss, inputs, targets, _ = self.draw(arguments, 4)

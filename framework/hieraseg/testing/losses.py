@@ -52,6 +52,7 @@ class LossContract(LossLabelsContract, CapturableContract):
         assert channels or loss.levels != "none", (
             'levels is "none" and embedding_channels is 0, so it trains nothing'
         )
+        assert isinstance(loss.pixelwise, bool), f"pixelwise must be a bool, got {loss.pixelwise!r}"
 
     def test_terms_are_named_scalars(self, arguments: Arguments) -> None:
         """Its terms are finite float32 scalars, named by lower-case identifiers."""

@@ -38,6 +38,7 @@ class HSSN(Loss):
     """
 
     activation = "sigmoid"
+    pixelwise = False
 
     def __init__(
         self,

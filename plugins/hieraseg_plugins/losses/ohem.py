@@ -1,5 +1,7 @@
 """Another loss, of the hardest pixels of a batch."""
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
 from hieraseg.contracts import has_argument
 from hieraseg.functional import level_scores
-from hieraseg.types import ArgumentError, Probability, check_arguments
+from hieraseg.types import ArgumentError, Having, Probability, check_arguments
 
 
 @check_arguments
@@ -20,8 +22,8 @@ class HardPixels(Loss):
     pixels reach the threshold, as at the beginning of training, nearly all are kept.
 
     The other loss has to be a mean over pixels. One of regions, such as `dice`, needs all of them:
-    add it in a `sum`. Several processes, and the parts of a batch with `training.accumulate`, each
-    choose among the pixels of their own images.
+    add it beside this one in a `sum`. Several processes, and the parts of a batch with
+    `training.accumulate`, each choose among the pixels of their own images.
 
     Source: Shrivastava et al. 2016, "Training Region-based Object Detectors with Online Hard
     Example Mining", arXiv:1604.03540, with a threshold as in mmsegmentation, where `min_kept` is a
@@ -29,18 +31,22 @@ class HardPixels(Loss):
 
     Args:
         hierarchy: the class tree.
-        loss: the other loss, written like the section `loss`.
+        loss: the other loss, written like the section `loss`; one that is no mean over pixels goes
+            beside this one in a `sum`.
         threshold: score from which on a pixel is ignored; 0 to choose by `min_kept` alone.
         min_kept: share of the valid pixels of a level that is kept in any case; at least one is.
 
     Raises:
-        ValueError: an argument is out of range, or the other loss trains no class scores.
+        ValueError: an argument is out of range, or the other loss trains no class scores, or is no
+            mean over pixels.
     """
+
+    pixelwise = False  # which pixels are chosen depends on all of them
 
     def __init__(
         self,
         hierarchy: Hierarchy,
-        loss: Loss,
+        loss: Annotated[Loss, Having("pixelwise")],
         threshold: Probability = 0.7,
         min_kept: Probability = 0.2,
     ) -> None:

@@ -50,6 +50,7 @@ class Sum(Loss):
                     argument, f"must have {len(losses)} values, one per loss, got {len(values)}"
                 )
         self.takes_progress = [has_argument(loss.forward, "progress") for loss in losses]
+        self.pixelwise = all(loss.pixelwise for loss in losses)
         self.embedding_channels = _common_embedding_channels(losses)
         for loss in losses:
             if not loss.capturable:

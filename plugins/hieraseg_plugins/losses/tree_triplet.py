@@ -73,6 +73,8 @@ class TreeTriplet(Loss):
     included: Bool[Tensor, " leaves"]
     nearest: Int[Tensor, " leaves"]
 
+    pixelwise = False
+
     def __init__(
         self,
         hierarchy: Hierarchy,

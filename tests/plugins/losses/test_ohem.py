@@ -1,6 +1,7 @@
 """Online hard example mining: the pixels that are chosen, by sorting them one by one."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction
+from hieraseg import IGNORE_INDEX, Hierarchy, Loss, Prediction, registry
+from hieraseg.errors import RecipeError
+from hieraseg.recipe import load
 from hieraseg.testing.loss_cases import terms_and_gradients
 from tests.support.losses import IGNORED, TREE, leaf_sum, make_loss, random_batch, valid_pixels
+from tests.support.runs import QUICKSTART
 from tests.support.trees import SEEDS, Tree, nested_trees
 
 SHARES = st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0])
@@ -160,5 +164,34 @@ def test_it_is_like_the_other_loss() -> None:
 
 def test_a_loss_of_an_embedding_alone_is_refused() -> None:
     hierarchy = Hierarchy.from_tree(TREE)
+    inner = Seen("none")
     with pytest.raises(ValueError, match=r"^loss must train class scores, by which pixels are"):
-        make_loss("ohem", hierarchy, loss=make_loss("tree_triplet", hierarchy))
+        make_loss("ohem", hierarchy, loss=inner)
+
+
+def test_a_loss_that_is_no_mean_over_pixels_is_refused(tmp_path: Path) -> None:
+    """In a recipe with its line, before anything is built."""
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"base: {QUICKSTART}\nloss:\n  name: ohem\n  loss: {{name: dice}}\n")
+    with pytest.raises(RecipeError) as caught:
+        load(recipe, [])
+    message = str(caught.value)
+    assert message.startswith(f"{recipe}:4: loss.loss: must be pixelwise, got Dice (")
+    assert message.endswith("one that is no mean over pixels goes beside this one in a `sum`)")
+
+
+def test_losses_of_regions_say_so() -> None:
+    losses = registry.losses
+    regions = {name for name in losses.names() if not losses.get(name).pixelwise}
+    assert regions == {
+        *("dice", "tversky", "lovasz", "rmi", "logic_rules", "tree_triplet", "hssn", "ohem")
+    }
+
+
+def test_a_sum_is_pixelwise_if_all_its_losses_are() -> None:
+    hierarchy = Hierarchy.from_tree(TREE)
+    ce, dice = (make_loss(name, hierarchy) for name in ("weighted_ce", "dice"))
+    add = registry.losses.get("sum")
+    make_loss("ohem", hierarchy, loss=add(losses=[ce, ce]))
+    with pytest.raises(ValueError, match=r"^loss must be pixelwise, got Sum"):
+        make_loss("ohem", hierarchy, loss=add(losses=[ce, dice]))
