@@ -13,9 +13,11 @@ from hieraseg.recipe import Recipe
 from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
+    images_that_fit,
     like_on_gpu,
     peak_flops,
     peak_memory,
+    peak_of,
 )
 from hieraseg.training.determinism import deterministic_algorithms
 from hieraseg.training.finite import read_look, what_is_wrong
@@ -70,6 +72,8 @@ class BenchReport:
         used: share of the device's floating point operations per second that a step uses.
         idle: share of a step in which a GPU waits for operations to be launched; None on a CPU.
         peak_memory: bytes, None if the system does not say.
+        fit: about how many images per step the memory of the GPU allows; None on a CPU, or if one
+            image per step does not tell.
         compiled: what of the step is compiled: `off`, `model` or `step`.
         not_captured: why the step is no CUDA graph; None if it is one.
         advice: what limits the recipe, and what to change.
@@ -83,6 +87,7 @@ class BenchReport:
     used: float
     idle: float | None
     peak_memory: int | None
+    fit: int | None
     compiled: str
     not_captured: str | None
     advice: str
@@ -123,8 +128,9 @@ def _bench(recipe: Recipe, steps: int | None) -> BenchReport:
         )
     cost = _step_cost(parts, state, step, meter)
     duration = meter.batch_size / throughput.step
-    idle = None
+    idle, fit = None, None
     if on_gpu:
+        fit = estimate_fit(parts, state, meter, memory or 0)
         computing = device_seconds(partial(train_step, parts, state, meter.batch), _SPLIT, device)
         idle = max(0.0, 1 - computing / duration)
     return BenchReport(
@@ -136,10 +142,30 @@ def _bench(recipe: Recipe, steps: int | None) -> BenchReport:
         used=cost.flops / duration / cost.peak_flops,
         idle=idle,
         peak_memory=memory,
+        fit=fit,
         compiled=parts.compiled,
         not_captured=not_captured,
         advice=advice(recipe, throughput, cost.shares, idle, not_captured),
     )
+
+
+def estimate_fit(parts: Parts, state: State, meter: ThroughputMeter, needed: int) -> int | None:
+    """About how many images per step the memory of a GPU allows.
+
+    Args:
+        parts: the parts of the run.
+        state: its state.
+        meter: has a batch that fits.
+        needed: bytes that were reserved for it.
+    """
+    device = parts.fabric.device
+
+    def peak(images: int) -> int:
+        part = map_tensors(lambda one: one[:images], meter.batch)
+        return peak_of(partial(train_step, parts, state, part), device)
+
+    with torch.compiler.set_stance("force_eager"):  # another size would be compiled anew
+        return images_that_fit(peak, meter.batch_size, needed, device)
 
 
 def _check_processes(recipe: Recipe) -> None:

@@ -3,15 +3,19 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from hieraseg.bench import BenchReport, bench
+from hieraseg.bench import BenchReport, bench, estimate_fit
 from hieraseg.cli import main
 from hieraseg.cli.bench_report import as_json, as_text
 from hieraseg.recipe import Recipe, load
+from hieraseg.training.setup import set_up
+from hieraseg.training.step import train_step
+from hieraseg.training.throughput import ThroughputMeter
 from hieraseg.training.timing import PARTS
 from tests.support import oracle, tiny_model
 
@@ -61,6 +65,8 @@ def test_on_cuda(recipe: Recipe, report: BenchReport) -> None:
     assert on_cuda.cost.flops == report.cost.flops
     assert on_cuda.idle is not None
     assert 0 <= on_cuda.idle < 1
+    assert on_cuda.fit is not None
+    assert on_cuda.fit >= on_cuda.batch_size
     assert sum(on_cuda.cost.shares.values()) == pytest.approx(1)
     assert on_cuda.cost.peak_flops > 1e12
 
@@ -98,6 +104,25 @@ def test_text_has_all_figures(report: BenchReport, recipe: Recipe) -> None:
         assert f"\n{part} " in text
     assert f"{report.throughput.both:,.1f}" in text
     assert text.endswith(report.advice)
+    assert "per step fit" not in text
+    assert "GiB; about 24 images per step fit\n" in as_text(replace(report, fit=24), recipe)
+
+
+def test_how_many_images_fit_is_found_by_steps(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all images and with half of them, on a stand-in for a GPU of 1000 bytes."""
+
+    def peak(work: partial[object], device: torch.device) -> int:
+        work()
+        return 100 + 10 * len(work.args[-1].seeds)
+
+    monkeypatch.setattr("hieraseg.bench.peak_of", peak)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1000, 1000))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 0)
+    parts, state = set_up(recipe)
+    meter = ThroughputMeter(parts, partial(train_step, parts, state), 1)
+    assert estimate_fit(parts, state, meter, needed=120) == 90
 
 
 def test_it_writes_no_run(

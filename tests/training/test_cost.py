@@ -13,9 +13,11 @@ from hieraseg.training.cost import (
     count_flops,
     count_host_waits,
     flops_per_image,
+    images_that_fit,
     like_on_gpu,
     peak_flops,
     peak_memory,
+    peak_of,
     reset_peak_memory,
 )
 
@@ -149,3 +151,32 @@ def test_classes_are_not_checked_on_a_gpu(number: int, waits: int) -> None:
     classes = torch.tensor([[0, 2], [1, 1]])
     assert torch.equal(F.one_hot(like_on_gpu(classes), number), F.one_hot(classes, number))
     assert count_host_waits(lambda: F.one_hot(like_on_gpu(classes), number), CPU) == waits
+
+
+@pytest.mark.parametrize(
+    ("of_image", "images", "needed", "expected"),
+    [
+        (10, 8, 180, 90),  # (1000 - 100) / 10
+        (10, 7, 170, 90),
+        (10, 8, 360, 40),  # twice as much is reserved: (1000 / 2 - 100) / 10
+        (10, 8, 3600, 8),  # it has fit
+        (0, 8, 180, None),
+        (10, 1, 110, None),
+    ],
+)
+def test_memory_grows_with_the_images(
+    of_image: int, images: int, needed: int, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1000 bytes, 100 are taken without any image; 300 are reserved at the moment."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (700, 1200))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 300)
+    assert images_that_fit(lambda n: 100 + of_image * n, images, needed, CPU) == expected
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_peak_of_some_work() -> None:
+    device = torch.device("cuda")
+    before = torch.cuda.memory_allocated(device)
+    found = peak_of(lambda: torch.zeros(2**20, device=device), device) - before
+    assert found == 2**22

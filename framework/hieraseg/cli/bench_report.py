@@ -19,6 +19,8 @@ def as_json(report: "BenchReport", recipe: "Recipe") -> dict[str, Any]:
       `optimizer`; `gpu_idle`: share of a step in which the GPU waits for operations to be
       launched, null on a CPU
     * `peak_memory_bytes`: of the GPU, else of the process; null if the system does not say
+    * `batch_size_that_fits`: about how many images per step the memory of the GPU allows; null on a
+      CPU, or with one image per step
     * `flops_per_step`; `peak_flops`: those per second that the device reaches; `share_of_peak`
     * `host_waits`: how often the host waits for a result in a step
     * `captured`, `not_captured` (why, or null), and `compiled`: `off`, `model` or `step`
@@ -40,6 +42,7 @@ def as_json(report: "BenchReport", recipe: "Recipe") -> dict[str, Any]:
         "parts": report.cost.shares,
         "gpu_idle": report.idle,
         "peak_memory_bytes": report.peak_memory,
+        "batch_size_that_fits": report.fit,
         "flops_per_step": report.cost.flops,
         "peak_flops": report.cost.peak_flops,
         "share_of_peak": report.used,
@@ -73,11 +76,12 @@ def as_text(report: "BenchReport", recipe: "Recipe") -> str:
 
 def _facts(report: "BenchReport") -> list[list[str]]:
     memory = report.peak_memory
+    fit = "" if report.fit is None else f"; about {report.fit} images per step fit"
     peak = f"{report.used:.1%} of {report.cost.peak_flops / 1e12:.3g} TFLOPs per second"
     return [
         ["time lost to data", f"{report.throughput.waiting:.1%}"],
         *([] if report.idle is None else [["GPU idle", f"{report.idle:.1%}"]]),
-        *([] if memory is None else [["peak memory", f"{memory / 2**30:.1f} GiB"]]),
+        *([] if memory is None else [["peak memory", f"{memory / 2**30:.1f} GiB{fit}"]]),
         ["computed", f"{report.cost.flops / 1e9:,.4g} GFLOPs per step, {peak}"],
         ["host waits", f"{report.cost.host_waits} per step"],
         ["captured", "yes" if report.not_captured is None else f"no: {report.not_captured}"],

@@ -200,3 +200,40 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def images_that_fit(
+    peak: Callable[[int], int], images: int, needed: int, device: torch.device
+) -> int | None:
+    """About how many images a step can have at most, by the memory of a CUDA device.
+
+    The memory of a step grows linearly with its images, so it is measured with all and with half
+    of them. What is reserved beyond the tensors grows with them.
+
+    Args:
+        peak: bytes of tensors at the peak of a step with some number of images.
+        images: a number that fits.
+        needed: bytes that are reserved for them.
+        device: the device.
+
+    Returns:
+        The number; None for one image, or if the memory does not grow.
+    """
+    half = images // 2
+    if half == 0:
+        return None
+    small, large = peak(half), peak(images)
+    of_image = (large - small) / (images - half)
+    if of_image <= 0:
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    available = (free + torch.cuda.memory_reserved(device)) * large / needed
+    return max(images + math.floor((available - large) / of_image), images)
+
+
+def peak_of(work: Work, device: torch.device) -> int:
+    """Bytes of tensors on a CUDA device at the peak of some work."""
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)

@@ -46,10 +46,12 @@ def _training(recipe: Recipe, memory: str) -> str:
     if at_once > 1:
         parts = next(n for n in range(training.accumulate + 1, images + 1) if images % n == 0)
         changes = f"set training.accumulate to {parts}, which trains nearly the same, or {changes}"
+    on_gpu = "with fewer images says about how many fit"
+    measures = on_gpu if memory == "GPU" else "measures how much a step needs"
     height, width = recipe.input.size
     return (
         f"training: {at_once} images of {height}x{width} at once need more {memory} memory than "
-        f"there is; {changes}; `hieraseg bench` measures how much a step needs"
+        f"there is; {changes}; `hieraseg bench` {measures}"
     )
 
 
