@@ -165,6 +165,32 @@ class Pattern:
         return {"pattern": f"^{self.pattern}$"}
 
 
+@dataclass(frozen=True)
+class Having:
+    """Components that do not say otherwise by an attribute, as in `Annotated[Loss, Having(...)]`.
+
+    A recipe is refused by the attribute of the class, and a call by that of the object.
+
+    Args:
+        attribute: its name, such as `pixelwise`.
+    """
+
+    attribute: str
+
+    @property
+    def phrase(self) -> str:
+        """The name."""
+        return self.attribute
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the attribute is not false."""
+        return bool(getattr(value, self.attribute, True))
+
+    def schema(self) -> dict[str, Any]:
+        """Nothing: JSON Schema does not know the classes."""
+        return {}
+
+
 PositiveInt = Annotated[int, Range(gt=0)]
 NonNegativeInt = Annotated[int, Range(ge=0)]
 PositiveFloat = Annotated[float, Range(gt=0)]
@@ -283,7 +309,9 @@ def violation(value: Any, hint: Any) -> str:
     found = _find(value, hint)
     if found is None:
         return ""
-    problem = f"must be {found.phrase}, got {found.value!r}"
+    is_class = isinstance(found.value, type)  # of a component in a recipe
+    got = found.value.__name__ if is_class else repr(found.value)
+    problem = f"must be {found.phrase}, got {got}"
     return f"{problem} at {found.place}" if found.place else problem
 
 
