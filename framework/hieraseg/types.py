@@ -309,10 +309,16 @@ def violation(value: Any, hint: Any) -> str:
     found = _find(value, hint)
     if found is None:
         return ""
-    is_class = isinstance(found.value, type)  # of a component in a recipe
-    got = found.value.__name__ if is_class else repr(found.value)
-    problem = f"must be {found.phrase}, got {got}"
+    problem = f"must be {found.phrase}, got {_got(found.value)}"
     return f"{problem} at {found.place}" if found.place else problem
+
+
+def _got(value: Any) -> str:
+    """A value in a sentence; of a component, the name of its class."""
+    if isinstance(value, type):
+        return value.__name__
+    written = repr(value)
+    return type(value).__name__ if "\n" in written else written
 
 
 class _Violation(NamedTuple):

@@ -193,5 +193,5 @@ def test_a_sum_is_pixelwise_if_all_its_losses_are() -> None:
     ce, dice = (make_loss(name, hierarchy) for name in ("weighted_ce", "dice"))
     add = registry.losses.get("sum")
     make_loss("ohem", hierarchy, loss=add(losses=[ce, ce]))
-    with pytest.raises(ValueError, match=r"^loss must be pixelwise, got Sum"):
+    with pytest.raises(ValueError, match=r"^loss must be pixelwise, got Sum$"):
         make_loss("ohem", hierarchy, loss=add(losses=[ce, dice]))
