@@ -7,7 +7,7 @@ import pytest
 from benchmarks.kills import Kill, Trials
 
 from tests.support.processes import write_recipe
-from tests.training.test_resuming import CUT, SETTINGS
+from tests.support.resuming import CUT, SETTINGS
 
 
 @pytest.fixture(scope="module")
