@@ -13,8 +13,8 @@ from hieraseg.training.stopping import Stopping
 from tests.support.runs import QUICKSTART
 
 
-def jobs_of_seeds(*seeds: int) -> list[Job]:
-    return plan(Request(QUICKSTART, seeds=seeds, out=Path("nowhere"))).jobs
+def jobs_of_seeds(*seeds: int, out: Path = Path("nowhere")) -> list[Job]:
+    return plan(Request(QUICKSTART, seeds=seeds, out=out)).jobs
 
 
 def work(job: Job) -> Outcome:
@@ -41,6 +41,24 @@ def ask_to_end(job: Job) -> Outcome:
     if job.recipe.training.seed == 0:
         _wait_for_signal(send=signal.SIGTERM)
     return Outcome(job.title, "finished")
+
+
+def save_at_end(job: Job) -> Outcome:
+    """Finish with seed 0 when the other job waits for a signal, after which that writes a file."""
+    waits, saved = job.out / "waits", job.out / "saved"
+    if job.recipe.training.seed == 0:
+        while not waits.exists():
+            time.sleep(0.01)
+        return Outcome(job.title, "finished")
+    with Stopping() as stopping:
+        waits.touch()
+        try:
+            while True:
+                time.sleep(0.01)
+                stopping.check()
+        except KeyboardInterrupt:
+            saved.touch()
+            raise
 
 
 def _wait_for_signal(send: int | None = None) -> None:

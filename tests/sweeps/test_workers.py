@@ -5,6 +5,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ from hieraseg.sweeps.planning import Request, plan
 from hieraseg.sweeps.workers import check_devices, run_in_workers
 from hieraseg.sweeps.working import shares
 from tests.support.runs import QUICKSTART
-from tests.support.sweeps import ask_to_end, jobs_of_seeds, wait, work
+from tests.support.sweeps import ask_to_end, jobs_of_seeds, save_at_end, wait, work
 
 Captured = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
@@ -66,6 +68,16 @@ def test_an_interrupt_ends_the_jobs_that_are_being_done(
     assert error.type is raised
     assert set(threading.enumerate()) == before
     assert [one.exit_code for one in outcomes] == [75 if raised is Stopped else 130] * 2
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_an_outcome_is_printed(tmp_path: Path) -> None:
+    """The other job saves its state, although nobody takes its outcome any more."""
+    outcomes = run_in_workers(jobs_of_seeds(0, 1, out=tmp_path), save_at_end, workers=2)
+    assert next(outcomes).exit_code == 0
+    assert isinstance(outcomes, Generator)
+    outcomes.close()
+    assert (tmp_path / "saved").exists()
 
 
 def test_a_worker_that_is_asked_to_end_saves_its_run(capsys: Captured) -> None:
