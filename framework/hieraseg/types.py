@@ -309,7 +309,9 @@ def violation(value: Any, hint: Any) -> str:
     found = _find(value, hint)
     if found is None:
         return ""
-    problem = f"must be {found.phrase}, got {_got(found.value)}"
+    problem = f"must be {found.phrase}"
+    if found.is_shown:
+        problem += f", got {_got(found.value)}"
     return f"{problem} at {found.place}" if found.place else problem
 
 
@@ -325,6 +327,7 @@ class _Violation(NamedTuple):
     phrase: str
     value: Any
     place: str = ""
+    is_shown: bool = True
 
 
 def _find(value: Any, hint: Any) -> _Violation | None:
@@ -333,7 +336,8 @@ def _find(value: Any, hint: Any) -> _Violation | None:
     if origin is Annotated:
         for constraint in constraints_of(hint):
             if not _accepts(constraint, value):
-                return _Violation(constraint.phrase, value)
+                is_shown = getattr(constraint, "shows_value", True)
+                return _Violation(constraint.phrase, value, is_shown=is_shown)
         return _find(value, inner[0])
     if origin in (Union, UnionType):
         return _find_in_union(value, inner)

@@ -21,3 +21,10 @@ def test_rows_are_shares_of_the_target() -> None:
     many = np.asarray(draw_confusion(np.array([[500, 0], [0, 0]]), ["a", "b"], ""))
     assert (right != wrong).any()
     assert (right == many).all()
+
+
+@pytest.mark.parametrize("other", ["b" + 60 * "a", 60 * "a" + "b"])
+def test_long_names_can_be_told_apart(other: str) -> None:
+    """Whichever end they differ at."""
+    pictures = [draw_confusion(np.eye(1, dtype=int), [name], "") for name in (61 * "a", other)]
+    assert pictures[0].tobytes() != pictures[1].tobytes()

@@ -44,4 +44,5 @@ def _outside(hint: Any) -> Iterator[Any]:
         return
     for constraint in constraints_of(hint):
         for bound in constraint.schema().values():
-            yield from (bound - 1, bound, bound + 1)
+            if not isinstance(bound, str):
+                yield from (bound - 1, bound, bound + 1)

@@ -100,11 +100,15 @@ def check_packages(specs: Sequence[ComponentSpec]) -> None:
 
 
 def hyper_parameters(recipe: Recipe) -> dict[str, int | float | str]:
-    """The settings of a recipe by dotted key; what is no number is written as a string."""
+    """The settings of a recipe by dotted key, such as `loss` and `loss.beta`.
+
+    What is no number is written as a string.
+    """
     found: dict[str, Any] = {}
     for section, values in recipe.to_dict(plugins=[]).items():
         if isinstance(values, dict):
-            found |= {f"{section}.{key}": value for key, value in values.items()}
+            named = {f"{section}.{key}": value for key, value in values.items()}
+            found |= {key.removesuffix(".name"): value for key, value in named.items()}
         else:
             found[section] = values
     return {k: v if isinstance(v, int | float | str) else str(v) for k, v in found.items()}

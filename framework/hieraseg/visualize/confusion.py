@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from hieraseg.visualize.fonts import SIZE, default_font, find_fonts
+from hieraseg.visualize.fonts import SIZE, Font, default_font, find_fonts
 
 _WRITTEN = 12  # classes of the largest matrix whose cells hold numbers
 _CELLS = (34, 18)  # sides of a cell with a number, and without one, in pixels
@@ -62,14 +62,23 @@ def _colors(share: Float[np.ndarray, "C C"]) -> UInt8[np.ndarray, "C C 3"]:
 
 
 def _labels(names: Sequence[str]) -> list[Image.Image]:
-    """The names as masks, cut to a width."""
+    """The names as masks, none wider than `_NAME`."""
     fonts, labels = find_fonts(tuple(dict.fromkeys(names))), []
     for index, name in enumerate(names):
         text, font = (name, fonts[name]) if name in fonts else (str(index), default_font())
-        label = Image.new("L", (min(round(font.getlength(text)) + 1, _NAME), SIZE + 4))
+        text = _shortened(text, font)
+        label = Image.new("L", (round(font.getlength(text)) + 1, SIZE + 4))
         ImageDraw.Draw(label).text((0, SIZE), text, fill=255, font=font, anchor="ls")
         labels.append(label)
     return labels
+
+
+def _shortened(name: str, font: Font) -> str:
+    """A name without as much of its middle as is too wide: classes may differ at either end."""
+    parts = (
+        f"{name[: n - n // 2]}...{name[len(name) - n // 2 :]}" for n in range(len(name), 0, -1)
+    )
+    return next(part for part in (name, *parts, "...") if font.getlength(part) < _NAME)
 
 
 def _write_numbers(

@@ -4,33 +4,43 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
 
-from hieraseg.types import check_arguments
-from hieraseg_plugins.trackers.repeated import without_repeated
+from hieraseg.types import Pattern, check_arguments
 
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
-_LAST_STEP = "hieraseg.last_step"
 _LARGEST_BATCH = 100  # of settings that MLflow takes at once
 # A server that does not answer keeps a run waiting for seconds, and not for minutes.
 _WAITING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+_Address = Annotated[
+    str,
+    Pattern(
+        r"(?!.*://[^/]*:.*@)(?!https?://[^/]*@).*",
+        "an address without user and password, which the run folder would keep (set the "
+        "environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or, for a "
+        "database, MLFLOW_TRACKING_URI)",
+        shows_value=False,
+    ),
+]
 
 
 @check_arguments
 class MLflow:
     """MLflow: curves, pictures and settings, in a local store or on a server.
 
-    A run that goes on is the same run there: its id is in `mlflow_run` of the run folder.
+    A run that goes on is the same run there: its id is in `mlflow_run` of the run folder. Points of
+    later steps that are there already are not logged again.
 
     Args:
         folder: the run folder, supplied by the runner.
         after_step: step from which the run goes on, supplied by the runner.
-        tracking_uri: where to, as in `sqlite:///mlflow.db` or `http://localhost:5000`; null for
-            MLflow's own choice: the environment variable MLFLOW_TRACKING_URI, or a file in the
-            working directory.
+        tracking_uri: where to, as in `sqlite:///mlflow.db` or `http://localhost:5000`, without a
+            password; null for MLflow's own choice: the environment variable MLFLOW_TRACKING_URI,
+            or a file in the working directory.
         experiment: name of the experiment; null for that of the recipe.
     """
 
@@ -40,7 +50,7 @@ class MLflow:
         self,
         folder: Path,
         after_step: int = 0,
-        tracking_uri: str | None = None,
+        tracking_uri: _Address | None = None,
         experiment: str | None = None,
     ) -> None:
         for key, value in _WAITING.items():
@@ -48,16 +58,16 @@ class MLflow:
         from mlflow import MlflowClient
 
         self.client = MlflowClient(tracking_uri)
+        self.logged: set[tuple[str, int]] = set()
         file = folder / "mlflow_run"
         if after_step and file.is_file():
             self.run = file.read_text(encoding="utf-8")
             self.client.update_run(self.run, status="RUNNING")
+            self.logged = self._points(after_step)
         else:
             parent = _experiment(self.client, experiment or folder.parent.name)
             self.run = self.client.create_run(parent, run_name=folder.name).info.run_id
             file.write_text(self.run, encoding="utf-8")
-        tags = self.client.get_run(self.run).data.tags
-        self.before = int(tags.get(_LAST_STEP, 0))
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
         """Log the settings. Those that were logged before stay, since MLflow changes none."""
@@ -73,11 +83,14 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        new = without_repeated(metrics, step, self.before)
-        points = [Metric(_key(name), value, now, step) for name, value in new.items()]
+        named = {_key(name): value for name, value in metrics.items()}
+        points = [
+            Metric(key, value, now, step)
+            for key, value in named.items()
+            if (key, step) not in self.logged
+        ]
         for first in range(0, len(points), _LARGEST_BATCH):
             self.client.log_batch(self.run, metrics=points[first : first + _LARGEST_BATCH])
-        self.client.set_tag(self.run, _LAST_STEP, str(max(step, self.before)))
 
     def log_image(self, key: str, images: list[UInt8[np.ndarray, "H W 3"]], step: int) -> None:
         """Log pictures as artifacts, with the step in their names."""
@@ -88,6 +101,15 @@ class MLflow:
     def finalize(self, status: str) -> None:
         """End the run."""
         self.client.set_terminated(self.run, _STATUS.get(status, "FAILED"))
+
+    def _points(self, first: int) -> set[tuple[str, int]]:
+        """Name and step of the points from a step on."""
+        return {
+            (key, point.step)
+            for key in self.client.get_run(self.run).data.metrics
+            for point in self.client.get_metric_history(self.run, key)
+            if point.step >= first
+        }
 
 
 def _experiment(client: Any, name: str) -> str:

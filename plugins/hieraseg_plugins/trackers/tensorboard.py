@@ -1,6 +1,7 @@
 """TensorBoard."""
 
 import re
+import shutil
 import threading
 from collections.abc import Iterable
 from functools import cache
@@ -19,6 +20,9 @@ _LEVEL = re.compile(r"iou_level_(\d+)/")
 class TensorBoard:
     """TensorBoard: curves, pictures and settings, in the folder `tensorboard` of the run.
 
+    Settings and best scores are a run of its own there, `best`: the tab HParams takes all curves of
+    a run for results.
+
     Args:
         folder: the run folder, supplied by the runner.
         after_step: step from which the run goes on, supplied by the runner.
@@ -29,15 +33,18 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         _hide_tracebacks()
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after_step + 1)
-        self.params: dict[str, Any] = {}
+        self.folder = folder / "tensorboard"
+        self.writer = SummaryWriter(str(self.folder), purge_step=after_step + 1)
+        self.params: dict[str, int | float | str] = {}
         self.best: dict[str, float] = {}
         self.last_step = after_step
         self.has_layout = False
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
         """Keep the settings, which are written beside the best scores."""
-        self.params = params
+        self.params = {
+            key: str(v).lower() if isinstance(v, bool) else v for key, v in params.items()
+        }
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Write a point of each curve; those of `best/` are written beside the settings."""
@@ -62,9 +69,25 @@ class TensorBoard:
     def finalize(self, status: str) -> None:
         """Write the settings of a run with its best scores, and close the files."""
         if self.best:
-            scores = self.best
-            self.writer.add_hparams(self.params, scores, run_name=".", global_step=self.last_step)
+            self._write_best()
         self.writer.close()
+
+    def _write_best(self) -> None:
+        """Write the settings and the best scores, in place of those before the run went on.
+
+        `SummaryWriter.add_hparams` would also say which settings there are. Without that the page
+        finds it out, for all runs together, and shows first what differs between them.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+
+        shutil.rmtree(self.folder / "best", ignore_errors=True)
+        _, start, end = hparams(self.params, self.best)
+        with SummaryWriter(str(self.folder / "best")) as writer:
+            for summary in (start, end):
+                writer.file_writer.add_summary(summary, self.last_step)
+            for name, value in self.best.items():
+                writer.add_scalar(name, value, self.last_step)
 
 
 def _beside_curve(name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hieraseg.types import check_arguments
-from hieraseg_plugins.trackers.repeated import without_repeated
+from hieraseg_plugins.trackers.wandb_file import read_history
 
 
 @check_arguments
@@ -17,7 +17,8 @@ class WandB:
     """Weights & Biases: curves, pictures and settings, offline unless `mode` is `online`.
 
     Offline, everything is in the folder `wandb` of the run, and `wandb sync` uploads it later. A
-    run that goes on is the same run there: its id is in `wandb_run.json` of the run folder.
+    run that goes on is the same run there: its id is in `wandb_run.json` of the run folder. What of
+    later steps is in the folder `wandb` already is not logged again.
 
     Args:
         folder: the run folder, supplied by the runner.
@@ -56,11 +57,15 @@ class WandB:
             mode=mode,
             settings=settings,
         )
-        # W&B's own step cannot go back, and the newest is not written yet: it counts rows instead.
-        self.rows: int = saved.get("rows", 0)
         self.run.define_metric("*", step_metric="step")
-        self.before: int = saved.get("last_step", 0)
-        self.last_step = self.before
+        # W&B's own step has to increase with each row, so it counts rows.
+        self.rows: int = saved.get("rows", 0)
+        self.logged: set[tuple[str, int]] = set()
+        for number, row in read_history(folder) if saved else ():
+            self.rows = max(self.rows, number + 1)
+            step = int(row.get("step", 0))
+            if step >= after_step:
+                self.logged |= {(name, step) for name in row}
         self._save()
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
@@ -69,32 +74,30 @@ class WandB:
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Log a point of each curve."""
-        new = without_repeated(metrics, step, self.before)
-        if new:
-            self._log({**new, "step": step})
-        self._save()  # the step before: this one may not be on the disk yet
-        self.last_step = max(step, self.before)
+        self._log(
+            {key: one for key, one in metrics.items() if (key, step) not in self.logged}, step
+        )
 
     def log_image(self, key: str, images: list[UInt8[np.ndarray, "H W 3"]], step: int) -> None:
         """Log pictures."""
         import wandb
 
-        if step > self.before:
-            self._log({key: [wandb.Image(image) for image in images], "step": step})
+        if (key, step) not in self.logged:
+            self._log({key: [wandb.Image(image) for image in images]}, step)
 
     def finalize(self, status: str) -> None:
         """End the run."""
         self.run.finish(exit_code=0 if status == "success" else 1)
-        self._save()
 
-    def _log(self, row: dict[str, Any]) -> None:
+    def _log(self, row: dict[str, Any], step: int) -> None:
         """Log a row of the history."""
-        self.run.log(row, step=self.rows, commit=True)
-        self.rows += 1
+        if row:
+            self.run.log({**row, "step": step}, step=self.rows, commit=True)
+            self.rows += 1
+            self._save()
 
     def _save(self) -> None:
-        """Save what a run that goes on needs to know."""
+        """Save what a run that goes on needs, also where `wandb sync` removed what it uploaded."""
         unfinished = self.file.with_suffix(".tmp")
-        saved = {"id": self.run.id, "last_step": self.last_step, "rows": self.rows}
-        unfinished.write_text(json.dumps(saved))
+        unfinished.write_text(json.dumps({"id": self.run.id, "rows": self.rows}))
         os.replace(unfinished, self.file)

@@ -1,55 +1,60 @@
-"""MLflow, with a store in a folder.
+"""MLflow, with a store in a folder."""
 
-Its import replaces `importlib.metadata`, so all but one of these tests are run in another process.
-"""
-
-import os
-import subprocess
+import json
 import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 
 from hieraseg import registry
+from hieraseg.cli import main
 from hieraseg.testing import TrackerContract
+from hieraseg.types import violation
 
-HERE = Path(__file__)
-HAS_CHECKS = "tests.support.shapes" in sys.modules  # the process that runs the other tests
-pytestmark = [
-    pytest.mark.slow,  # its import takes seconds
-    pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed"),
-]
-elsewhere = pytest.mark.skipif(HAS_CHECKS, reason="by test_in_a_process_of_its_own")
 MLflow = registry.trackers.get("mlflow")
 
 
-def test_in_a_process_of_its_own() -> None:
-    if not HAS_CHECKS:
-        pytest.skip("this is the process")
-    options = ["-q", "--noconftest", "-p", "no:cacheprovider", "-m", "", str(HERE)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[3]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
-
-
-@pytest.fixture(autouse=True)
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the store that the tracker writes to."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/store")
-
-
-@pytest.fixture
-def store() -> Any:
-    """A client of the store that the tracker writes to."""
+    # Its import replaces `importlib.metadata` by a package whose classes are others.
+    finders, find = sys.meta_path[:], vars(PathFinder)["find_distributions"]
     from mlflow import MlflowClient
 
+    sys.meta_path[:] = finders
+    PathFinder.find_distributions = find
     return MlflowClient()
+
+
+needs_mlflow = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://me:secret@host/x", "https://secret@host", "postgresql://me:se/cret@host/x"]
+)
+def test_a_password_is_refused(uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Before anything is written, since recipe and provenance would keep it."""
+    trackers = json.dumps([{"name": "mlflow", "tracking_uri": uri}])
+    out = tmp_path / "runs"
+    assert main(["run", "quickstart", "--out", str(out), "--trackers", trackers]) == 2
+    (error,) = capfd.readouterr().err.splitlines()
+    assert "trackers[0].tracking_uri: must be an address without user and password" in error
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in error
+    assert "cret" not in error
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///a@b.db", "http://localhost:5000", "postgresql://me@host/x", "file:/a:b@c"]
+)
+def test_an_address_without_a_password_is_accepted(uri: str) -> None:
+    assert not violation(uri, get_type_hints(MLflow.__init__, include_extras=True)["tracking_uri"])
 
 
 @pytest.fixture
@@ -65,12 +70,15 @@ def only_run(store: Any) -> Any:
     return run
 
 
-@elsewhere
+@needs_mlflow
+@pytest.mark.slow
+@pytest.mark.usefixtures("store")
 class TestMLflow(TrackerContract):
     component = MLflow
 
 
-@elsewhere
+@needs_mlflow
+@pytest.mark.slow
 def test_a_run_of_the_experiment_of_its_recipe(store: Any, folder: Path) -> None:
     tracker = MLflow(folder)
     tracker.log_hyperparams({f"key.{index}": index for index in range(150)})
@@ -86,7 +94,7 @@ def test_a_run_of_the_experiment_of_its_recipe(store: Any, folder: Path) -> None
     assert picture.path == "val/a/step_0000010.png"
 
 
-@elsewhere
+@needs_mlflow
 def test_a_run_that_goes_on_has_no_point_twice(store: Any, folder: Path) -> None:
     tracker = MLflow(folder)
     tracker.log_hyperparams({"training.epochs": 3})
@@ -96,7 +104,7 @@ def test_a_run_that_goes_on_has_no_point_twice(store: Any, folder: Path) -> None
     tracker = MLflow(folder, after_step=20)
     tracker.log_hyperparams({"training.epochs": 4, "trackers": "[mlflow]"})
     for step in (30, 40):
-        tracker.log_metrics({"loss/total": step}, step)
+        tracker.log_metrics({"loss/total": step, "loss (val)": step}, step)
     tracker.log_metrics({"best/miou_level_1": 0.25}, 40)
     tracker.finalize("success")
     run = only_run(store)
@@ -107,5 +115,7 @@ def test_a_run_that_goes_on_has_no_point_twice(store: Any, folder: Path) -> None
         (30, 30),
         (40, 40),
     ]
+    late = store.get_metric_history(run.info.run_id, "loss _val_")
+    assert [one.step for one in late] == [30, 40], "a batch that was not written is logged again"
     assert run.data.metrics["best/miou_level_1"] == 0.25
     assert run.data.params == {"training.epochs": "3", "trackers": "[mlflow]"}
