@@ -20,7 +20,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with a changed file, one that git does not know, and one that it ignores."""
+    """A repository with a changed file, what git does not know, and what it ignores."""
     root = tmp_path / "project"
     (root / "inner").mkdir(parents=True)
     git(root, "init", "--quiet")
@@ -32,6 +32,8 @@ def repository(tmp_path: Path) -> Path:
     (root / "inner/plugin.py").write_text("value = 2\n")
     (root / "new.py").touch()
     (root / "ignored.py").touch()
+    (root / "runs/base").mkdir(parents=True)
+    (root / "runs/base/recipe.yaml").touch()
     return root
 
 
@@ -40,7 +42,7 @@ def test_the_patch_gives_the_code_that_was_run(repository: Path, tmp_path: Path)
     run.path.mkdir()
     (record,) = save_changes(run, repositories_of([repository / "inner/plugin.py"]))
     assert record["root"] == str(repository)
-    assert record["untracked"] == ["new.py"]
+    assert record["untracked"] == ["new.py", "runs/"]
     assert record["changes"]["file"] == "changes/project.diff"
     assert "token" not in str(record)
     git(repository, "stash", "--quiet")

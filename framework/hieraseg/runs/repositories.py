@@ -24,6 +24,8 @@ _DIFF = (
     *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"),
     *("--src-prefix=a/", "--dst-prefix=b/"),
 )
+# Whole folders, since many repositories have the files of all runs in them.
+_UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory")
 _PLACES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
     *("GIT_NAMESPACE", "GIT_PREFIX"),
@@ -42,7 +44,8 @@ class Repository:
             such as before the first commit, or where it takes too long.
         left_out: changed binary files whose content is not in it, since the patch would be larger
             than `LARGEST_DIFF`; the first 100.
-        untracked: files that git does not know, without those that it ignores; the first 100.
+        untracked: files and whole folders that git does not know, without those that it ignores;
+            the first 100.
     """
 
     root: Path
@@ -78,7 +81,7 @@ def _read(root: Path) -> Repository:
         revision=None if revision is None else revision.decode().strip(),
         diff=diff,
         left_out=left_out,
-        untracked=_names(_git(root, "ls-files", "-z", "--others", "--exclude-standard")),
+        untracked=_names(_git(root, *_UNTRACKED)),
     )
 
 
