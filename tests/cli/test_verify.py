@@ -47,7 +47,7 @@ def test_a_repetition_is_the_same_bit_by_bit(
     change_metrics(run, 0, "loss", 7.0)
     assert main(["run", str(run), "--verify"]) == 5
     out = capsys.readouterr().out
-    assert "1 differs first in metrics.jsonl:\n  metrics.jsonl: epoch 1, step " in out
+    assert "first differences in metrics.jsonl (1):\n  metrics.jsonl: epoch 1, step " in out
     assert ": loss: 7.0 -> " in out
     assert "base-verify-run2-seed0 is different from" in out
 

@@ -134,11 +134,11 @@ def _as_json(first: Path, second: Path, comparison: "Comparison") -> dict[str, A
 
 
 def _as_text(first: Path, second: Path, comparison: "Comparison") -> str:
-    lines = _listed("differs in what the runs are made of", comparison.changes)
-    lines += _listed("differs first in metrics.jsonl", comparison.metrics)
-    lines += _listed("differs in the result", comparison.result)
-    lines += _listed("differs in the counts of each image", comparison.counts)
-    lines += _listed("differs in the weights", comparison.weights)
+    lines = _listed("differences in what the runs are made of", comparison.changes)
+    lines += _listed("first differences in metrics.jsonl", comparison.metrics)
+    lines += _listed("differences in the result", comparison.result)
+    lines += _listed("differences in the counts of each image", comparison.counts)
+    lines += _listed("differences in the weights", comparison.weights)
     same = "different from" if comparison.differences else "the same, bit by bit, as"
     missing = comparison.not_compared
     rest = f", but for what is not in both: {', '.join(missing)}" if missing else ""
@@ -149,4 +149,4 @@ def _listed(what: str, found: Sequence[object]) -> list[str]:
     if not found:
         return []
     rest = [f"  ... and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return [f"{len(found)} {what}:", *(f"  {one}" for one in found[:_SHOWN]), *rest]
+    return [f"{what} ({len(found)}):", *(f"  {one}" for one in found[:_SHOWN]), *rest]
