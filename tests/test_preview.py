@@ -12,7 +12,7 @@ from hieraseg.data.sampling import training_order
 from hieraseg.errors import DataError
 from hieraseg.preview import first_samples, preview
 from hieraseg.recipe import Recipe, load
-from hieraseg.train import run_step
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import set_up
 from tests.support.pascal_part import write_pascal_folder
 from tests.support.runs import QUICKSTART, SMALL

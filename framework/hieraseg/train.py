@@ -1,21 +1,15 @@
 """Job: train a recipe, score the model now and then, keep the best."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Int
-from torch import Tensor
-
 from hieraseg.console import warn
-from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
-from hieraseg.data.sampling import generator, steps_per_epoch, training_order
-from hieraseg.draws import Draws
 from hieraseg.errors import DivergedError, WriteError
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
-from hieraseg.processes import broadcast, failing_together, own_share
+from hieraseg.processes import broadcast, failing_together
 from hieraseg.recipe import Recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.training.checks import check_weights
@@ -28,6 +22,7 @@ from hieraseg.training.meter import Meter
 from hieraseg.training.monitor import monitor_notice, monitored
 from hieraseg.training.new_run import new_folder
 from hieraseg.training.notices import ConstantPredictions, unused_weights
+from hieraseg.training.order import run_steps
 from hieraseg.training.recorder import Recorder
 from hieraseg.training.restoring import restore
 from hieraseg.training.setup import Parts, set_up
@@ -84,9 +79,7 @@ def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
             try:
                 train_and_score(parts, state, recorder, stopping)
             except BadStepError as error:
-                number = error.bad.step
-                (step,) = run_steps(parts, number, number, whole=True)
-                raise diagnose(parts, state, folder, error.bad, step) from error
+                raise diagnose(parts, state, folder, error.bad) from error
             except KeyboardInterrupt:
                 if stopping.is_agreed:
                     recorder.save_now(state)
@@ -134,7 +127,7 @@ def train_interval(
         Their record for `metrics.jsonl`.
     """
     last = state.begin_interval()
-    steps = run_steps(parts, state.step + 1, last)
+    steps = run_steps(parts, range(state.step + 1, last + 1))
     parts.forward.train()
     with Meter(parts, state, last) as meter:
         for batch in on_device(meter.timed(parts.view.load(steps)), parts.fabric.device):
@@ -158,45 +151,6 @@ def end_interval(parts: Parts, state: State, record: dict[str, Any]) -> bool:
     if notice and state.validations == 0:
         warn(notice)
     return state.end_interval(found.rank)
-
-
-def run_steps(parts: Parts, first: int, last: int, whole: bool = False) -> Iterator[Step]:
-    """This process's images of some steps of the run, whatever epochs they are in.
-
-    Args:
-        parts: the parts of the run.
-        first, last: the steps, counted from 1.
-        whole: whether to take those of all processes.
-    """
-    settings, store = parts.recipe.training, parts.stores["train"]
-    size, order = settings.batch_size, list[Int[Tensor, " batch"]]()
-    for step in range(first, last + 1):
-        before, index = divmod(step - 1, steps_per_epoch(len(store), size))
-        epoch = before + 1
-        if not order or index == 0:
-            order = training_order(
-                len(store), size, settings.seed, epoch, store.members, store.repeats
-            )
-        yield run_step(parts, epoch, step, order[index], whole)
-
-
-def run_step(
-    parts: Parts, epoch: int, step: int, rows: Int[Tensor, " batch"], whole: bool = False
-) -> Step:
-    """This process's images of a step, and their random numbers.
-
-    Args:
-        parts: the parts of the run.
-        epoch: the epoch.
-        step: step of the run, from 1; step 0 draws the order of images.
-        rows: images of all processes.
-        whole: whether to take all of them.
-    """
-    fabric = parts.fabric
-    rank, processes = (0, 1) if whole else (fabric.global_rank, fabric.world_size)
-    random = generator(parts.recipe.training.seed, epoch, step)
-    own = own_share(rows, rank, processes)
-    return Step(own, Draws(random, len(rows), rank, processes))
 
 
 def validate(

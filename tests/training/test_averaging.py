@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hieraseg.cli import main
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import load
-from hieraseg.train import run_step
 from hieraseg.training.averaging import WeightAverage
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import set_up
 from hieraseg.training.step import train_step
 from tests.support.runs import QUICKSTART, SMALL, read_json, read_metrics, run_recipe

@@ -25,9 +25,9 @@ from hieraseg.inference.segmenter import Segmenter
 from hieraseg.recipe import load
 from hieraseg.testing.capturing import CUDA, NotCapturable, assert_capturable, on_fake_tensors
 from hieraseg.testing.cases import MAIN_TREE, random_logits
-from hieraseg.train import run_step
 from hieraseg.training.capturing import capture_problems
 from hieraseg.training.forward import TrainingForward
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import StepInputs, compute_step, step_inputs, train_step

@@ -22,9 +22,9 @@ from torch.utils._pytree import tree_leaves
 
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.recipe import load
-from hieraseg.train import run_step
 from hieraseg.training import graph as graph_module
 from hieraseg.training.graph import CapturedStep
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import StepInputs, compute_step, train_step

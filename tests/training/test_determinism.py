@@ -13,8 +13,8 @@ from hieraseg.cli import main
 from hieraseg.metrics import SplitCounts
 from hieraseg.metrics.scoring import score_split
 from hieraseg.recipe import load
-from hieraseg.train import run_step
 from hieraseg.training.determinism import deterministic_algorithms
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import set_up
 from hieraseg.training.step import train_step
 from tests.support.runs import QUICKSTART, SMALL

@@ -14,9 +14,9 @@ from hieraseg.accumulation import PartTotals, given_totals, mean_over_batch
 from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.devices import Fabric, MixedPrecision
 from hieraseg.recipe import load
-from hieraseg.train import run_step
 from hieraseg.training import gradients
 from hieraseg.training.gradients import clip_gradients, compute_gradients
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hieraseg.contracts import Prediction
 from hieraseg.recipe import load
-from hieraseg.train import run_step
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import set_up
 from hieraseg.training.step import train_step
 from tests.support.runs import QUICKSTART, SMALL

@@ -9,7 +9,7 @@ import torch
 from hieraseg.metrics import PixelCounts
 from hieraseg.recipe import load as load_recipe
 from hieraseg.runs.checkpoint import read_state, save_checkpoint
-from hieraseg.train import run_step
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
 from hieraseg.training.step import train_step

@@ -20,6 +20,7 @@ from hieraseg.runs.folder import RunFolder
 from hieraseg.settings import Training
 from hieraseg.training.finite import BadStep, BadStepError, what_is_wrong
 from hieraseg.training.forward import loss_terms
+from hieraseg.training.order import run_steps
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
@@ -38,9 +39,7 @@ class _Batch(NamedTuple):
     masks: Integer[Tensor, "B H W"]
 
 
-def diagnose(
-    parts: Parts, state: State, folder: RunFolder, bad: BadStep, step: Step
-) -> DivergedError:
+def diagnose(parts: Parts, state: State, folder: RunFolder, bad: BadStep) -> DivergedError:
     """The error of a step that was not finite; the main process saves what repeats it.
 
     That is `nonfinite/` in the run folder: the weights before the step, the augmented batch of all
@@ -51,14 +50,14 @@ def diagnose(
         state: its state, with the weights before the step.
         folder: the run folder.
         bad: the step.
-        step: its images, those of all processes, and their random numbers.
     """
     is_main = parts.fabric.is_global_zero
-    found = on_all_ranks(lambda: _diagnose(parts, state, folder, bad, step) if is_main else "")
+    found = on_all_ranks(lambda: _diagnose(parts, state, folder, bad) if is_main else "")
     return DivergedError(found) if found else BadStepError(bad)
 
 
-def _diagnose(parts: Parts, state: State, folder: RunFolder, bad: BadStep, step: Step) -> str:
+def _diagnose(parts: Parts, state: State, folder: RunFolder, bad: BadStep) -> str:
+    (step,) = run_steps(parts, [bad.step], whole=True)
     batch = _augmented(parts, step)
     weights = {name: value.detach().cpu() for name, value in state.model.state_dict().items()}
     record = {

@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from hieraseg.data.batches.batch import Step
 from hieraseg.data.batches.device import on_device
-from hieraseg.data.sampling import generator
-from hieraseg.draws import Draws
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.recipe import Recipe
 from hieraseg.tracebacks import describe, frames, source_file
 from hieraseg.training.cost import peak_memory
 from hieraseg.training.determinism import deterministic_algorithms
 from hieraseg.training.memory import explaining_memory
+from hieraseg.training.order import run_step
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.step import train_step
 from hieraseg.training.validation_loss import validation_loss
@@ -77,8 +75,8 @@ def dry_run(recipe: Recipe) -> DryRun:
 def _dry_run(recipe: Recipe) -> DryRun:
     parts, state = set_up(recipe, images=recipe.training.batch_size)
     rows = torch.arange(len(parts.stores["train"]))[: recipe.training.batch_size]
-    step = Step(rows, Draws(generator(recipe.training.seed, 1, 1), len(rows)))
-    batch = next(on_device(parts.view.load([step]), parts.fabric.device))
+    steps = [run_step(parts, 1, 1, rows)]
+    (batch,) = on_device(parts.view.load(steps), parts.fabric.device)
     _check_logits(parts)
     parts.forward.train()
     started = time.monotonic()

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import NamedTuple
 
-from hieraseg.data.batches.batch import AnyBatch, Step
+from hieraseg.data.batches.batch import AnyBatch
 from hieraseg.data.batches.device import on_device
-from hieraseg.data.sampling import generator, training_order
-from hieraseg.draws import Draws
+from hieraseg.training.order import run_steps
 from hieraseg.training.setup import Parts
 from hieraseg.training.timing import seconds
 
@@ -50,7 +49,7 @@ class ThroughputMeter:
     def __init__(self, parts: Parts, take_step: Callable[[AnyBatch], object], steps: int) -> None:
         self.parts, self.take_step, self.steps = parts, take_step, steps
         self.device = parts.fabric.device
-        self._order = endless_steps(parts)
+        self._order = run_steps(parts, count(1))
         self.batch = next(self._batches(1))
         self.batch_size = len(self.batch.seeds)
 
@@ -97,14 +96,3 @@ class ThroughputMeter:
 def median(rounds: Sequence[Throughput]) -> Throughput:
     """The median of each rate."""
     return Throughput(*map(statistics.median, zip(*rounds, strict=True)))
-
-
-def endless_steps(parts: Parts) -> Iterator[Step]:
-    """The steps of one epoch after another."""
-    settings, store = parts.recipe.training, parts.stores["train"]
-    for epoch in count(1):
-        order = training_order(
-            len(store), settings.batch_size, settings.seed, epoch, store.members, store.repeats
-        )
-        for number, rows in enumerate(order, 1):
-            yield Step(rows, Draws(generator(settings.seed, epoch, number), len(rows)))
