@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from hieraseg.metrics import Counts
 from hieraseg.recipe import load
 from hieraseg.train import train_and_score
 from hieraseg.training.new_run import new_folder
@@ -41,17 +42,17 @@ class TimedRecorder(Recorder):
         self.epochs: dict[str, list[float]] = defaultdict(list)
         self.way, self.began = "", 0.0
 
-    def save_validation(self, state: State, record: dict[str, Any], improved: bool) -> None:
-        with self:  # what is left of the epoch before is a part of it
-            pass
+    def save_validation(
+        self, state: State, record: dict[str, Any], improved: bool, counts: Counts | None = None
+    ) -> None:
+        self._background.wait()  # what is left of the epoch before is a part of it
         started = time.perf_counter()
         if state.epoch > WARM_UP + 1:
             self.epochs[self.way].append(started - self.began)
         self.way, self.began = WAYS[state.epoch % 2], started
-        super().save_validation(state, record, improved=True)
+        super().save_validation(state, record, improved=True, counts=counts)
         if self.way == WAYS[0]:
-            with self:
-                pass
+            self._background.wait()
         if state.epoch > WARM_UP:
             self.writing[self.way].append(time.perf_counter() - started)
 

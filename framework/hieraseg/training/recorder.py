@@ -2,9 +2,8 @@
 
 from functools import partial
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from hieraseg.console import log, warn
@@ -12,30 +11,22 @@ from hieraseg.files.background import Background
 from hieraseg.files.paths import quoted
 from hieraseg.hierarchy.identity import describe
 from hieraseg.metrics import Counts, PixelCounts, WatchedCounts
-from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
 from hieraseg.runs.checkpoint import load_checkpoint
 from hieraseg.runs.ending import hold, release
-from hieraseg.runs.figures import (
-    Predicted,
-    draw_predicted,
-    predict_rows,
-    save_run_figures,
-    spread_rows,
-)
+from hieraseg.runs.figures import save_run_figures
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import sha256
 from hieraseg.training.checkpoints import Checkpoint, CheckpointWriter
-from hieraseg.training.cost import peak_memory
 from hieraseg.training.messages import by_score, score_name, validation_line
 from hieraseg.training.result import cost_of, scores_of_val
-from hieraseg.training.scalars import best_scalars, learning_rates, scalars
+from hieraseg.training.scalars import best_scalars
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
+from hieraseg.training.tracked import Tracked, log_tracked, tracked
 from hieraseg.training.trackers import Trackers, take_images
-from hieraseg.visualize.confusion import draw_confusion
 
 _PATIENCE = 1  # seconds until an interrupted run says what it waits for
 _AGREE_EVERY = 10  # steps after which processes agree whether the time has come
@@ -140,14 +131,8 @@ class Recorder:
         checkpoint = self._copy(state, improved)
         if not self.is_main:
             return
-        figures = self._predict_figures()
-        model = cast(SegmentationModel, state.model)
-        numbers = scalars(record) | learning_rates(state.optimizer, model.parts())
-        memory = peak_memory(self.parts.fabric.device)
-        if memory is not None:
-            numbers["memory/peak_gib"] = memory / 2**30
-        write = partial(self._write_validation, record, numbers, figures, counts or {}, checkpoint)
-        self._background.start(write)
+        shown = tracked(self.parts, state, record, counts or {}, self.trackers.take_images)
+        self._background.start(partial(self._write_validation, record, shown, checkpoint))
         log(validation_line(self.parts.recipe, state, record, improved))
         if state.stops_early and state.is_complete:
             log(
@@ -252,14 +237,6 @@ class Recorder:
         speeds = (record["images_per_second"] for record in self.folder.read_metrics())
         return [speed for speed in speeds if speed is not None]
 
-    def _predict_figures(self) -> list[Predicted]:
-        """Predictions of some validation images, always the same ones."""
-        if not self.trackers.take_images:
-            return []
-        store = self.parts.stores["val"]
-        rows = spread_rows(len(store), self.parts.recipe.logging.images)
-        return predict_rows(self.parts.fabric, self.parts.segmenter, store, rows)
-
     def _is_due(self, state: State, is_last: bool = False) -> bool:
         """Whether the state has to be saved; in all processes alike."""
         due = self.checkpoints.is_due(state, is_last)
@@ -288,30 +265,13 @@ class Recorder:
         return None
 
     def _write_validation(
-        self,
-        record: dict[str, Any],
-        numbers: dict[str, float],
-        figures: list[Predicted],
-        counts: Counts,
-        checkpoint: Checkpoint | None,
+        self, record: dict[str, Any], shown: Tracked, checkpoint: Checkpoint | None
     ) -> None:
         """Write all of a validation, in the thread."""
         self.folder.append_metrics(record)
-        self.trackers.log_metrics(numbers, record["step"])
-        for predicted in figures:
-            figure = np.asarray(draw_predicted(self.parts.hierarchy, predicted))
-            self.trackers.log_image(f"predictions/{predicted.id}", figure, record["step"])
-        self._log_confusion(counts, record["step"])
+        log_tracked(self.trackers, self.parts.hierarchy, shown)
         if checkpoint is not None:
             self.checkpoints.write(checkpoint)
-
-    def _log_confusion(self, counts: Counts, step: int) -> None:
-        """Log pictures of the confusion matrices among the counts of `val`."""
-        for level, names in enumerate(self.parts.hierarchy.level_names, 1):
-            matrix = counts.get(f"confusion_{level}")
-            if matrix is not None and self.trackers.take_images:
-                figure = draw_confusion(matrix, names, f"validation, level {level}")
-                self.trackers.log_image(f"confusion/level_{level}", np.asarray(figure), step)
 
 
 def _metadata(parts: Parts, state: State, recipe: str) -> dict[str, Any]:
