@@ -4,6 +4,7 @@ import ast
 import hashlib
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,26 @@ def _source(module: str) -> bytes:
 def _imports(module: str, source: bytes) -> Iterator[str]:
     """Loaded modules of the same top-level package that a module imports."""
     package = getattr(sys.modules.get(module), "__package__", None) or ""
+    for level, imported, names in _statements(source):
+        if level and not package:
+            continue
+        base = resolve_name("." * level + imported, package)
+        for name in [base, *(f"{base}.{one}" for one in names)]:
+            if name.partition(".")[0] == module.partition(".")[0] and name in sys.modules:
+                yield name
+
+
+@lru_cache(maxsize=1024)
+def _statements(source: bytes) -> list[tuple[int, str, list[str]]]:
+    """Level, module and names of each import statement; none if the source cannot be parsed."""
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError):
-        return
+        return []
+    found: list[tuple[int, str, list[str]]] = []
     for node in nodes:
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
-            base = resolve_name("." * node.level + (node.module or ""), package)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.partition(".")[0] == module.partition(".")[0] and name in sys.modules:
-                yield name
+            found += [(0, alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
+    return found
