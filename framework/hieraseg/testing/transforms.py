@@ -1,5 +1,6 @@
 """The contract of transforms."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -269,10 +270,11 @@ def unused_global_randomness() -> Iterator[None]:
 
     That of Python may be used by tools that check types at run time.
     """
-    before = str(np.random.get_state()), torch.get_rng_state()
+    before = pickle.dumps(np.random.get_state()), torch.get_rng_state()
     yield
     hint = "take all random numbers from `draws`"
-    assert str(np.random.get_state()) == before[0], f"it uses the random numbers of NumPy: {hint}"
+    unused = pickle.dumps(np.random.get_state()) == before[0]
+    assert unused, f"it uses the random numbers of NumPy: {hint}"
     assert torch.equal(torch.get_rng_state(), before[1]), (
         f"it uses the global random numbers of PyTorch: {hint}"
     )
