@@ -36,6 +36,7 @@ def test_its_own_tests_pass(python: Path) -> None:
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow  # its own tests run the same suite
 def test_it_passes_the_check(python: Path, tmp_path: Path) -> None:
     done = run_module(python, tmp_path, "hieraseg", "check", "loss", "boundary_ce")
     assert done.returncode == 0, done.stdout + done.stderr

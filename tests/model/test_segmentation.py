@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 # In a process of its own, as torch.compile would trace the shape checks of the tests too.
@@ -38,6 +40,7 @@ assert compiled.auxiliary[0].shape == (2, 2, 8, 12)
 """
 
 
+@pytest.mark.slow  # tests/training/test_capture.py traces models with an auxiliary head, too
 def test_torch_compile_traces_the_whole_model() -> None:
     command = [sys.executable, "-c", _COMPILE]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

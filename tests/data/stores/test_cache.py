@@ -375,7 +375,10 @@ def _wait_for_folder(cache: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("open_any", [open_decoded, open_files])
+# Slow: the lock, and all else that two processes share, is the same.
+@pytest.mark.parametrize(
+    "open_any", [open_decoded, pytest.param(open_files, marks=pytest.mark.slow)]
+)
 def test_two_processes_build_one_store(open_any: Open, tmp_path: Path, cache: Path) -> None:
     notes = tmp_path / "notes"
     builders = [_start_builder(notes, 0.05, open_any) for _ in range(2)]

@@ -86,7 +86,7 @@ def test_three_thousand_leaves(name: str, settings: dict[str, Any]) -> None:
         ("weighted_ce", {}, 2),
         pytest.param("rmi", {}, 2, marks=pytest.mark.slow),
         pytest.param("hssn", {"published": "cityscapes"}, 2, marks=pytest.mark.slow),
-        ("hssn", {"published": "person_part"}, 2),
+        pytest.param("hssn", {"published": "person_part"}, 2, marks=pytest.mark.slow),
     ],
 )
 def test_peak_memory(name: str, settings: dict[str, Any], limit: float) -> None:
