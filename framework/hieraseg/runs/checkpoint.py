@@ -16,7 +16,8 @@ from hieraseg.contracts import Activation
 from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.files.writing import existing_folder, write_folder
 from hieraseg.model.weights import Weights, load_weights, read_weights
-from hieraseg.runs.records import problem_in, read_record, sha256
+from hieraseg.runs.json_types import problem_in
+from hieraseg.runs.records import read_record, sha256
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"

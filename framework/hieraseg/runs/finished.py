@@ -11,7 +11,8 @@ from hieraseg.files.paths import quoted
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
 from hieraseg.runs.folder import RECORDS, RunFolder
 from hieraseg.runs.identity import identity_of
-from hieraseg.runs.records import Cost, Provenance, SplitScores, problem_in, scores_in
+from hieraseg.runs.json_types import problem_in
+from hieraseg.runs.records import Cost, Provenance, SplitScores, scores_in
 from hieraseg.runs.validations import read_validations
 
 

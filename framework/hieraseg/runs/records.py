@@ -5,24 +5,11 @@ Run folders are copied, edited and cut off, so no reader relies on what a file s
 
 import hashlib
 import json
-import math
-from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import (
-    Any,
-    Literal,
-    NoReturn,
-    NotRequired,
-    TypedDict,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, NoReturn, NotRequired, TypedDict, cast
 
 from hieraseg.errors import RecipeError
+from hieraseg.runs.json_types import problem_in
 
 Score = float | None
 """None where a score is undefined."""
@@ -213,7 +200,7 @@ def read_record(path: Path, expected: Any, fix: str = _FIX) -> Any:
 
     Args:
         path: the file.
-        expected: the type (see `problem_in`).
+        expected: the type (see `json_types.problem_in`).
         fix: last part of the error message.
 
     Raises:
@@ -294,82 +281,6 @@ def sha256(file: Path) -> str:
     """SHA-256 of a file's content."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def problem_in(value: Any, expected: Any, place: str = "") -> str:
-    """What is wrong with the type of a JSON value; empty if nothing is.
-
-    Args:
-        value: the value.
-        expected: a `TypedDict`, which allows other keys; `dict[str, T]`, `list[T]`, a union, a
-            `Literal`, bool, int, float, str or None. A float is finite, and may be written as an
-            integer.
-        place: where the value is, as in `splits.val.levels[0]`.
-    """
-    if isinstance(expected, UnionType):
-        problems = [problem_in(value, one, place) for one in get_args(expected)]
-        return problems[0] if all(problems) else ""
-    if is_typeddict(expected):
-        if not isinstance(value, dict):
-            return _unexpected("an object", value, place)
-        missing = sorted(expected.__required_keys__ - value.keys())
-        if missing:
-            return f"{place}.{missing[0]}".strip(".") + ": is missing"
-        hints = _type_hints(expected)
-        inner = [(value[key], hints[key], f"{place}.{key}") for key in hints if key in value]
-    elif get_origin(expected) is dict:
-        if not isinstance(value, dict) or not all(map(_is_text, value)):
-            return _unexpected("an object", value, place)
-        kind = get_args(expected)[1]
-        inner = [
-            (one, kind, f"{place}.{key if key.isprintable() else ascii(key)}")
-            for key, one in value.items()
-        ]
-    elif get_origin(expected) is list:
-        if not isinstance(value, list):
-            return _unexpected("a list", value, place)
-        inner = [(v, *get_args(expected), f"{place}[{i}]") for i, v in enumerate(value)]
-    elif get_origin(expected) is Literal:
-        known = get_args(expected)
-        return "" if value in known else _unexpected(f"one of {', '.join(known)}", value, place)
-    else:
-        name, accepts = _SCALARS[expected]
-        return "" if accepts(value) else _unexpected(name, value, place)
-    found = (problem_in(one, kind, where.strip(".")) for one, kind, where in inner)
-    return next(filter(None, found), "")
-
-
-_type_hints = cache(get_type_hints)
-
-
-def _is_text(value: Any) -> bool:
-    """Whether a value is a string that can be printed: JSON can escape half a character."""
-    return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_float(value: Any) -> bool:
-    return (_is_int(value) and abs(value) < 2**1000) or (
-        isinstance(value, float) and math.isfinite(value)
-    )
-
-
-_SCALARS: dict[Any, tuple[str, Any]] = {
-    dict: ("an object", lambda value: isinstance(value, dict)),
-    str: ("a string", _is_text),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    int: ("an integer", _is_int),
-    float: ("a number", _is_float),
-    NoneType: ("null", lambda value: value is None),
-}
-
-
-def _unexpected(expected: str, value: Any, place: str) -> str:
-    got = type(value).__name__ if isinstance(value, dict | list) else ascii(value)[:40]
-    return f"{place or 'content'}: expected {expected}, got {got}"
 
 
 def _refuse(constant: str) -> NoReturn:

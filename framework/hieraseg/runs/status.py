@@ -11,7 +11,8 @@ from hieraseg.errors import RecipeError
 from hieraseg.files.writing import is_free
 from hieraseg.runs.finished import find_runs, read_recipe
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import Failure, LevelMeans, Result, Score, problem_in, read_record
+from hieraseg.runs.json_types import problem_in
+from hieraseg.runs.records import Failure, LevelMeans, Result, Score, read_record
 from hieraseg.runs.saved import saved_step
 from hieraseg.runs.validations import read_validations
 

@@ -4,7 +4,8 @@ import json
 from typing import NamedTuple, NotRequired, TypedDict
 
 from hieraseg.runs.folder import RunFolder
-from hieraseg.runs.records import LevelMeans, Score, problem_in
+from hieraseg.runs.json_types import problem_in
+from hieraseg.runs.records import LevelMeans, Score
 
 
 class _Scores(LevelMeans):
