@@ -104,55 +104,37 @@ def set_up(
     settings = recipe.training
     check_packages(recipe.listed("trackers"))
     fabric = start_fabric(settings.device, settings.precision, settings.devices, settings.num_nodes)
+    device = fabric.device
     torch.manual_seed(settings.seed)
     hierarchy: Hierarchy = build(recipe["hierarchy"])
     check_monitor(recipe, hierarchy)
-    hierarchy.on(fabric.device)  # its tables are there before the step is compiled
+    hierarchy.on(device)  # its tables are there before the step is compiled
     dataset = _build_dataset(recipe, hierarchy, images)
     transforms = build_transforms(recipe, hierarchy)
     rule = build(recipe["inference"], hierarchy=hierarchy)
     backbone = build_backbone(recipe, pretrained=not has_weights)
     start = None if has_weights else read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
-    stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
-    for_loss = None
-    if recipe.validation.loss:
-        for_loss = on_all_ranks(lambda: _open_for_loss(recipe, dataset, hierarchy, stores["val"]))
-    _warn_of_shared(stores)
-    _check_shares(stores["train"], fabric.world_size)
-    loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(fabric.device)
+    stores, targets, for_loss = _open_all(recipe, dataset, hierarchy, fabric.world_size)
+    loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(
-        recipe,
-        backbone,
-        hierarchy,
-        num_classes,
-        loss.embedding_channels,
-        start,
-        pretrained=not has_weights,
+        recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start, not has_weights
     )
-    model = _prepared(model, recipe, hierarchy, fabric.device)
+    model = _prepared(model, recipe, hierarchy, device)
     plan = make_plan(settings, recipe.validation, len(stores["train"]))
-    average = None
-    if settings.ema is not None:
-        average = WeightAverage(model, settings.ema, fabric.device)
+    average = None if settings.ema is None else WeightAverage(model, settings.ema, device)
     scored = model if average is None else average.model
     segmenter = Segmenter(scored, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
     fill = tuple(model.mean.flatten().tolist())
     view = open_view(
-        stores["train"],
-        recipe.input,
-        recipe.augmentation,
-        transforms,
-        hierarchy,
-        fabric.device,
-        fill,
+        stores["train"], recipe.input, recipe.augmentation, transforms, hierarchy, device, fill
     )
     problems = capture_problems(recipe, model)
     compiled = what_to_compile(settings, problems)
     called = torch.compile(model) if compiled == "model" else model
     forward = TrainingForward(
-        cast(nn.Module, called), view, loss, segmenter, fabric.device, recipe.auxiliary.weight
+        cast(nn.Module, called), view, loss, segmenter, device, recipe.auxiliary.weight
     )
     wrapped, state = _build_state(recipe, fabric, forward, model, hierarchy, plan, average)
     if compiled == "step":
@@ -228,6 +210,24 @@ def open_data(
     seen, code = evaluation_input(recipe.input, recipe.evaluation), data_digest(recipe, dataset)
     val, targets = open_scored(dataset, "val", hierarchy, seen, recipe.evaluation, code)
     return {"train": train, "val": val}, targets
+
+
+def _open_all(
+    recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy, processes: int
+) -> tuple[dict[str, Store], TargetStore | None, Store | None]:
+    """What `open_data` opens in all processes, and the images of `val` whose loss is computed.
+
+    Raises:
+        RecipeError: as `open_data`; or a process would have no image in a step.
+        DataError: as `open_data`.
+    """
+    stores, targets = on_all_ranks(lambda: open_data(recipe, dataset, hierarchy))
+    for_loss = None
+    if recipe.validation.loss:
+        for_loss = on_all_ranks(lambda: _open_for_loss(recipe, dataset, hierarchy, stores["val"]))
+    _warn_of_shared(stores)
+    _check_shares(stores["train"], processes)
+    return stores, targets, for_loss
 
 
 def _open_for_loss(recipe: Recipe, dataset: Dataset, hierarchy: Hierarchy, val: Store) -> Store:
