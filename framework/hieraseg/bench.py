@@ -20,7 +20,7 @@ from hieraseg.training.cost import (
     peak_of,
 )
 from hieraseg.training.determinism import deterministic_algorithms
-from hieraseg.training.finite import read_look, what_is_wrong
+from hieraseg.training.finite import read_report, what_is_wrong
 from hieraseg.training.graph import CapturedStep, TakeStep, open_step
 from hieraseg.training.limits import advice
 from hieraseg.training.memory import explaining_memory
@@ -120,7 +120,7 @@ def _bench(recipe: Recipe, steps: int | None) -> BenchReport:
     throughput = _throughput(meter, _WARM_UP[device.type])
     memory, not_captured = peak_memory(device), _not_captured(parts, step)
     terms = list(state.totals.terms)
-    bad, _ = read_look(terms, state.finite.look(terms))
+    bad, _ = read_report(terms, state.finite.report(terms))
     if bad is not None:
         warn(
             f"training diverged in step {bad.step}, where a run would stop: {what_is_wrong(bad)} "

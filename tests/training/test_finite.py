@@ -14,7 +14,7 @@ from hieraseg.training.finite import (
     BadStep,
     FiniteSteps,
     gradient_norm,
-    read_look,
+    read_report,
     unless_bad,
     with_gradient,
 )
@@ -125,29 +125,29 @@ def test_buffers_are_put_back() -> None:
     without.restore(without.buffers(), torch.tensor(False))
 
 
-def look(finite: FiniteSteps, *terms: str) -> tuple[BadStep | None, bool]:
-    return read_look(terms, finite.look(terms))
+def report(finite: FiniteSteps, *terms: str) -> tuple[BadStep | None, bool]:
+    return read_report(terms, finite.report(terms))
 
 
 def test_the_first_step_that_was_not_finite_is_kept() -> None:
     finite = FiniteSteps(nn.Linear(1, 1), CPU)
     assert finite.check({"a": ONE, "b": ONE}, ONE)
-    assert look(finite, "a", "b") == (None, True)
+    assert report(finite, "a", "b") == (None, True)
     assert not finite.check({"a": ONE, "b": INF}, NAN)
     assert not finite.check({"a": NAN, "b": ONE}, NAN)
     assert not finite.check({"a": ONE, "b": ONE}, ONE), "the weights stay as they are"
-    assert look(finite, "a", "b") == (BadStep(2, ["b"]), True)
+    assert report(finite, "a", "b") == (BadStep(2, ["b"]), True)
 
 
 def test_later_steps_count_again_where_one_is_skipped() -> None:
     finite = FiniteSteps(nn.Linear(1, 1), CPU, stops=False)
     assert not finite.check({"a": ONE}, INF)
     assert finite.check({"a": ONE}, ONE)
-    assert look(finite, "a") == (BadStep(1, []), True)
+    assert report(finite, "a") == (BadStep(1, []), True)
     finite.forget()
-    assert look(finite, "a") == (None, True)
+    assert report(finite, "a") == (None, True)
     assert not finite.check({"a": NAN}, NAN)
-    assert look(finite, "a") == (BadStep(3, ["a"]), True)
+    assert report(finite, "a") == (BadStep(3, ["a"]), True)
 
 
 def test_with_a_gradient_scaler_only_the_loss_counts() -> None:
@@ -180,10 +180,10 @@ def test_a_gradient_scaler_goes_on(unscaled: bool) -> None:
 def test_a_gradient_that_is_always_zero() -> None:
     finite = FiniteSteps(nn.Linear(1, 1), CPU)
     finite.check({"a": ONE}, 0 * ONE)
-    assert look(finite, "a") == (None, False)
+    assert report(finite, "a") == (None, False)
     finite.check({"a": ONE}, ONE)
     finite.check({"a": ONE}, 0 * ONE)
-    assert look(finite, "a") == (None, True)
+    assert report(finite, "a") == (None, True)
 
 
 @pytest.mark.parametrize("stops", [False, True])
@@ -195,7 +195,7 @@ def test_what_was_found_is_saved(stops: bool) -> None:
     assert finite.state_dict()["stopped"] == stops
     if not stops:  # else it is not written
         restored.load_state_dict(finite.state_dict())
-        assert look(restored, "a")[0] == BadStep(2, ["a"])
+        assert report(restored, "a")[0] == BadStep(2, ["a"])
 
 
 def test_steps_that_were_skipped_do_not_stop_a_run_that_goes_on() -> None:
@@ -204,7 +204,7 @@ def test_steps_that_were_skipped_do_not_stop_a_run_that_goes_on() -> None:
     stops.load_state_dict(skips.state_dict())
     assert stops.check({"a": ONE}, ONE)
     assert not stops.check({"a": NAN}, NAN)
-    assert look(stops, "a")[0] == BadStep(3, ["a"])
+    assert report(stops, "a")[0] == BadStep(3, ["a"])
 
 
 def test_processes_agree_and_name_all_terms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_processes_agree_and_name_all_terms(monkeypatch: pytest.MonkeyPatch) -> 
     def train(rank: int) -> tuple[bool, BadStep | None]:
         finite = FiniteSteps(nn.Linear(1, 1), CPU, has_scaler=True)
         terms = {"a": NAN if rank == 0 else ONE, "b": ONE, "c": INF if rank == 1 else ONE}
-        return bool(finite.check(terms, ONE)), look(finite, *terms)[0]
+        return bool(finite.check(terms, ONE)), report(finite, *terms)[0]
 
     assert as_processes(monkeypatch, 2, train) == [(False, BadStep(1, ["a", "c"]))] * 2
 
@@ -247,4 +247,4 @@ def test_nothing_is_read_back() -> None:
         finite.restore(kept, ok)
         with unless_bad(optimizer, ok, finite):
             optimizer.step()
-        finite.look(["a"])
+        finite.report(["a"])

@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 
 
 def forget_runs() -> None:
-    """Free what earlier runs of this process left: objects in circles, GPU memory, compiled code.
+    """Free what earlier runs of this process left: reference cycles, GPU memory, compiled code.
 
     A process compiles a function only so many times, which would keep later runs from it.
     """

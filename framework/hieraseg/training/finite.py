@@ -114,8 +114,8 @@ class FiniteSteps:
             pieces = zip(chosen, group, strict=True)
             torch._foreach_copy_(group, [piece.view_as(one) for piece, one in pieces])
 
-    def look(self, terms: Sequence[str]) -> Int[Tensor, " _"]:
-        """What was found so far, on the device, for `read_look`. All processes have to call it.
+    def report(self, terms: Sequence[str]) -> Int[Tensor, " _"]:
+        """What was found so far, on the device, for `read_report`. All processes have to call it.
 
         Args:
             terms: names of the terms of the loss.
@@ -124,7 +124,7 @@ class FiniteSteps:
         return torch.stack([self.first, self.has_gradient.long(), *wrong.values()])
 
     def forget(self) -> None:
-        """Begin to look for another first step."""
+        """Forget the first step, so that the next one counts as such."""
         self.first.zero_()
 
     def state_dict(self) -> dict[str, Any]:
@@ -150,12 +150,12 @@ class FiniteSteps:
         return sum_over_ranks({"number": number})["number"] > 0
 
 
-def read_look(terms: Sequence[str], found: Int[Tensor, " _"]) -> tuple[BadStep | None, bool]:
+def read_report(terms: Sequence[str], found: Int[Tensor, " _"]) -> tuple[BadStep | None, bool]:
     """The first step that was not finite, if any; and whether any step had a gradient.
 
     Args:
         terms: names of the terms of the loss.
-        found: what `FiniteSteps.look` returned, on the host.
+        found: what `FiniteSteps.report` returned, on the host.
     """
     first, has_gradient, *wrong = found.tolist()
     names = [name for name, count in zip(terms, wrong, strict=True) if count]

@@ -13,26 +13,26 @@ from hieraseg.console import console, log, training_bar, warn
 from hieraseg.errors import DivergedError
 from hieraseg.metrics import summarize
 from hieraseg.metrics.scoring import sum_counts
-from hieraseg.training.finite import BadStep, BadStepError, read_look, what_is_wrong
+from hieraseg.training.finite import BadStep, BadStepError, read_report, what_is_wrong
 from hieraseg.training.setup import Parts
 from hieraseg.training.snapshot import Snapshot
 from hieraseg.training.state import State
 
 Item = TypeVar("Item")
 
-_LOOK_EVERY = 10  # steps between looks at the loss
+_REPORT_EVERY = 10  # steps between reports of the loss
 _LOG_EVERY = 60  # seconds between log lines where no progress bar is shown
 
 
-class _Look(NamedTuple):
+class _Report(NamedTuple):
     """The loss since the last validation, perhaps on its way from the device.
 
     Attributes:
         step: number of steps since then.
         run_step: step of the run.
         terms: names of the terms of the loss.
-        found: mean of each over the steps so far; what `FiniteSteps.look` says; and the number of
-            steps that were skipped.
+        found: mean of each over the steps so far; what `FiniteSteps.report` gives; and the number
+            of steps that were skipped.
     """
 
     step: int
@@ -44,7 +44,7 @@ class _Look(NamedTuple):
 class Meter:
     """Reports the progress of training up to a validation, as a context, and makes its record.
 
-    On CUDA a loss is shown one look late, so that the device, which then has ten steps more to
+    On CUDA a loss is shown one report late, so that the device, which then has ten steps more to
     compute, never waits for it. All processes do so alike.
 
     Args:
@@ -64,7 +64,7 @@ class Meter:
         self.bar = training_bar()
         self.task = self.bar.add_task(self._title(state.step + 1), total=self.steps, text="")
         self.lag = 1 if parts.fabric.device.type == "cuda" else 0
-        self.looks: deque[_Look] = deque()
+        self.reports: deque[_Report] = deque()
         self.waited = 0.0
         self.first = state.totals.steps  # of steps that are resumed in the middle
         self.is_new = state.step == 0
@@ -98,35 +98,37 @@ class Meter:
         """
         totals = self.state.totals
         is_last = totals.steps == self.steps
-        if totals.steps % _LOOK_EVERY and not is_last:
+        if totals.steps % _REPORT_EVERY and not is_last:
             return
-        self._look()
-        while len(self.looks) > (0 if is_last else self.lag):
-            self._show(self.looks.popleft())
+        self._report()
+        while len(self.reports) > (0 if is_last else self.lag):
+            self._show(self.reports.popleft())
 
-    def _look(self) -> None:
+    def _report(self) -> None:
         totals = self.state.totals
         terms, means = totals.terms_mean()
-        found = Snapshot((means, self.state.finite.look(terms), totals.skipped))
-        self.looks.append(_Look(totals.steps, self.state.step, terms, found))
+        found = Snapshot((means, self.state.finite.report(terms), totals.skipped))
+        self.reports.append(_Report(totals.steps, self.state.step, terms, found))
 
-    def _show(self, look: _Look) -> None:
+    def _show(self, report: _Report) -> None:
         """Show a loss, and the speed of the steps that are done for sure."""
-        means, finite, skipped = look.found.get()
-        self._check(look, *read_look(look.terms, finite), int(skipped))
-        self.terms = dict(zip(look.terms, means.tolist(), strict=True))
+        means, finite, skipped = report.found.get()
+        self._check(report, *read_report(report.terms, finite), int(skipped))
+        self.terms = dict(zip(report.terms, means.tolist(), strict=True))
         self.loss = sum(self.terms.values())
         self.seconds = time.monotonic() - self.started
-        images = (look.step - self.first) * self.parts.recipe.training.batch_size
+        images = (report.step - self.first) * self.parts.recipe.training.batch_size
         self.speed = images / self.seconds
         text = f"loss {self.loss:.4f}, {self.speed:.0f} images/s"
-        title = self._title(look.run_step)
-        self.bar.update(self.task, description=title, completed=look.step, text=text)
+        title = self._title(report.run_step)
+        self.bar.update(self.task, description=title, completed=report.step, text=text)
         if not console.is_terminal and time.monotonic() - self.logged > _LOG_EVERY:
             self.logged = time.monotonic()
-            log(f"{title}, step {look.step + self.offset}/{self.log_steps}: {text}")
+            log(f"{title}, step {report.step + self.offset}/{self.log_steps}: {text}")
 
-    def _check(self, look: _Look, bad: BadStep | None, has_gradient: bool, skipped: int) -> None:
+    def _check(
+        self, report: _Report, bad: BadStep | None, has_gradient: bool, skipped: int
+    ) -> None:
         """Say what was wrong with the steps so far.
 
         Raises:
@@ -135,7 +137,7 @@ class Meter:
         """
         if not has_gradient and self.is_new:
             warn(
-                f"the gradient was zero in all of the first {look.step} steps: the loss ignores "
+                f"the gradient was zero in all of the first {report.step} steps: the loss ignores "
                 "the prediction, or these images have no labels"
             )
         self.is_new = False
@@ -146,9 +148,9 @@ class Meter:
         self.state.finite.forget()
         what = (
             f"step {bad.step} was skipped, since {what_is_wrong(bad)} not finite ({skipped} of "
-            f"{look.step} steps since the last validation)"
+            f"{report.step} steps since the last validation)"
         )
-        if 2 * skipped > look.step:
+        if 2 * skipped > report.step:
             raise DivergedError(f"training diverged: {what}; lower optimizer.lr")
         if time.monotonic() > self.says_skipped:
             self.says_skipped = time.monotonic() + _LOG_EVERY
@@ -164,8 +166,8 @@ class Meter:
         """
         has_steps = self.state.totals.steps > self.first
         if not has_steps:
-            self._look()
-            self._show(self.looks.popleft())
+            self._report()
+            self._show(self.reports.popleft())
         # Of a copy, since a captured step adds to the tensors that the totals have now.
         counts = sum_counts(copy(self.state.totals.counts))
         is_clipped = self.parts.recipe.training.clip_norm is not None
