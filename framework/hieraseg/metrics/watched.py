@@ -12,7 +12,7 @@ from hieraseg.metrics.pixels import PixelCounts
 class WatchedCounts(PixelCounts):
     """`PixelCounts`, and the confusion matrices of levels with at most 50 classes.
 
-    A picture of more would neither be read, nor drawn in no time.
+    Pictures of larger matrices cannot be read, and are slow to draw.
     """
 
     most_classes = 50

@@ -19,8 +19,8 @@ from hieraseg.runs.validations import read_validations
 State = Literal[
     "finished", "running", "interrupted", "diverged", "failed", "stopped", "unknown", "damaged"
 ]
-"""`stopped`: the process ended without a word, as when it is killed. `unknown`: this user may not
-open the lock that says whether it still runs. `damaged`: a file cannot be read."""
+"""`stopped`: the process ended without a message, as when it is killed. `unknown`: this user may
+not open the lock that says whether it still runs. `damaged`: a file cannot be read."""
 
 STATES: tuple[State, ...] = get_args(State)
 

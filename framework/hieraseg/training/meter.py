@@ -111,7 +111,7 @@ class Meter:
         self.reports.append(_Report(totals.steps, self.state.step, terms, found))
 
     def _show(self, report: _Report) -> None:
-        """Show a loss, and the speed of the steps that are done for sure."""
+        """Show a loss, and the speed of the steps that are certainly done."""
         means, finite, skipped = report.found.get()
         self._check(report, *read_report(report.terms, finite), int(skipped))
         self.terms = dict(zip(report.terms, means.tolist(), strict=True))

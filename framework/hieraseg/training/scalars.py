@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 _MOST_CLASSES = 100
-"""Levels with more classes have no curve per class: nobody would find one among them."""
+"""Levels with more classes have no curve per class: there would be too many to find one."""
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:
