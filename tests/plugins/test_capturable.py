@@ -31,6 +31,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "logic_rules": [{"ramp": (0.0, 0.0)}],
     "lovasz": [{"level_weights": [0.1, 0.4, 1.0]}],
     "marginal_ce": [{"level_weights": [0.1, 0.4, 1.0]}],
+    "ohem": [{"loss": "bce"}, {"loss": "weighted_ce", "threshold": 0.9, "min_kept": 0.5}],
     "rmi": [{"radius": 2, "stride": 1}],
     "soft_labels": [{"beta": 4.0}],
     "sum": [
@@ -45,7 +46,8 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "tversky": [{"alpha": 0.3, "beta": 0.7}],
     "weighted_ce": [{"class_weights": "median_frequency", "level_weights": [0.1, 0.4, 1.0]}],
 }
-"""Arguments besides the defaults; `sum` has no defaults."""
+"""Arguments besides the defaults."""
+NO_DEFAULTS = ("ohem", "sum")
 SUM = ("sum", ARGUMENTS["sum"][1])
 SIZE = (2, 12, 12)
 every_tree = pytest.mark.parametrize("tree", TREES)
@@ -57,7 +59,7 @@ def loss_cases(with_arguments: bool = True) -> list[Any]:
         pytest.param(name, arguments, id=f"{name} {arguments or ''}")
         for name in shipped(registry.losses)
         for arguments in [{}, *ARGUMENTS.get(name, [])]
-        if (with_arguments or not arguments) and (name, arguments) != ("sum", {})
+        if (arguments if name in NO_DEFAULTS else with_arguments or not arguments)
     ]
 
 
@@ -71,6 +73,8 @@ def make_loss(name: str, arguments: dict[str, Any], hierarchy: Hierarchy) -> Los
     if name == "sum":
         losses = [make_loss(part, {}, hierarchy) for part in arguments["losses"]]
         own, arguments = {}, {**arguments, "losses": losses}
+    if name == "ohem":
+        arguments = {**arguments, "loss": make_loss(arguments["loss"], {}, hierarchy)}
     return factory(**own, **arguments)
 
 

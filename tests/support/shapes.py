@@ -6,6 +6,7 @@ checked without it; where they are in a function, and so made anew in each call,
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, get_args
@@ -40,7 +41,18 @@ def _jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _function(function: Callable[..., Any], typechecker: Callable[[Any], Any]) -> Any:
     if any(map(_may_have_shape, function.__annotations__.values())):
         return _with_record(function, typechecker=typechecker)
-    return function if "<locals>" in function.__qualname__ else typechecker(function)
+    return function if "<locals>" in function.__qualname__ else _switchable(function, typechecker)
+
+
+def _switchable(function: Callable[..., Any], typechecker: Callable[[Any], Any]) -> Any:
+    """Check types unless `without_shape_checks` says no, as jaxtyping does with shapes."""
+    checking = typechecker(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (function if jaxtyping.config.jaxtyping_disable else checking)(*args, **kwargs)
+
+    return call
 
 
 def _may_have_shape(annotation: Any) -> bool:
