@@ -157,6 +157,17 @@ def test_a_changed_recipe_is_refused_with_the_difference(
     assert training.done == [("tree_min", 0)]
 
 
+def test_a_changed_recipe_has_another_run_beside_one_that_cannot_go_on(
+    run: Run, earlier: Path, training: Training, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "quickstart.yaml"
+    recipe.write_text(f"base: {QUICKSTART}\noptimizer: {{lr: 7.5}}\n")
+    unfinish(earlier, "checkpoints")
+    assert run("--resume", recipe=recipe) == 0
+    assert training.done == [("tree_min", 0)]
+    assert (earlier / "metrics.jsonl").exists()
+
+
 def test_a_recipe_with_more_epochs_goes_on_and_one_with_fewer_is_refused(
     run: Run, earlier: Path, resumed: Mock, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -176,18 +187,21 @@ def test_a_recipe_with_more_epochs_goes_on_and_one_with_fewer_is_refused(
 def test_a_command_as_before_epochs_were_added_is_told_how_to_go_on(
     run: Run, earlier: Path, training: Training, capsys: Captured
 ) -> None:
-    """It would have the scores of a longer run for its own."""
+    """It would take the scores of a longer run for its own."""
     recipe, provenance = earlier / "recipe.yaml", read_json(earlier / "provenance.json")
     longer = recipe.read_text().replace("epochs: 2\n", "epochs: 3\n")
     recipe.write_text(longer)
     resumed = {"changed": {"training.epochs": ["2", "3"]}}
     provenance |= {"recipe": longer, "resumed": [resumed]}
     (earlier / "provenance.json").write_text(json.dumps(provenance))
+    changed = "training.epochs: 3 -> 2; it was changed when the run was resumed; "
+    another = "leave out --resume for another run beside it\n"
     assert run("--resume") == 2
-    assert (
-        "training.epochs: 3 -> 2; it was changed on resuming: go on with "
-        f"`hieraseg resume {earlier}`, or leave out --resume for another run beside it"
-    ) in capsys.readouterr().err
+    assert f"{changed}{another}" in capsys.readouterr().err
+    unfinish(earlier)
+    assert run("--resume") == 2
+    go_on = f"go on with `hieraseg resume {earlier}`, or "
+    assert f"{changed}{go_on}{another}" in capsys.readouterr().err
     assert not training.done
 
 

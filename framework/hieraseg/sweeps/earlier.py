@@ -199,25 +199,30 @@ def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> 
     if not runs:
         return None
     latest = max(runs, key=lambda folder: folder.read_provenance().get("started", ""))
+    finished = _finished([latest])
+    others = _running([latest]) or _resumable([latest])
+    if finished is None and others is None:
+        return None  # nothing of it could be gone on with
     allowed, refused = changes_since(latest, job.recipe.to_dict(), now)
     if refused:
-        raise refusal(latest, refused, _fix(latest, refused))
-    finished, keys = _finished([latest]), {one.key for one in allowed}
+        raise refusal(latest, refused, _fix(latest, refused, finished is not None))
+    keys = {one.key for one in allowed}
     stopped_early = finished is not None and finished.result["cost"].get("stopped_early", False)
     if "training.epochs" in keys or (stopped_early and "validation.patience" in keys):
         finished = None
-    return finished or _running([latest]) or _resumable([latest])
+    return finished or others
 
 
-def _fix(run: RunFolder, refused: Sequence[Change]) -> str:
+def _fix(run: RunFolder, refused: Sequence[Change], is_finished: bool) -> str:
     """What to do with `--resume` about a run that cannot go on."""
-    another = "or leave out --resume for another run beside it"
+    another = "leave out --resume for another run beside it"
     resumed = run.read_provenance().get("resumed", ())
     given = [key for one in resumed for key in one.get("changed", {})]
-    if all(one.key in given for one in refused):  # which a command as before does not know
-        path = quoted(run.path)
-        return f"it was changed on resuming: go on with `hieraseg resume {path}`, {another}"
-    return f"undo that, {another}"
+    if not all(one.key in given for one in refused):
+        return f"undo that, or {another}"
+    # The command is as before, and the run is not.
+    go_on = "" if is_finished else f"go on with `hieraseg resume {quoted(run.path)}`, or "
+    return f"it was changed when the run was resumed; {go_on}{another}"
 
 
 def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
