@@ -89,29 +89,6 @@ class Augmentation:
     transforms: Sequence[Transform] = ()
 
 
-def conflicts(settings: Input, augmentation: Augmentation) -> dict[str, str]:
-    """What is wrong with each argument of the augmentation that does not go with the input."""
-    problems = {}
-    if augmentation.crop > 0 and settings.resize != "stretch":
-        problems["crop"] = (
-            f"needs input.resize: stretch, but it is {settings.resize}, which always takes a crop "
-            "of input.size; set it to 0"
-        )
-    if augmentation.crop_tries > 1 and settings.resize == "stretch":
-        problems["crop_tries"] = (
-            "has no effect with input.resize: stretch; set it to 1, or set input.resize to "
-            "shorter, longer or none"
-        )
-    return problems
-
-
-WEIGHTS_AND_REPEATS = (
-    "cannot be combined with data.weights, which say how often images are drawn, too; set one of "
-    "them to null"
-)
-"""What is wrong with `training.repeat_threshold` where data sets are joined by weights."""
-
-
 @check_arguments
 @dataclass(frozen=True)
 class Auxiliary:

@@ -4,12 +4,13 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import DATA, data_folder, shown
 from hieraseg.hierarchy.files import EXTENSIONS
 from hieraseg.recipe.arguments import Argument, arguments_of
+from hieraseg.recipe.conflicts import conflicts
 from hieraseg.recipe.keywords import by_parameter, key_of
 from hieraseg.recipe.moved import has_no_effect, moved, rewritten
 from hieraseg.recipe.paths import paths_in
@@ -17,10 +18,9 @@ from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.recipe.values import is_path, registry_in
-from hieraseg.registry import Registry, by_section, datasets, hierarchies, models
+from hieraseg.registry import Registry, by_section, datasets, hierarchies
 from hieraseg.registry.files import PluginFile
 from hieraseg.registry.sections import settings_classes
-from hieraseg.settings import WEIGHTS_AND_REPEATS, Augmentation, Auxiliary, Input, conflicts
 from hieraseg.types import ArgumentError, violation
 
 CORE_SECTIONS = settings_classes()
@@ -62,11 +62,7 @@ def check(
         section: checker.core(section, settings, layer.get(section))
         for section, settings in CORE_SECTIONS.items()
     }
-    if all(problem.of_data for problem in checker.problems):
-        checker.together(layer, Input(**core["input"]), Augmentation(**core["augmentation"]))
-        checker.auxiliary(layer, Auxiliary(**core["auxiliary"]))
-        checker.sampling(layer, cast(ComponentSpec, components["data"]))
-    if checker.problems:
+    if not all(problem.of_data for problem in checker.problems):
         return None, checker.problems
     built = {
         section: settings(**by_parameter(core[section]))
@@ -79,6 +75,9 @@ def check(
         origin=checker.origin,
         **built,
     )
+    problems = [*checker.problems, *conflicts(recipe, layer)]
+    if problems:
+        return None, problems
     used = [one.file for one in recipe.specs() if one.file]
     return replace(recipe, plugins=tuple(dict.fromkeys([*plugins, *used]))), []
 
@@ -192,27 +191,6 @@ class Checker:
             key = key_of(error.argument)
             self.note(entry.value.get(key, entry).place, f"{section}.{key}", error.problem)
         return arguments
-
-    def together(self, layer: Layer, settings: Input, augmentation: Augmentation) -> None:
-        """Add problems of sections that do not go together."""
-        for argument, text in conflicts(settings, augmentation).items():
-            place = layer["augmentation"].value[argument].place
-            self.note(place, f"augmentation.{argument}", text)
-
-    def auxiliary(self, layer: Layer, settings: Auxiliary) -> None:
-        """Add a problem if there is no backbone for an auxiliary head."""
-        if settings.stage is not None and models.section in layer:
-            place = layer["auxiliary"].value["stage"].place
-            text = f"is a stage of the backbone, but the recipe has a {models.section}; remove it"
-            self.note(place, "auxiliary.stage", text)
-
-    def sampling(self, layer: Layer, data: ComponentSpec) -> None:
-        """Add a problem if images are drawn by their classes and by the weights of data sets."""
-        key = "repeat_threshold"
-        training = layer["training"].value if "training" in layer else {}
-        is_weighted = "datasets" in data.arguments and data.arguments.get("weights") is not None
-        if is_weighted and key in training and training[key].value is not None:
-            self.note(training[key].place, f"training.{key}", WEIGHTS_AND_REPEATS)
 
     def arguments(
         self,

@@ -13,11 +13,11 @@ from hieraseg.data.subset import unwrapped
 from hieraseg.errors import DataError, HierasegError, RecipeError, from_here
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.build import build
+from hieraseg.recipe.conflicts import WEIGHTS_AND_REPEATS
 from hieraseg.recipe.paths import LARGEST_FILE, map_paths
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.registry.sources import source_digest
-from hieraseg.settings import WEIGHTS_AND_REPEATS
 from hieraseg.tracebacks import describe, place_in
 
 

@@ -12,7 +12,8 @@ from hieraseg.data.batches.views import transform
 from hieraseg.data.sampling import generator
 from hieraseg.draws import Draws
 from hieraseg.processes import own_share
-from hieraseg.settings import Augmentation, Input, conflicts
+from hieraseg.recipe.conflicts import augmentation_conflicts as conflicts
+from hieraseg.settings import Augmentation, Input
 from hieraseg_plugins.transforms.blur import Blur
 from hieraseg_plugins.transforms.photometric import Photometric
 from tests.support.augmentation import LEFT_RIGHT, OFF, random_batch, stretched
