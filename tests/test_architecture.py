@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -39,7 +40,12 @@ def imports_in(node: ast.AST) -> Iterator[str]:
         yield from imports_in(child)
 
 
-GRAPH = {module: set(imports_in(ast.parse(file.read_bytes()))) for module, file in MODULES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    """What each module imports."""
+    return {
+        module: set(imports_in(ast.parse(file.read_bytes()))) for module, file in MODULES.items()
+    }
 
 
 def room_of(module: str) -> str:
@@ -49,13 +55,13 @@ def room_of(module: str) -> str:
 
 
 def test_the_graph_is_read() -> None:
-    assert "hieraseg.training.setup" in GRAPH["hieraseg.train"]
-    assert "hieraseg.train" in GRAPH["hieraseg.cli.run_job"], "imports inside functions count"
+    assert "hieraseg.training.setup" in graph()["hieraseg.train"]
+    assert "hieraseg.train" in graph()["hieraseg.cli.run_job"], "imports inside functions count"
     assert len(MODULES) > 80
 
 
 def test_modules_do_not_import_each_other_in_circles() -> None:
-    inner = {module: found & MODULES.keys() for module, found in GRAPH.items()}
+    inner = {module: found & MODULES.keys() for module, found in graph().items()}
     try:
         TopologicalSorter(inner).prepare()
     except CycleError as error:
@@ -64,7 +70,7 @@ def test_modules_do_not_import_each_other_in_circles() -> None:
 
 def test_packages_do_not_import_each_other_in_circles() -> None:
     rooms: dict[str, set[str]] = {}
-    for module, found in GRAPH.items():
+    for module, found in graph().items():
         if module != "hieraseg":
             targets = {room_of(name) for name in found & MODULES.keys()} - {"hieraseg"}
             rooms.setdefault(room_of(module), set()).update(targets - {room_of(module)})
@@ -77,18 +83,18 @@ def test_packages_do_not_import_each_other_in_circles() -> None:
 def test_the_framework_does_not_import_plugins() -> None:
     found = {
         module: [name for name in names if name.startswith(("hieraseg_plugins", "tests"))]
-        for module, names in GRAPH.items()
+        for module, names in graph().items()
     }
     assert not any(found.values()), {module: names for module, names in found.items() if names}
 
 
 def test_jobs_do_not_import_each_other() -> None:
     for job in sorted(JOBS):
-        assert not GRAPH[job] & JOBS, job
+        assert not graph()[job] & JOBS, job
 
 
 def test_only_the_command_line_imports_jobs() -> None:
-    for module, names in GRAPH.items():
+    for module, names in graph().items():
         if names & JOBS:
             assert room_of(module) == "hieraseg.cli", module
 
@@ -104,7 +110,7 @@ def test_only_one_module_imports_fabric() -> None:
     """It does so in less time than others would."""
     found = [
         module
-        for module, names in GRAPH.items()
+        for module, names in graph().items()
         if any(name.split(".")[0] == "lightning_fabric" for name in names)
     ]
     assert found == ["hieraseg.devices"]

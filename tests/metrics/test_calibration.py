@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from torch import Tensor
-from torchmetrics.classification import BinaryCalibrationError, MulticlassCalibrationError
 
 from hieraseg import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics import SplitCounts, calibration, summarize
@@ -59,6 +58,9 @@ def softmax_case(seed: int) -> tuple[Hierarchy, Tensor, Tensor]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_torchmetrics(seed: int) -> None:
+    # Not at the top, since each process that collects tests would take seconds to import it.
+    from torchmetrics.classification import BinaryCalibrationError, MulticlassCalibrationError
+
     hierarchy, scores, target = softmax_case(seed)
     counts = SplitCounts(hierarchy, 2, torch.device("cpu"))
     counts.add(torch.arange(2), scores.argmax(1)[:, None], target[:, None], [scores])

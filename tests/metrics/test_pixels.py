@@ -8,11 +8,6 @@ import torch
 from hypothesis import given
 from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
-from torchmetrics.classification import (
-    MulticlassF1Score,
-    MulticlassJaccardIndex,
-    MulticlassRecall,
-)
 
 from hieraseg import IGNORE_INDEX, Hierarchy
 from hieraseg.metrics import PixelCounts, summarize
@@ -130,6 +125,13 @@ def test_coherence_and_mistake_distance_by_loops(tree: Tree, seed: int) -> None:
 
 @given(nested_trees(), SEEDS)
 def test_agrees_with_torchmetrics(tree: Tree, seed: int) -> None:
+    # Not at the top, since each process that collects tests would take seconds to import it.
+    from torchmetrics.classification import (
+        MulticlassF1Score,
+        MulticlassJaccardIndex,
+        MulticlassRecall,
+    )
+
     case = random_case(tree, seed)
     levels = scores_of(case.hierarchy, case.predicted, case.targets)["levels"]
     for level, classes in enumerate(case.hierarchy.num_classes):
