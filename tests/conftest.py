@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,27 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HIERASEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("HIERASEG_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def curves_are_drawn_once() -> Iterator[None]:
+    """All runs get the curves of the first one: drawing takes a third of the time of a small run.
+
+    Which curves belong to which records is tested in `tests/visualize/test_curves.py`.
+    """
+    # Imported here, since the hook above has to come before the packages.
+    from hieraseg.runs import figures
+
+    draw_curves, drawn = figures.draw_curves, []
+
+    def first_curves(records: Any) -> Any:
+        if not drawn:
+            drawn.append(draw_curves(records))
+        return drawn[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw_curves", first_curves)
         yield
 
 
