@@ -92,13 +92,7 @@ class Recorder:
                 raise
             warn(str(failure))  # the run ends with the other error, which came first
         finally:
-            try:
-                if not self._background.is_busy():
-                    is_stopped = isinstance(ending, KeyboardInterrupt)
-                    self.trackers.finalize("aborted" if is_stopped else "failed")
-            finally:
-                if self._lock is not None:
-                    release(self.folder, self._lock, ending)
+            self._close(ending)
 
     def save_step(self, state: State) -> None:
         """Begin to save the state, if that is due after this step. All processes call it.
@@ -232,6 +226,16 @@ class Recorder:
         images = self.parts.recipe.logging.images
         save_run_figures(self.folder, self.parts.fabric, self.parts.segmenter, store, images)
 
+    def _close(self, error: BaseException | None) -> None:
+        """End the trackers, unless the thread still uses them, and unlock the run folder."""
+        try:
+            if not self._background.is_busy():
+                is_stopped = isinstance(error, KeyboardInterrupt)
+                self.trackers.finalize("aborted" if is_stopped else "failed")
+        finally:
+            if self._lock is not None:
+                release(self.folder, self._lock, error)
+
     def _speeds(self) -> list[float]:
         """Images per second up to each validation, also of those before the run was resumed."""
         speeds = (record["images_per_second"] for record in self.folder.read_metrics())
@@ -251,11 +255,9 @@ class Recorder:
             if improved and self.is_main:
                 self._best_weights = Snapshot(state.scored_model.state_dict())
             return None
-        return (
-            self._checkpoint(state, improved)
-            if improved or self._is_due(state, state.is_complete)
-            else None
-        )
+        if improved or self._is_due(state, state.is_complete):
+            return self._checkpoint(state, improved)
+        return None
 
     def _checkpoint(self, state: State, is_best: bool = False) -> Checkpoint | None:
         """A copy of the state; None in all processes but the main one."""
