@@ -94,7 +94,7 @@ def start_fabric(
         plugins=[environment, *_mixed_precision(precision, device)],
     )
     if processes > 1:
-        launch.watch_starter()
+        launch.watch_starter(by_torchrun=launcher is _TORCHRUN)
         launch.join(fabric.global_rank)
         console.quiet = not fabric.is_global_zero
     if launcher is not None:

@@ -108,17 +108,22 @@ def leave(exit_code: int) -> None:
         os._exit(exit_code)
 
 
-def watch_starter() -> None:
-    """From now on, end this process when the one that started it has ended."""
-    if _started_by is None or os.name == "nt":
+def watch_starter(by_torchrun: bool = False) -> None:
+    """From now on, end this process when the one that started it has ended.
+
+    Args:
+        by_torchrun: whether torchrun has started it, rather than the same command.
+    """
+    if os.name == "nt" or not (by_torchrun or is_started()):
         return
-    started_by = int(_started_by)
+    started_by = os.getppid() if _started_by is None else int(_started_by)
 
     def watch() -> None:
         while os.getppid() == started_by:
             time.sleep(1)
         if _rank == 0:
-            print("hieraseg: error: the command of this run was killed", file=sys.stderr)
+            what = "torchrun" if by_torchrun else "the command of this run"
+            print(f"hieraseg: error: {what} was killed", file=sys.stderr)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -246,12 +251,12 @@ def _interrupted(processes: _Processes, number: int) -> int:
     """
     rank = min(processes)
     code = processes[rank].returncode
-    if code is not None and code >= 0:
-        return code
-    if code != -number:  # which ends a process in which Python has only begun to start
-        how = f"is killed after {_GRACE} seconds" if code is None else how_ended(code)
-        print(f"hieraseg: process {rank} {how}", file=sys.stderr)
-    signals.interrupt(number)
+    if code is None or code < 0:
+        if code != -number:  # which ends a process in which Python has only begun to start
+            how = f"is killed after {_GRACE} seconds" if code is None else how_ended(code)
+            print(f"hieraseg: process {rank} {how}", file=sys.stderr)
+        signals.interrupt(number)
+    return code
 
 
 def _end_others(processes: _Processes, rank: int) -> int:

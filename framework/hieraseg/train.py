@@ -51,7 +51,9 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
     """
     with failing_together(), deterministic_algorithms(recipe.training.deterministic):
         parts, state = set_up(recipe)
-        return _run(parts, state, new_folder(parts, out, name))
+        folder = new_folder(parts, out, name)
+        with Stopping() as stopping:
+            return _run(parts, state, folder, stopping)
 
 
 def resume(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> RunFolder | None:
@@ -68,14 +70,15 @@ def resume(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> RunFold
     with failing_together(), deterministic_algorithms(recipe.training.deterministic):
         parts, state = set_up(recipe, has_weights=True)
         restore(parts, state, folder, command)
-        return _run(parts, state, folder)
+        with Stopping() as stopping:
+            return _run(parts, state, folder, stopping)
 
 
-def _run(parts: Parts, state: State, folder: RunFolder) -> RunFolder | None:
+def _run(parts: Parts, state: State, folder: RunFolder, stopping: Stopping) -> RunFolder | None:
     """Train from a state to the end, and write the result."""
     recorder = Recorder(parts, folder, state)
     try:
-        with Stopping() as stopping, recorder:
+        with recorder:
             try:
                 train_and_score(parts, state, recorder, stopping)
             except BadStepError as error:

@@ -103,3 +103,13 @@ def test_the_end_of_one_ends_all(launcher: Launcher, codes: list[int], tmp_path:
     assert "Traceback" not in said
     (run,) = tmp_path.glob("runs/*/*")
     assert read_state(run / "checkpoints/last")["progress"]["step"] >= 1
+
+
+@pytest.mark.slow
+def test_processes_end_with_torchrun(tmp_path: Path) -> None:
+    """It is killed, so that it cannot end them itself."""
+    with training(by_torchrun, tmp_path) as (torchrun,):
+        torchrun.kill()
+        assert torchrun.stderr is not None
+        said = torchrun.stderr.read()  # until none of its processes can write any more
+    assert "hieraseg: error: torchrun was killed" in said
