@@ -25,8 +25,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("resize", ["stretch", "shorter"])
-@pytest.mark.parametrize("source", ["decoded", "files"])
+@pytest.mark.parametrize(
+    ("source", "resize"),
+    [
+        ("decoded", "shorter"),
+        ("files", "stretch"),
+        pytest.param("decoded", "stretch", marks=pytest.mark.slow),
+        pytest.param("files", "shorter", marks=pytest.mark.slow),
+    ],
+)
 def test_run(tmp_path: Path, cache: Path, resize: str, source: str) -> None:
     """Images of their own size lose no pixel, so the oracle is right everywhere."""
     changes = f"input: {{size: [32, 32], resize: {resize}, store: {source}}}\n"

@@ -53,7 +53,10 @@ def scores(folder: Path, key: str = "val") -> list[float]:
     return [level["miou"] for level in levels]
 
 
-@pytest.mark.parametrize("resize", SHAPES)
+# Slow: the next two tests score images that are not resized, whole and in windows.
+@pytest.mark.parametrize(
+    "resize", ["shorter", "longer", pytest.param("none", marks=pytest.mark.slow)]
+)
 def test_whole_images_and_windows_are_scored_right(resize: str, tmp_path: Path) -> None:
     run = oracle_run_of(tmp_path, resize, "evaluation: {batch_size: 2}\n")
     assert scores(run) == [1.0] * 3
