@@ -84,6 +84,7 @@ def test_training_learns(tmp_path: Path) -> None:
     folder = run_recipe(
         tmp_path,
         *("--data.train_images", "4", "--training.epochs", "40", "--decoder.width", "256"),
+        *("--data.val_images", "1", "--checkpoints.every", "null"),
         *("--backbone.weights", "imagenet", "--optimizer.backbone_lr_multiplier", "1"),
         *("--loss", "weighted_ce"),
         *("--augmentation.crop", "0", "--augmentation.affine", "0"),

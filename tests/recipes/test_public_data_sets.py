@@ -156,6 +156,7 @@ def test_recipe_trains_and_is_scored(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "cityscapes", "--out", str(tmp_path / "runs"), *TINY]
+    command += ["--checkpoints.every", "null"]
     assert main([*command, "--training.max_steps", "1", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)
     assert result["cost"]["steps"] == 1
