@@ -34,6 +34,9 @@ def repository(tmp_path: Path) -> Path:
     (root / "ignored.py").touch()
     (root / "runs/base").mkdir(parents=True)
     (root / "runs/base/recipe.yaml").touch()
+    (root / "venv").mkdir()
+    (root / "venv/.gitignore").write_text("*\n")
+    (root / "nothing").mkdir()
     return root
 
 

@@ -24,8 +24,11 @@ _DIFF = (
     *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index"),
     *("--src-prefix=a/", "--dst-prefix=b/"),
 )
-# Whole folders, since many repositories have the files of all runs in them.
-_UNTRACKED = ("ls-files", "-z", "--others", "--exclude-standard", "--directory")
+# Whole folders, since many repositories have the files of all runs in them; but none in which
+# everything is ignored, as virtual environments.
+_UNTRACKED = (
+    *("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--no-empty-directory"),
+)
 _PLACES = {
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
     *("GIT_NAMESPACE", "GIT_PREFIX"),
