@@ -169,7 +169,8 @@ class Pattern:
 class Having:
     """Components that do not say otherwise by an attribute, as in `Annotated[Loss, Having(...)]`.
 
-    A recipe is refused by the attribute of the class, and a call by that of the object.
+    A recipe is refused by the attribute of the class, or of one inside it, as in a `sum`; a call by
+    that of the object.
 
     Args:
         attribute: its name, such as `pixelwise`.

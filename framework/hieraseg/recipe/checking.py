@@ -1,7 +1,7 @@
 """Check a recipe's sections against the signatures of the components that they name."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hieraseg.recipe.moved import has_no_effect, moved, rewritten
 from hieraseg.recipe.paths import paths_in
 from hieraseg.recipe.reading import DEFAULT, Entry, Layer, Place, Problem
 from hieraseg.recipe.resolved import Recipe
-from hieraseg.recipe.spec import ComponentSpec
+from hieraseg.recipe.spec import ComponentSpec, components_in
 from hieraseg.recipe.values import is_path, registry_in
 from hieraseg.registry import Registry, by_section, datasets, hierarchies
 from hieraseg.registry.files import PluginFile
@@ -245,9 +245,10 @@ class Checker:
         registry = registry_in(argument.type)
         if registry is not None:
             nested = self._nested(key, registry, value, given)
-            problem = violation(_factories(nested), argument.type)
-            if problem:
-                raise ValueError(f"{problem} ({argument.meaning.rstrip('.')})")
+            for classes in _classes(nested):
+                problem = violation(classes, argument.type)
+                if problem:
+                    raise ValueError(f"{problem} ({argument.meaning.rstrip('.')})")
             return nested
         if given.place is not DEFAULT:
             for inner, path in paths_in(value, key):
@@ -328,11 +329,22 @@ def _data_name(settings: dict[str, Entry], known: dict[str, Argument]) -> str | 
     return value if isinstance(value, str) else None
 
 
-def _factories(value: Any) -> Any:
-    """An argument's value with the classes or functions of its components."""
+def _classes(value: Any) -> Iterator[Any]:
+    """An argument's value with the classes or functions of its components.
+
+    Then with those of each component of the kind inside another one, as in a `sum`, in its place.
+    """
     if isinstance(value, list):
-        return [_factories(one) for one in value]
-    return value.factory if isinstance(value, ComponentSpec) else value
+        outer = [next(_classes(one)) for one in value]
+        yield outer
+        for index, item in enumerate(value):
+            for one in _classes(item):
+                yield [*outer[:index], one, *outer[index + 1 :]]
+    elif isinstance(value, ComponentSpec):
+        kind = value.section
+        yield from (one.factory for one in components_in(value) if one.section == kind)
+    else:
+        yield value
 
 
 def _kind(value: Any) -> str:

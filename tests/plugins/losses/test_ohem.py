@@ -169,10 +169,13 @@ def test_a_loss_of_an_embedding_alone_is_refused() -> None:
         make_loss("ohem", hierarchy, loss=inner)
 
 
-def test_a_loss_that_is_no_mean_over_pixels_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "inner", ["{name: dice}", "{name: sum, losses: [bce, {name: sum, losses: [bce, dice]}]}"]
+)
+def test_a_loss_that_is_no_mean_over_pixels_is_refused(tmp_path: Path, inner: str) -> None:
     """In a recipe with its line, before anything is built."""
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(f"base: {QUICKSTART}\nloss:\n  name: ohem\n  loss: {{name: dice}}\n")
+    recipe.write_text(f"base: {QUICKSTART}\nloss:\n  name: ohem\n  loss: {inner}\n")
     with pytest.raises(RecipeError) as caught:
         load(recipe, [])
     message = str(caught.value)
