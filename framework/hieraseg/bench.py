@@ -72,8 +72,8 @@ class BenchReport:
         used: share of the device's floating point operations per second that a step uses.
         idle: share of a step in which a GPU waits for operations to be launched; None on a CPU.
         peak_memory: bytes, None if the system does not say.
-        fit: about how many images per step the memory of the GPU allows; None on a CPU, or if one
-            image per step does not tell.
+        fit: about how many images per step the memory of the GPU allows; None on a CPU, or if so
+            few images per step do not tell.
         compiled: what of the step is compiled: `off`, `model` or `step`.
         not_captured: why the step is no CUDA graph; None if it is one.
         advice: what limits the recipe, and what to change.
@@ -157,15 +157,23 @@ def estimate_fit(parts: Parts, state: State, meter: ThroughputMeter, needed: int
         state: its state.
         meter: has a batch that fits.
         needed: bytes that were reserved for it.
+
+    Returns:
+        The number, with as many parts of a batch as now; None if it cannot be said.
     """
     device = parts.fabric.device
+    pieces = min(parts.recipe.training.accumulate, meter.batch_size)
 
     def peak(images: int) -> int:
-        part = map_tensors(lambda one: one[:images], meter.batch)
-        return peak_of(partial(train_step, parts, state, part), device)
+        batch = map_tensors(lambda one: one[: images * pieces], meter.batch)
+        return peak_of(partial(train_step, parts, state, batch), device)
 
     with torch.compiler.set_stance("force_eager"):  # another size would be compiled anew
-        return images_that_fit(peak, meter.batch_size, needed, device)
+        try:
+            fit = images_that_fit(peak, meter.batch_size // pieces, needed, device)
+        except RecipeError:  # some models cannot train on a single image
+            return None
+    return None if fit is None else fit * pieces
 
 
 def _check_processes(recipe: Recipe) -> None:

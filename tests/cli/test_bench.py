@@ -12,6 +12,7 @@ import torch
 from hieraseg.bench import BenchReport, bench, estimate_fit
 from hieraseg.cli import main
 from hieraseg.cli.bench_report import as_json, as_text
+from hieraseg.errors import RecipeError
 from hieraseg.recipe import Recipe, load
 from hieraseg.training.setup import set_up
 from hieraseg.training.step import train_step
@@ -108,21 +109,46 @@ def test_text_has_all_figures(report: BenchReport, recipe: Recipe) -> None:
     assert "GiB; about 24 images per step fit\n" in as_text(replace(report, fit=24), recipe)
 
 
-def test_how_many_images_fit_is_found_by_steps(
-    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With all images and with half of them, on a stand-in for a GPU of 1000 bytes."""
+def fit_on_stand_in(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    """For a GPU of 1000 bytes, of which each image of a part of the batch takes 10."""
 
     def peak(work: partial[object], device: torch.device) -> int:
         work()
-        return 100 + 10 * len(work.args[-1].seeds)
+        return 100 + 10 * len(work.args[-1].seeds) // recipe.training.accumulate
 
     monkeypatch.setattr("hieraseg.bench.peak_of", peak)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (1000, 1000))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 0)
     parts, state = set_up(recipe)
     meter = ThroughputMeter(parts, partial(train_step, parts, state), 1)
-    assert estimate_fit(parts, state, meter, needed=120) == 90
+    return estimate_fit(parts, state, meter, needed=120)
+
+
+def test_how_many_images_fit_is_found_by_steps(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all images and with half of them."""
+    assert fit_on_stand_in(recipe, monkeypatch) == 90
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(4, 180), (2, None)])
+def test_how_many_images_fit_in_parts_of_a_batch(
+    batch_size: int, expected: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of one image have no half."""
+    words = [("training.batch_size", str(batch_size)), ("training.accumulate", "2")]
+    recipe = load(write_recipe(tmp_path), words)
+    assert fit_on_stand_in(recipe, monkeypatch) == expected
+
+
+def test_how_many_images_fit_of_a_model_that_cannot_train_on_one(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RecipeError("batch normalisation needs more than one value per channel")
+
+    monkeypatch.setattr("hieraseg.bench.train_step", refuse)
+    assert fit_on_stand_in(recipe, monkeypatch) is None
 
 
 def test_it_writes_no_run(

@@ -20,7 +20,7 @@ def as_json(report: "BenchReport", recipe: "Recipe") -> dict[str, Any]:
       launched, null on a CPU
     * `peak_memory_bytes`: of the GPU, else of the process; null if the system does not say
     * `batch_size_that_fits`: about how many images per step the memory of the GPU allows; null on a
-      CPU, or with one image per step
+      CPU, or where so few images do not tell
     * `flops_per_step`; `peak_flops`: those per second that the device reaches; `share_of_peak`
     * `host_waits`: how often the host waits for a result in a step
     * `captured`, `not_captured` (why, or null), and `compiled`: `off`, `model` or `step`
