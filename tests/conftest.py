@@ -14,9 +14,12 @@ import tests.support.shapes
 # Before anything imports the packages: the hook changes modules while they are loaded.
 tests.support.shapes.install()
 
-# Shells start jobs in the background with Ctrl-C ignored, and programs that tests start inherit it.
+# Shells start jobs in the background with Ctrl-C ignored, and `nohup` with SIGHUP. Programs that
+# tests start inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The first example pays for imports, so no single one has a time limit.
 settings.register_profile("hieraseg", deadline=None, max_examples=40)

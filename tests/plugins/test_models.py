@@ -482,7 +482,7 @@ def test_power_of_poly() -> None:
 @every_schedule
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, 5.0])
 def test_warmup_out_of_range(schedule: str, warmup: float) -> None:
-    with pytest.raises(ValueError, match=r"warmup must be in \[0, 1\), got"):
+    with pytest.raises(ValueError, match=r"warmup must be in \[0, 1\) or a duration"):
         rates_of(schedule, 10, warmup=warmup)
 
 
