@@ -45,6 +45,13 @@ def test_validations_between_epochs_and_their_loss_are_shown() -> None:
     assert changed.max() < 500, "only the left half, with the losses, differs"
 
 
+@pytest.mark.parametrize("scale", [1e-8, 0.004, 0.15, 9.9, 777.0, -8888.0, 3e9])
+def test_labels_are_not_cut(scale: float) -> None:
+    figure = np.asarray(draw_curves([record(1, scale, 0.5), record(2, scale / 1.7, 0.6)]))
+    edges = [figure[:4], figure[-4:], figure[:, :4], figure[:, -4:]]
+    assert all((edge == 255).all() for edge in edges)
+
+
 def test_no_global_state_is_used() -> None:
     """A display or a user's own pyplot figures are neither needed nor changed."""
     import matplotlib.pyplot as plt

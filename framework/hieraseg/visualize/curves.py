@@ -18,7 +18,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]]) -> Image.Image:
     from matplotlib.ticker import MaxNLocator
 
     epochs = [record.get("passes", record["epoch"]) for record in records]
-    # The constrained layout would take longer than all else, and both charts have fixed labels.
+    # The constrained layout would take longer than all else, so labels have to fit the margins.
     figure = Figure(figsize=(10, 4), dpi=100)
     margins = {"left": 0.07, "right": 0.98, "bottom": 0.13, "top": 0.92, "wspace": 0.15}
     losses, scores = figure.subplots(1, 2, gridspec_kw=margins)
@@ -39,6 +39,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]]) -> Image.Image:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
+    losses.ticklabel_format(axis="y", scilimits=(-2, 4))
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return Image.open(content)
