@@ -11,6 +11,7 @@ from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 from hieraseg import registry
 from hieraseg.cli import main
 from hieraseg.recipe import ComponentSpec, load
+from hieraseg.runs.folder import RunFolder
 from hieraseg.training.trackers import Trackers
 from tests.support.oracle import write_oracle_recipe
 from tests.support.runs import read_json
@@ -63,6 +64,50 @@ def test_a_tracker_that_fails_is_left_out(tmp_path: Path, capfd: Captured) -> No
     assert [call[-1] for call in other[1:]] == [1, 2, 3, "success"]
     (warning,) = capfd.readouterr().err.splitlines()
     assert "tracker Recording: fails (No space left on device); training goes on" in warning
+
+
+REFUSING = '''
+from hieraseg import registry
+
+
+@registry.trackers.register("refusing")
+class Refusing:
+    """Refuses its arguments, or writes how it ends.
+
+    Args:
+        folder: the run folder.
+        refuses: whether it refuses.
+    """
+
+    def __init__(self, folder, refuses: bool = True):
+        self.path = folder / "ended"
+        if refuses:
+            raise ValueError("no key")
+
+    def log_hyperparams(self, params):
+        pass
+
+    def log_metrics(self, metrics, step):
+        pass
+
+    def finalize(self, status):
+        self.path.write_text(status)
+'''
+
+
+def test_a_tracker_that_refuses_its_arguments_ends_the_run(tmp_path: Path, capfd: Captured) -> None:
+    """As one that failed: its folder is unlocked and says why, and its other trackers end."""
+    plugin = tmp_path / "refusing.py"
+    plugin.write_text(REFUSING)
+    named = "trackers: [{name: refusing, refuses: false}, refusing]"
+    recipe = write_oracle_recipe(tmp_path, f"plugins: [{plugin}]\n{named}\n")
+    assert main(["run", recipe, "--out", str(tmp_path / "runs")]) == 2
+    problem = f"{recipe}:3: trackers: refusing: no key"
+    assert problem in capfd.readouterr().err
+    (folder,) = map(RunFolder, tmp_path.glob("runs/*/*"))
+    assert not folder.lock.exists()
+    assert read_json(folder.failure) == {"state": "failed", "message": problem}
+    assert (folder.path / "ended").read_text() == "failed"
 
 
 class Rude:

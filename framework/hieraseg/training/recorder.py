@@ -57,8 +57,12 @@ class Recorder:
         self._lock = hold(self.folder) if self.is_main else None
         specs = parts.recipe.listed("trackers")
         self.counts = WatchedCounts if take_images(specs) else PixelCounts
-        self.trackers = Trackers(specs if self.is_main else [], folder.path, state.step)
-        self.trackers.log_hyperparams(parts.recipe)
+        try:
+            self.trackers = Trackers(specs if self.is_main else [], folder.path, state.step)
+            self.trackers.log_hyperparams(parts.recipe)
+        except BaseException as error:  # a tracker refuses its arguments, or an interrupt
+            self._unlock(error)
+            raise
         # As it is now, whatever happens to the file while the run trains.
         recipe = sha256(folder.recipe) if self.is_main else ""
         self.checkpoints = CheckpointWriter(
@@ -233,8 +237,12 @@ class Recorder:
                 is_stopped = isinstance(error, KeyboardInterrupt)
                 self.trackers.finalize("aborted" if is_stopped else "failed")
         finally:
-            if self._lock is not None:
-                release(self.folder, self._lock, error)
+            self._unlock(error)
+
+    def _unlock(self, error: BaseException | None) -> None:
+        """Unlock the run folder, in which an error is noted."""
+        if self._lock is not None:
+            release(self.folder, self._lock, error)
 
     def _speeds(self) -> list[float]:
         """Images per second up to each validation, also of those before the run was resumed."""

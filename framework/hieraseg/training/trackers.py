@@ -36,6 +36,7 @@ class Trackers:
             try:
                 tracker = build(spec, folder=folder, after_step=after_step)
             except RecipeError:
+                self.finalize("failed")
                 raise
             except (Exception, SystemExit) as error:  # of whatever the tracker calls
                 _warn_of(spec.name, error)
