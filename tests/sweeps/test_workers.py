@@ -12,9 +12,10 @@ import pytest
 
 from hieraseg import signals
 from hieraseg.errors import RecipeError, Stopped
+from hieraseg.sweeps.jobs import Job
 from hieraseg.sweeps.outcomes import Outcome
 from hieraseg.sweeps.planning import Request, plan
-from hieraseg.sweeps.workers import check_devices, run_in_workers
+from hieraseg.sweeps.workers import _Worker, check_devices, run_in_workers
 from hieraseg.sweeps.working import shares
 from tests.support.runs import QUICKSTART
 from tests.support.sweeps import ask_to_end, jobs_of_seeds, save_at_end, wait, work
@@ -68,6 +69,22 @@ def test_an_interrupt_ends_the_jobs_that_are_being_done(
     assert error.type is raised
     assert set(threading.enumerate()) == before
     assert [one.exit_code for one in outcomes] == [75 if raised is Stopped else 130] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_a_worker_starts(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job is not run, rather than done to its end or called failed."""
+    outcomes: list[Outcome] = []
+    take = _Worker.take
+
+    def take_and_interrupt(worker: _Worker, job: Job) -> None:
+        take(worker, job)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(_Worker, "take", take_and_interrupt)
+    with signals.handled_by(signals.interrupt), pytest.raises(KeyboardInterrupt):
+        outcomes.extend(run_in_workers(jobs_of_seeds(0, 3), work, workers=1))
+    assert outcomes == []
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def run_in_workers(jobs: Sequence[Job], run_job: RunJob, workers: int) -> Iterat
 
     Raises:
         KeyboardInterrupt: the user interrupts; the outcomes of the jobs that were being done come
-            first.
+            first. Those whose worker had only begun to start have none.
         Stopped: so does the system.
     """
     if not jobs:  # all are finished
@@ -81,6 +81,7 @@ class _Worker:
         self.number = number
         self.job: Job | None = None
         self.started = 0.0
+        self.handles_signals = False
         self.connection, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
         self.process: BaseProcess = context.Process(target=work, args=(theirs, run_job, share))
@@ -125,6 +126,7 @@ class _Pool:
     def __init__(self, jobs: Sequence[Job], run_job: RunJob, size: int) -> None:
         self.total = len(jobs)
         self.waiting = list(jobs)
+        self.is_interrupted = False
         self.run_job = run_job
         self.shares = shares(size)
         self.busy: dict[Connection, _Worker] = {}
@@ -140,8 +142,10 @@ class _Pool:
     def interrupt(self, number: int) -> Iterator[Outcome]:
         """Pass a signal on to the jobs that are being done, and begin no others."""
         self.waiting.clear()
+        self.is_interrupted = True
         for worker in self.busy.values():
-            worker.interrupt(number)
+            # A process that starts ignores Ctrl-C, and would do its job.
+            worker.interrupt(number if worker.handles_signals else signal.SIGTERM)
         while self.busy:
             yield from self._next()
 
@@ -178,7 +182,7 @@ class _Pool:
         log(announcement(self.total - len(self.waiting), self.total, job.title))
 
     def _next(self) -> Iterator[Outcome]:
-        """Wait for messages of workers: lines that they log, and outcomes."""
+        """Wait for messages of workers: lines that they log, outcomes, and None at first."""
         for connection in wait(list(self.busy)):
             assert isinstance(connection, Connection)
             worker = self.busy[connection]
@@ -186,11 +190,15 @@ class _Pool:
                 message = connection.recv()
             except (EOFError, OSError):
                 del self.busy[connection]
-                yield worker.lost()
+                self.ending.append(worker.process)
+                if worker.handles_signals or not self.is_interrupted:
+                    yield worker.lost()
                 if self.waiting:
                     self._start(worker.number)
                 continue
-            if isinstance(message, Outcome):
+            if message is None:
+                worker.handles_signals = True
+            elif isinstance(message, Outcome):
                 yield message
                 self._continue(worker)
             elif worker.job is not None:

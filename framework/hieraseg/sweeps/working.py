@@ -38,6 +38,8 @@ def shares(workers: int) -> list[Share]:
 def work(connection: Connection, run_job: RunJob, share: Share) -> None:
     """Do jobs that come through a connection, until it ends; send lines and outcomes.
 
+    None is sent as soon as signals end a job as they should, instead of this process.
+
     Args:
         connection: the connection, which gives a `PackedJob` at a time.
         run_job: does a job.
@@ -53,6 +55,7 @@ def work(connection: Connection, run_job: RunJob, share: Share) -> None:
         suppress(KeyboardInterrupt, EOFError, OSError),
         signals.handled_by(signals.interrupt),  # whoever asks this process to end
     ):
+        lines.send(None)
         _use(share)
         while True:
             packed: PackedJob = connection.recv()
