@@ -99,7 +99,8 @@ def first_few(problems: Sequence[str], what: str, shown: int = 5) -> str:
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A hint for an unknown word: the closest known one, or all of them."""
-    close = get_close_matches(word, known, n=1)
+    same = [one for one in known if one.casefold() == word.casefold()]
+    close = same or get_close_matches(word, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(known)}" if known else "there are none"

@@ -134,6 +134,7 @@ def test_any_score_decides_what_is_best(recipe: str, tmp_path: Path, monitor: st
     ("monitor", "problem"),
     [
         ("miuo", "unknown score 'miuo', did you mean 'miou'?"),
+        ("mIoU", "unknown score 'mIoU', did you mean 'miou'?"),
         ("miou@means", "did you mean 'miou@mean'?"),
         ("coherence@2", "unknown score 'coherence@2', did you mean 'coherence'?"),
         ("miou@4", "miou@4: the class tree has the levels 1 to 3"),

@@ -235,7 +235,7 @@ def kind_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def _expectation(value: Any, hint: Any) -> str:
     name = type_name(hint)
     article = "" if name.startswith(("one of", "null", "'")) else "a "
-    article = "an " if name.startswith(("int", "ascending")) else article
+    article = "an " if article and name.startswith(tuple("aeio")) else article
     expected = f"expected {article}{name}, got {_shown(value)}"
     if not isinstance(value, str):
         return expected

@@ -19,7 +19,7 @@ _WAITING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT
 _Address = Annotated[
     str,
     Pattern(
-        r"(?!.*://[^/]*:.*@)(?!https?://[^/]*@).*",
+        r"(?!.*://[^/]*:.*@)(?!https?://[^/]*@)(?!.*[?&]password=).*",
         "an address without user and password, which the run folder would keep (set the "
         "environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or, for a "
         "database, MLFLOW_TRACKING_URI)",

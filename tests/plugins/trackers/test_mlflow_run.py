@@ -69,11 +69,18 @@ def test_a_password_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         ("file:/a:b@c", True),
         ("https://secret@host", False),
         ("postgresql://me:se/cret@host/x", False),
+        ("postgresql://host/x?user=me&password=secret", False),
     ],
 )
 def test_addresses(uri: str, is_accepted: bool) -> None:
     hint = get_type_hints(MLflow.__init__, include_extras=True)["tracking_uri"]
     assert (violation(uri, hint) == "") == is_accepted
+
+
+def test_what_an_address_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    trackers = json.dumps([{"name": "mlflow", "tracking_uri": 3}])
+    assert main(["validate", "quickstart", "--trackers", trackers]) == 2
+    assert "expected an address without user" in capfd.readouterr().out
 
 
 @needs_mlflow
