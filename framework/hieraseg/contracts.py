@@ -92,7 +92,7 @@ class Loss(nn.Module):
             0 for none.
         standalone: whether it trains the classes without another loss beside it.
         pixelwise: whether each term is a mean over valid pixels, so that one of some of them makes
-            sense, as `ohem` computes it; not for a loss that compares pixels, or regions of them.
+            sense; not for a loss that compares pixels, or regions of them.
         capturable: whether it can be part of a captured training step (see the top of the module).
         capturable_reason: why not, as in "sorts on the host".
     """
@@ -101,7 +101,7 @@ class Loss(nn.Module):
     activation: Activation = "softmax"
     embedding_channels: int = 0
     standalone: bool = True
-    pixelwise: bool = True
+    pixelwise: bool = False
     capturable: bool = True
     capturable_reason: str = ""
 

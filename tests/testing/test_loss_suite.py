@@ -17,6 +17,8 @@ from tests.support.broken import check, failed, reasons
 class Correct(Loss):
     """Cross-entropy of every level."""
 
+    pixelwise = True
+
     def __init__(self, hierarchy: Hierarchy, weight: float = 1.0) -> None:
         """Build the loss.
 
@@ -331,7 +333,7 @@ class EqualSizes(WithEmbedding):
             },
             "void pixels contribute",
         ),
-        (OfTheBatch, {"pixelwise_losses_are_means_over_pixels"}, "or set `pixelwise = False`"),
+        (OfTheBatch, {"pixelwise_losses_are_means_over_pixels"}, "or do not say that it is"),
         (ReadsVoid, {"void_pixels_do_not_matter"}, "for another prediction there"),
         (
             NoClamp,

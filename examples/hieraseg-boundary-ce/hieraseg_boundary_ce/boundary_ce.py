@@ -27,8 +27,6 @@ class BoundaryCrossEntropy(Loss):
         ValueError: weight is negative, or radius is not positive.
     """
 
-    pixelwise = False  # the weight of a pixel depends on those around it
-
     def __init__(
         self, hierarchy: Hierarchy, weight: NonNegativeFloat = 4.0, radius: PositiveInt = 2
     ) -> None:

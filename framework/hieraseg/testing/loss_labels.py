@@ -49,7 +49,7 @@ class LossLabelsContract(LossCases):
         """The terms of a pixelwise loss lie between those of two parts of the pixels."""
         loss, inputs, targets, generator = self.draw(arguments, 20)
         if not loss.pixelwise:
-            pytest.skip("it is not pixelwise")
+            pytest.skip("it does not say that it is a mean over pixels (`pixelwise`)")
         anywhere = torch.rand(SIZE, generator=generator) < 0.3
         whole, _ = terms_and_gradients(loss, inputs, targets)
         for mask in (anywhere, targets[:, -1] % 2 == 0):  # some pixels, and those of some classes
@@ -61,7 +61,7 @@ class LossLabelsContract(LossCases):
                 assert low - rounding <= float(term) <= high + rounding, (
                     f"pixelwise is true, but a term is {float(term):.6g}, where two parts of the "
                     f"pixels give {low:.6g} and {high:.6g}: divide by the number of valid pixels, "
-                    "as `hieraseg.functional.mean_over_valid` does, or set `pixelwise = False`"
+                    "as `hieraseg.functional.mean_over_valid` does, or do not say that it is"
                 )
 
     def test_void_batch_is_zero_with_a_graph(self, arguments: Arguments) -> None:

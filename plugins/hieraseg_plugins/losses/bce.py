@@ -29,6 +29,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     activation = "sigmoid"
+    pixelwise = True
 
     def __init__(
         self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None

@@ -30,8 +30,6 @@ class Dice(Loss):
         ValueError: an argument is negative, or there is not one weight per level.
     """
 
-    pixelwise = False
-
     def __init__(
         self,
         hierarchy: Hierarchy,

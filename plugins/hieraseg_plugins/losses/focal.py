@@ -35,6 +35,7 @@ class Focal(Loss):
     """
 
     activation = "sigmoid"
+    pixelwise = True
 
     def __init__(
         self,

@@ -38,7 +38,6 @@ class HSSN(Loss):
     """
 
     activation = "sigmoid"
-    pixelwise = False
 
     def __init__(
         self,

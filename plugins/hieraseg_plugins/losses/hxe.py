@@ -42,6 +42,7 @@ class HierarchicalCrossEntropy(Loss):
 
     levels = "leaves"
     activation = "leaf_softmax"
+    pixelwise = True
 
     def __init__(self, hierarchy: Hierarchy, alpha: NonNegativeFloat = 0.1) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ class HyperbolicLoss(Loss):
     """
 
     activation = "sibling_softmax"
+    pixelwise = True
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         super().__init__()

@@ -40,6 +40,7 @@ class LevelConsistency(Loss):
     """
 
     activation = "sigmoid"
+    pixelwise = True
 
     def __init__(
         self,

@@ -54,7 +54,6 @@ class LogicRules(Loss):
     """
 
     activation = "sigmoid"
-    pixelwise = False
 
     def __init__(self, hierarchy: Hierarchy, ramp: Ramp = (1 / 4, 2 / 3)) -> None:
         super().__init__()

@@ -27,8 +27,6 @@ class Lovasz(Loss):
         ValueError: a weight is negative, or there is not one weight per level.
     """
 
-    pixelwise = False
-
     def __init__(
         self, hierarchy: Hierarchy, level_weights: list[NonNegativeFloat] | None = None
     ) -> None:

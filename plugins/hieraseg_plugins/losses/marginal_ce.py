@@ -37,6 +37,7 @@ class MarginalCrossEntropy(Loss):
 
     levels = "leaves"
     activation = "leaf_softmax"
+    pixelwise = True
 
     def __init__(
         self,

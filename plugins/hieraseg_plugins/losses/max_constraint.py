@@ -34,6 +34,7 @@ class MaxConstraint(Loss):
     """
 
     activation = "descendant_max"
+    pixelwise = True
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         super().__init__()

@@ -31,8 +31,8 @@ class HardPixels(Loss):
 
     Args:
         hierarchy: the class tree.
-        loss: the other loss, written like the section `loss`; one that is no mean over pixels goes
-            beside this one in a `sum`.
+        loss: the other loss, written like the section `loss`, whose class says `pixelwise = True`;
+            one that is no mean over pixels goes beside this one in a `sum`.
         threshold: score from which on a pixel is ignored; 0 to choose by `min_kept` alone.
         min_kept: share of the valid pixels of a level that is kept in any case; at least one is.
 
@@ -40,8 +40,6 @@ class HardPixels(Loss):
         ValueError: an argument is out of range, or the other loss trains no class scores, or is no
             mean over pixels.
     """
-
-    pixelwise = False  # which pixels are chosen depends on all of them
 
     def __init__(
         self,

@@ -43,7 +43,6 @@ class RegionMutualInformation(Loss):
 
     activation = "sigmoid"
     standalone = False  # scores that are wrong everywhere explain the labels equally well
-    pixelwise = False
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class SoftLabels(Loss):
 
     levels = "leaves"
     activation = "leaf_softmax"
+    pixelwise = True
     normalizers: Tensor
 
     def __init__(self, hierarchy: Hierarchy, beta: PositiveFloat = 10.0) -> None:

@@ -34,6 +34,8 @@ class Sum(Loss):
             of range; losses need embeddings of different sizes.
     """
 
+    pixelwise = True  # unless one of the losses is not
+
     def __init__(
         self,
         losses: Annotated[list[Loss], NonEmpty()],

@@ -38,6 +38,7 @@ class TreeMin(Loss):
     """
 
     activation = "sigmoid"
+    pixelwise = True
 
     def __init__(self, hierarchy: Hierarchy, gamma: NonNegativeFloat = 0.0) -> None:
         super().__init__()

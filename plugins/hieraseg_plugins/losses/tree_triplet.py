@@ -73,8 +73,6 @@ class TreeTriplet(Loss):
     included: Bool[Tensor, " leaves"]
     nearest: Int[Tensor, " leaves"]
 
-    pixelwise = False
-
     def __init__(
         self,
         hierarchy: Hierarchy,

@@ -33,8 +33,6 @@ class Tversky(Loss):
         ValueError: an argument is out of range, or there is not one weight per level.
     """
 
-    pixelwise = False
-
     def __init__(
         self,
         hierarchy: Hierarchy,

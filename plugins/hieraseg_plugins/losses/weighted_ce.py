@@ -35,6 +35,8 @@ class WeightedCrossEntropy(Loss):
             hierarchy.
     """
 
+    pixelwise = True
+
     def __init__(
         self,
         hierarchy: Hierarchy,

@@ -29,6 +29,8 @@ class Seen(Loss):
         activation: see `Loss`.
     """
 
+    pixelwise = True
+
     def __init__(self, levels: Any = "all", activation: Any = "softmax") -> None:
         super().__init__()
         self.levels, self.activation = levels, activation
