@@ -60,6 +60,10 @@ def change_code(folder: Path) -> None:
     (folder / "provenance.json").write_text(json.dumps(record))
 
 
+def damage_record(folder: Path) -> None:
+    (folder / "provenance.json").write_text("{")
+
+
 def change_setting(folder: Path) -> None:
     text = (folder / "recipe.yaml").read_text()
     (folder / "recipe.yaml").write_text(re.sub(r"(?m)^  lr: .*", "  lr: 7.5", text))
@@ -71,6 +75,7 @@ def change_setting(folder: Path) -> None:
         (change_data, "has other settings, code or data"),
         (change_code, "has other settings, code or data"),
         (change_setting, "has other settings, code or data"),
+        (damage_record, "has no readable record of what it was made of"),
         (lambda folder: unfinish(folder, "checkpoints"), "has no checkpoint to go on from"),
     ],
 )

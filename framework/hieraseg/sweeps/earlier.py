@@ -228,6 +228,8 @@ def _fix(run: RunFolder, refused: Sequence[Change], is_finished: bool) -> str:
 def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
     if same:
         return f"{same[-1].path} has no checkpoint to go on from"
+    if not _identity(folders[-1]):
+        return f"{folders[-1].path} has no readable record of what it was made of"
     return f"{folders[-1].path} has other settings, code or data"
 
 
