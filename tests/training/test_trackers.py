@@ -110,6 +110,15 @@ def test_a_tracker_that_refuses_its_arguments_ends_the_run(tmp_path: Path, capfd
     assert (folder.path / "ended").read_text() == "failed"
 
 
+def test_a_tracker_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else `curves.csv` would have each row twice."""
+    assert main(["validate", "quickstart", "--trackers", "[csv, tensorboard, {name: csv}]"]) == 2
+    problem = "command line: trackers[2]: csv is in the list already; remove it\n"
+    assert capsys.readouterr().out == problem
+    other = "[csv, {name: mlflow, experiment: a}, {name: mlflow, experiment: b}]"
+    assert main(["validate", "quickstart", "--trackers", other]) == 0
+
+
 class Rude:
     """A tracker that changes what it is told, and then ends the process."""
 

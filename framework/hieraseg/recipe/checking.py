@@ -136,10 +136,15 @@ class Checker:
             what = f"expected a list of {kind.name}, got {_kind(entry.value)}"
             self.note(entry.place, kind.section, what)
             return []
-        return [
-            self._item(f"{kind.section}[{index}]", registry, item, entry)
-            for index, item in enumerate(entry.value)
-        ]
+        items = list[ComponentSpec | None]()
+        for index, value in enumerate(entry.value):
+            key = f"{kind.section}[{index}]"
+            item = self._item(key, registry, value, entry)
+            if item is not None and item in items:
+                place = entry.inside.get(key, entry.place)
+                self.note(place, key, f"{item.name} is in the list already; remove it")
+            items.append(item)
+        return items
 
     def component(self, key: str, registry: Registry, entry: Entry) -> ComponentSpec | None:
         """The component at a dotted key."""
