@@ -1,6 +1,7 @@
 """What signals that ask a process to end do."""
 
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -67,3 +68,20 @@ def test_another_thread_changes_nothing() -> None:
     thread.start()
     thread.join()
     assert found == [signal.SIG_DFL]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_while_python_ends_leaves_the_exit_code(number: signal.Signals) -> None:
+    """As the second one of a system that sends several, or one that comes when all is done."""
+    program = f"""
+import os, sys
+from hieraseg.__main__ import main
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid()):
+        kill(process, {int(number)})
+last = Last()
+sys.argv = ["hieraseg", "--version"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,6 @@
 """The program `hieraseg`, and `python -m hieraseg`."""
 
+import atexit
 import sys
 
 
@@ -12,6 +13,9 @@ def main() -> int:
     try:
         from hieraseg import signals
 
+        # The first to be registered is the last to be called. What Python does then can take half a
+        # second, in which a signal would replace the exit code.
+        atexit.register(signals.ignore)
         with signals.handled_by(signals.interrupt):
             from hieraseg.cli import main as run
 

@@ -62,3 +62,9 @@ def accept_ctrl_c() -> None:
     Shells make jobs in the background ignore it, and a command passes on what it gets.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ignore() -> None:
+    """Let signals change nothing any more: what the process had to do is done."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
