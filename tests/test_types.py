@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.arguments import arguments_of
 from hieraseg.types import (
     ArgumentError,
     Ascending,
+    Having,
     NonEmpty,
     NonNegativeFloat,
     Pattern,
@@ -153,6 +155,18 @@ def test_a_class_without_constructor_is_left_as_it_is() -> None:
 
     assert check_arguments(Plain).__init__ is object.__init__
     assert arguments_of(check_arguments(Plain)) == {}
+
+
+def test_components_without_an_attribute_are_refused_by_the_name_of_their_class() -> None:
+    class Slow(nn.Module):
+        fast = False
+
+    outer = Slow()
+    outer.inner = nn.Identity()
+    hint = Annotated[nn.Module, Having("fast")]
+    for component in (Slow, Slow(), outer):
+        assert violation(component, hint) == "must be fast, got Slow"
+    assert violation(nn.Identity(), hint) == ""
 
 
 def test_misused_metadata_is_one_sentence() -> None:

@@ -320,8 +320,8 @@ def _got(value: Any) -> str:
     """A value in a sentence; of a component, the name of its class."""
     if isinstance(value, type):
         return value.__name__
-    written = repr(value)
-    return type(value).__name__ if "\n" in written else written
+    written, name = repr(value), type(value).__name__
+    return name if "\n" in written or written == f"{name}()" else written
 
 
 class _Violation(NamedTuple):
