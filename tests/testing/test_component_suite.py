@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import pytest
 from torch import nn, optim
 
+from hieraseg.errors import Stopped
 from hieraseg.testing.violations import violating_value
 from hieraseg.types import (
     Ascending,
@@ -144,3 +145,15 @@ def test_violating_values(hint: Any) -> None:
 @pytest.mark.parametrize("hint", [int, str | None, list[float], tuple[int, int], dict[str, int]])
 def test_unrestricted_types_have_no_violating_value(hint: Any) -> None:
     assert violating_value(hint) is None
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Stopped])
+def test_an_interrupt_keeps_its_kind(kind: type[KeyboardInterrupt]) -> None:
+    """Which decides the exit code; pytest has one for both."""
+
+    def interrupted(parameters: Parts) -> optim.Optimizer:
+        raise kind
+
+    with pytest.raises(KeyboardInterrupt) as error:
+        check("optimizer", interrupted)
+    assert error.type is kind

@@ -104,6 +104,7 @@ def run_suite(suite: type[ComponentContract]) -> Report:
     Raises:
         HierasegError: the suite cannot be run.
         KeyboardInterrupt: the user stopped it.
+        Stopped: so did the system.
     """
     collector = _Collector(suite)
     started, threads = time.monotonic(), torch.get_num_threads()
@@ -113,7 +114,7 @@ def run_suite(suite: type[ComponentContract]) -> Report:
     finally:
         torch.set_num_threads(threads)
     if code == pytest.ExitCode.INTERRUPTED and not collector.problems:
-        raise KeyboardInterrupt
+        raise collector.interrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         reasons = "; ".join(collector.problems) or f"pytest ended with {code}"
         raise HierasegError(f"the suite {suite.__name__} cannot be run: {reasons}")
@@ -146,6 +147,7 @@ class _Collector:
         self.component = suite.component
         self.properties: dict[str, Property] = {}
         self.problems: list[str] = []
+        self.interrupt = KeyboardInterrupt()
         self.bar = progress_bar(
             text_column("{task.completed}/{task.total}"),
             BarColumn(),
@@ -168,6 +170,11 @@ class _Collector:
         """Record why the suite cannot be collected."""
         if report.failed:
             self.problems.append(str(report.longrepr).strip().rpartition("\n")[2])
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Record what pytest makes one exit code of."""
+        if isinstance(excinfo.value, KeyboardInterrupt):
+            self.interrupt = excinfo.value
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Set the length of the progress bar."""
