@@ -79,7 +79,7 @@ from hieraseg.files.background import Background
 background = Background()
 background.start(lambda: threading.Event().wait({seconds}))
 if {abandons}:
-    background.abandon()
+    background.abandon({code})
 else:
     background.wait()
 print("interrupted")
@@ -89,7 +89,7 @@ sys.exit({code})
 
 @pytest.mark.parametrize(
     ("seconds", "abandons", "code", "expected"),
-    [(60, True, 130, 130), (0.01, False, 2, 2), (0.01, False, 0, 0)],
+    [(60, True, 130, 130), (60, True, 75, 75), (0.01, False, 2, 2), (0.01, False, 0, 0)],
 )
 def test_a_process_does_not_wait_for_an_abandoned_job(
     seconds: float, abandons: bool, code: int, expected: int

@@ -6,8 +6,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-from hieraseg.errors import INTERRUPTED
-
 
 class Background:
     """Runs jobs in a thread, one at a time and in order.
@@ -54,9 +52,13 @@ class Background:
         self._thread.join(seconds)
         return self._thread.is_alive()
 
-    def abandon(self) -> None:
-        """Let the process end in the middle of the job that is running, as if it were killed."""
-        atexit.register(self._leave)
+    def abandon(self, exit_code: int) -> None:
+        """Let the process end in the middle of the job that is running, as if it were killed.
+
+        Args:
+            exit_code: that of the process if the job still runs then.
+        """
+        atexit.register(self._leave, exit_code)
 
     def _run(self, job: Callable[[], object]) -> None:
         try:
@@ -64,9 +66,9 @@ class Background:
         except BaseException as error:
             self._error = error
 
-    def _leave(self) -> None:
+    def _leave(self, exit_code: int) -> None:
         """End the process at once: a thread in compiled code can abort Python's own way out."""
         if self.is_busy():
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            os._exit(exit_code)

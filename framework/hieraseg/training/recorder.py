@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hieraseg.console import log, warn
+from hieraseg.errors import interrupt_code
 from hieraseg.files.background import Background
 from hieraseg.files.paths import quoted
 from hieraseg.hierarchy.identity import describe
@@ -88,7 +89,7 @@ class Recorder:
             self._background.wait()
         except KeyboardInterrupt as interrupt:
             ending = interrupt
-            self._background.abandon()
+            self._background.abandon(interrupt_code(interrupt))
             raise
         except Exception as failure:
             if error is None:
