@@ -124,6 +124,8 @@ def watch_starter(by_torchrun: bool = False) -> None:
         if _rank == 0:
             what = "torchrun" if by_torchrun else "the command of this run"
             print(f"hieraseg: error: {what} was killed", file=sys.stderr)
+        else:
+            time.sleep(3)  # else the first process would say that another one has ended
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -46,6 +46,18 @@ def handled_by(handler: Handler) -> Iterator[None]:
         _handlers.remove(handler)
 
 
+@contextmanager
+def kept() -> Iterator[None]:
+    """Put the handlers back at the end of this context, where a library installs its own."""
+    handlers = {number: signal.getsignal(number) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
 def interrupt(number: int, frame: FrameType | None = None) -> NoReturn:
     """Handler of signals that ends what the process does.
 

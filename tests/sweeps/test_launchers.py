@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -331,8 +332,10 @@ def test_ray_runs_jobs_and_interrupts_them(tmp_path: Path) -> None:
     bad = task(tmp_path, *run, "bad", "--training.epochs", "0", title="bad")
     long = task(tmp_path, *run, "long", *endless, title="long")
     engine: Engine = Ray({"num_cpus": 0.5})
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         handles = engine.start([good, bad, long], tmp_path)
+        assert signal.getsignal(signal.SIGTERM) == handler
         assert outcome(good, wait_for(handles[0])).folder == tmp_path / "runs/oracle/good-seed0"
         failed = outcome(bad, wait_for(handles[1]))
         assert (failed.exit_code, "training.epochs" in failed.message) == (2, True)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hieraseg import signals
 from hieraseg.errors import RecipeError
 from hieraseg.sweeps.launchers.tasks import Done, Task, do
 from hieraseg.sweeps.launchers.waiting import Handle
@@ -59,7 +60,8 @@ class Ray:
             options = {"include_dashboard": False}
         try:
             _check_address(self.address)
-            ray.init(self.address, logging_level=logging.ERROR, **options)
+            with signals.kept():  # ray ends a process that gets SIGTERM at once
+                ray.init(self.address, logging_level=logging.ERROR, **options)
         except (OSError, RuntimeError, ValueError) as error:
             words = " ".join(str(error).split())
             raise RecipeError(
