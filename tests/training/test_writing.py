@@ -228,7 +228,7 @@ def test_another_interrupt_does_not_wait(
     run: tuple[State, Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, recorder = run
-    at_exit, is_busy = list[Any](), Background.is_busy
+    at_exit, is_busy = list[tuple[Any, ...]](), Background.is_busy
 
     def interrupted(self: Background, seconds: float = 0.0) -> bool:
         os.kill(os.getpid(), signal.SIGINT)
@@ -240,11 +240,12 @@ def test_another_interrupt_does_not_wait(
             monkeypatch.setattr(Background, "is_busy", interrupted)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setattr("atexit.register", lambda *arguments: at_exit.append(arguments))
     with pytest.raises(KeyboardInterrupt):
         train()
     assert "has no checkpoint; go on with the same command" in recorder.interrupted(state)
-    assert len(at_exit) == 1, "Python does not wait for the thread"
+    ((_, exit_code),) = at_exit  # Python does not wait for the thread
+    assert exit_code == 130
 
 
 def test_without_checkpoints_the_best_weights_are_in_memory(
