@@ -1,4 +1,4 @@
-"""Whether two runs are the same: what differs in what they are made of, and in what they gave."""
+"""Whether two runs are the same: what differs in their inputs, and in their results."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def differences(self) -> list[Difference]:
-        """All that differs in what the runs gave."""
+        """All that differs in the results of the runs."""
         return [*self.metrics, *self.result, *self.counts, *self.weights]
 
 
