@@ -13,10 +13,13 @@ def main() -> int:
     try:
         from hieraseg import signals
 
-        # The first to be registered is the last to be called. What Python does then can take half a
-        # second, in which a signal would replace the exit code.
-        atexit.register(signals.ignore)
         with signals.handled_by(signals.interrupt):
+            from hieraseg import launch
+
+            # The first to be registered are the last to be called. What Python does then can take
+            # half a second, in which a signal would replace the exit code.
+            atexit.register(launch.end)
+            atexit.register(signals.ignore)
             from hieraseg.cli import main as run
 
             return run()

@@ -37,6 +37,7 @@ _failure = os.environ.pop(_FAILURE, None)
 _rank = 0 if _started_by is None else int(os.environ["RANK"])
 _reports = _rank == 0
 _has_joined = _started_by is not None
+_exit_code: int | None = None  # of this process, once it is done
 if _started_by is not None:
     signals.accept_ctrl_c()
 
@@ -97,15 +98,26 @@ def fail(explained: bool) -> None:
 
 
 def leave(exit_code: int) -> None:
-    """End this process if it is one of several, and has failed.
+    """Note that this process is done. If it is one of several, and has failed, end it at once.
 
-    Where processes do not end as planned, what Python does at its exit can abort in a thread of
-    torch, whose message and exit code would replace those of the failure.
+    Where processes do not end as planned, what runs at Python's exit can wait for the others.
     """
-    if _has_joined and exit_code:
+    global _exit_code
+    _exit_code = exit_code
+    if exit_code:
+        end()
+
+
+def end() -> None:
+    """End this process, if it is one of several that are done, without Python's own way out.
+
+    A thread of gloo lets go of its last tensors after a run, and aborts if Python is gone by then.
+    That would replace the exit code of the command.
+    """
+    if _has_joined and _exit_code is not None:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(exit_code)
+        os._exit(_exit_code)
 
 
 def watch_starter(by_torchrun: bool = False) -> None:

@@ -54,4 +54,4 @@ def test_interrupt_during_an_import(module: str, number: signal.Signals) -> None
 @pytest.mark.parametrize("milliseconds", [1, 20, 50, 100, 200, 350, 500])
 def test_interrupt_at_any_time(milliseconds: int, number: signal.Signals) -> None:
     """`hieraseg list losses` takes longer than that to import torch."""
-    interrupted("hieraseg.__main__", number, milliseconds / 1000)
+    interrupted("hieraseg.cli", number, milliseconds / 1000)

@@ -13,6 +13,17 @@ from hieraseg.errors import DataError
 from hieraseg_plugins.losses.marginal_ce import MarginalCrossEntropy
 
 
+class _Abort:
+    """Aborts when Python takes apart its modules, as a thread of gloo can by then."""
+
+    def __del__(self) -> None:
+        os.abort()
+
+
+if "RANK" in os.environ:
+    _ABORT = _Abort()
+
+
 @registry.backbones.register("identity")
 class Identity(nn.Module):
     """The image itself."""
