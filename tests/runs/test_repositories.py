@@ -135,3 +135,49 @@ def test_variables_of_git_do_not_lead_to_another_repository(
     (found,) = repositories_of([repository / "inner/plugin.py"])
     assert found.revision == revision
     assert found.diff
+
+
+def unread(files: list[Path], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The warning of repositories that git does not read, and that are recorded nevertheless."""
+    (record,) = save_changes(RunFolder(out), repositories_of(files))
+    assert record["root"] == str(files[0].parents[1])
+    assert (record["revision"], record["changes"]) == (None, {"bytes": None, "file": None})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {record['root']}: ")
+    assert "so provenance.json has neither the revision nor the uncommitted changes; " in line
+    return line
+
+
+def test_a_repository_of_another_user_is_said(
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Git refuses it, as in a container; once for all files."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    files = [repository / "inner/plugin.py", repository / "new.py"]
+    said = unread(files, tmp_path, capsys)
+    assert "cannot be read by git (detected dubious ownership in repository at" in said
+    assert said.endswith(f"run `git config --global --add safe.directory {repository}`")
+
+
+def test_a_missing_git_is_said(
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = unread([repository / "inner/plugin.py"], tmp_path, capsys)
+    assert ": git is not installed, so" in said
+    assert said.endswith("; install it")
+
+
+def test_a_broken_repository_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a worktree whose repository is not there."""
+    (tmp_path / "tree/inner").mkdir(parents=True)
+    (tmp_path / "tree/.git").write_text("gitdir: /nowhere/project/.git/worktrees/tree\n")
+    said = unread([tmp_path / "tree/inner/plugin.py"], tmp_path, capsys)
+    assert "cannot be read by git (not a git repository: /nowhere/project" in said
+    assert said.endswith(f"run `git -C {tmp_path / 'tree'} status`")

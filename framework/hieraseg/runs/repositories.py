@@ -5,12 +5,15 @@ Neither addresses of remotes nor environment variables are read, which can hold 
 
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from threading import Timer
 from typing import IO, Any, cast
 
+from hieraseg.console import warn
+from hieraseg.files.paths import quoted
 from hieraseg.files.writing import write_bytes
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import sha256
@@ -42,7 +45,8 @@ class Repository:
 
     Attributes:
         root: its working tree.
-        revision: hash of the commit that is checked out; None if there is none yet.
+        revision: hash of the commit that is checked out; None if there is none yet, or if git does
+            not read the repository.
         diff: uncommitted changes of files that git knows, as a patch; None if git does not say,
             such as before the first commit, or where it takes too long.
         left_out: changed binary files whose content is not in it, since the patch would be larger
@@ -62,18 +66,53 @@ def repositories_of(files: Iterable[Path]) -> list[Repository]:
     """The repositories that know at least one of some files.
 
     A file may be below a repository that does not know it, as packages are that are installed
-    there.
+    there. A repository that git does not read is one of them, after a warning.
     """
     by_root: dict[Path, list[Path]] = {}
     for file in dict.fromkeys(one.resolve() for one in files):
         root = next((folder for folder in file.parents if (folder / ".git").exists()), None)
         if root is not None:
             by_root.setdefault(root, []).append(file)
-    return [
-        _read(root)
+    known = {
+        root: _git(root, "ls-files", "-z", "--", *map(str, inside))
         for root, inside in sorted(by_root.items())
-        if _git(root, "ls-files", "-z", "--", *map(str, inside))
+    }
+    unread = [root for root, listed in known.items() if listed is None]
+    if unread:
+        warn(_notice(unread))
+    return [
+        Repository(root, None, None, (), ()) if listed is None else _read(root)
+        for root, listed in known.items()
+        if listed != b""
     ]
+
+
+def _notice(unread: Sequence[Path]) -> str:
+    """Which repositories git does not read, why, and what to do."""
+    if which("git") is None:
+        problem, fix = "git is not installed", "install it"
+    else:
+        said = [_error_of_git(root).splitlines() for root in unread]
+        reason = next(iter(said[0]), "no message").removeprefix("fatal: ")
+        allow = [line.strip() for lines in said for line in lines if "safe.directory" in line]
+        problem = f"cannot be read by git ({reason})"
+        fix = f"run `{' && '.join(allow) or f'git -C {quoted(unread[0])} status'}`"
+    return (
+        f"{', '.join(map(str, unread))}: {problem}, so provenance.json has neither the revision "
+        f"nor the uncommitted changes; {fix}"
+    )
+
+
+def _error_of_git(root: Path) -> str:
+    """What git says of a repository that it does not read, in English."""
+    command = ["git", "-C", str(root), "ls-files", "--", ".git"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=_SECONDS, env=_environment() | {"LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stderr.decode(errors="replace")
 
 
 def _read(root: Path) -> Repository:
@@ -149,19 +188,23 @@ def _git(folder: Path, *arguments: str, most: int | None = None) -> bytes | None
     Returns:
         None if there is no git, it fails or takes too long, or prints more.
     """
-    own = {name: value for name, value in os.environ.items() if name not in _PLACES}
     try:
         with subprocess.Popen(
             ["git", "-C", str(folder), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**own, "GIT_OPTIONAL_LOCKS": "0"},  # nobody else waits for this
+            env=_environment(),
         ) as git:
             printed = _read_pipe(git, most)
     except OSError:
         return None
     return printed if git.returncode == 0 else None
+
+
+def _environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name not in _PLACES}
+    return {**own, "GIT_OPTIONAL_LOCKS": "0"}  # nobody else waits for this
 
 
 def _read_pipe(git: subprocess.Popen[bytes], most: int | None) -> bytes | None:
