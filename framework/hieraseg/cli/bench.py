@@ -24,13 +24,16 @@ def add_parser(commands: Any) -> None:
             (both). Time lost to data is 1 - both / step.
 
             Shares are those of a step whose operations are launched one by one, neither compiled
-            nor captured; on CUDA, of the time that the GPU computes. FLOPs are those of
-            convolutions and matrix products as torch counts them, and compared with a large
-            matrix product in the recipe's precision, which is measured, too. How many images per
-            step the memory of a GPU allows is estimated from steps with all and with half of them:
-            memory grows linearly. Host waits are
-            operations for which the host waits for a result of the GPU; on a CPU, those for which
-            it would have to, without the optimizer.
+            nor captured; on CUDA, of the time that the GPU computes. `counts` are the scores of
+            the training images, and `averaging` is the moving average of the weights
+            (training.ema).
+
+            FLOPs are those of convolutions and matrix products as torch counts them, and compared
+            with a large matrix product in the recipe's precision, which is measured, too. How many
+            images per step the memory of a GPU allows is estimated from steps with all and with
+            half of them: memory grows linearly. Host waits are operations for which the host waits
+            for a result of the GPU; on a CPU, those for which it would have to, without the
+            optimizer.
         """,
         examples="""
             hieraseg bench quickstart
