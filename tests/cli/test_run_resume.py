@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -184,25 +185,84 @@ def test_a_recipe_with_more_epochs_goes_on_and_one_with_fewer_is_refused(
     assert "training.epochs: 2 -> 1" in capsys.readouterr().err
 
 
-def test_a_command_as_before_epochs_were_added_is_told_how_to_go_on(
+@pytest.fixture
+def longer(earlier: Path) -> Path:
+    """A run of 2 epochs that was resumed with 3."""
+    recipe, provenance = earlier / "recipe.yaml", read_json(earlier / "provenance.json")
+    text = recipe.read_text().replace("epochs: 2\n", "epochs: 3\n")
+    recipe.write_text(text)
+    provenance |= {"recipe": text, "resumed": [{"changed": {"training.epochs": ["2", "3"]}}]}
+    (earlier / "provenance.json").write_text(json.dumps(provenance))
+    return earlier
+
+
+def test_a_finished_run_that_was_given_more_epochs_is_skipped(
+    run: Run, longer: Path, training: Training, capsys: Captured
+) -> None:
+    """By the command as it was before, which says that the scores are those of a longer run."""
+    assert run("--resume") == 0
+    out, err = capsys.readouterr()
+    said = "is finished with 3 epochs, since it was resumed with more than the 2 of this command; "
+    assert f"skipped: {longer} {said}leave out --resume for another run of 2\n" in err
+    assert "miou" in out
+    assert run("--resume", "--dry-run") == 0
+    assert "run again" not in capsys.readouterr().out
+    assert not training.done
+
+
+def test_an_unfinished_run_that_was_given_more_epochs_is_refused(
+    run: Run, longer: Path, training: Training, capsys: Captured
+) -> None:
+    """Whoever wants the scores of 2 epochs has them no longer."""
+    unfinish(longer)
+    assert run("--resume") == 2
+    changed = "training.epochs: 3 -> 2; it was changed when the run was resumed; "
+    go_on = f"go on with `hieraseg resume {longer}`, or leave out --resume for another run"
+    assert f"{changed}{go_on} beside it\n" in capsys.readouterr().err
+    assert not training.done
+
+
+def test_a_damaged_result_is_not_trained_again_silently(
     run: Run, earlier: Path, training: Training, capsys: Captured
 ) -> None:
-    """It would take the scores of a longer run for its own."""
-    recipe, provenance = earlier / "recipe.yaml", read_json(earlier / "provenance.json")
-    longer = recipe.read_text().replace("epochs: 2\n", "epochs: 3\n")
-    recipe.write_text(longer)
-    resumed = {"changed": {"training.epochs": ["2", "3"]}}
-    provenance |= {"recipe": longer, "resumed": [resumed]}
-    (earlier / "provenance.json").write_text(json.dumps(provenance))
-    changed = "training.epochs: 3 -> 2; it was changed when the run was resumed; "
-    another = "leave out --resume for another run beside it\n"
+    """Its checkpoints may have been removed to save space."""
+    shutil.rmtree(earlier / "checkpoints")
+    (earlier / "result.json").write_text("{")
     assert run("--resume") == 2
-    assert f"{changed}{another}" in capsys.readouterr().err
-    unfinish(earlier)
-    assert run("--resume") == 2
-    go_on = f"go on with `hieraseg resume {earlier}`, or "
-    assert f"{changed}{go_on}{another}" in capsys.readouterr().err
+    assert f"{earlier}/result.json: is damaged (" in capsys.readouterr().err
     assert not training.done
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("provenance.json", "{", "is damaged ("),
+        ("provenance.json", None, "no such file; restore it from a copy"),
+        ("recipe.yaml", "training: [", "is damaged ("),
+    ],
+)
+def test_a_run_of_which_a_record_is_damaged_is_refused(
+    run: Run,
+    earlier: Path,
+    training: Training,
+    capsys: Captured,
+    file: str,
+    content: str | None,
+    problem: str,
+) -> None:
+    """It may be the one to go on with; it is replaced only if it has left nothing."""
+    (earlier / file).unlink()
+    if content is not None:
+        (earlier / file).write_text(content)
+    assert run("--resume") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{earlier / file}" in line
+    assert problem in line
+    assert line.endswith("run the recipe again without --resume")
+    assert not training.done
+    unfinish(earlier, *LATER)
+    assert run("--resume") == 0
+    assert training.done == [("tree_min", 0)]
 
 
 def test_again_contradicts_it(run: Run, capsys: Captured) -> None:

@@ -44,7 +44,7 @@ class Report:
         """Say which jobs are not done, or not from the beginning, and why others are."""
         for title, one in earlier.items():
             if one.todo == "finished":
-                log(f"skipped: {one.run} is finished")
+                log(f"skipped: {one.run} is finished {one.reason}".rstrip())
             elif one.todo == "running":
                 log(f"skipped: {one.run} runs elsewhere")
             elif one.todo == "resume":
@@ -165,7 +165,8 @@ def format_planned(jobs: Sequence["PlannedJob"]) -> str:
     ]
     todo = [one for one in jobs if one.earlier.is_left]
     table = format_table(["job", "state", "steps", "images", *keys], rows, optional=keys[::-1])
-    reasons = {one.job.title: one.earlier.reason for one in jobs if one.earlier.reason}
+    anew = [one for one in jobs if one.earlier.todo == "new"]
+    reasons = {one.job.title: one.earlier.reason for one in anew if one.earlier.reason}
     return "\n".join(
         [
             table,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,11 @@ from hieraseg.training.starting import read_start
 Todo = Literal["new", "resume", "finished", "running"]
 """What is left of a job: all of it, the rest of a run, nothing, or what another process does."""
 
+_LONGER = (
+    "with {0} epochs, since it was resumed with more than the {1} of this command; leave out "
+    "--resume for another run of {1}"
+)
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -43,7 +48,8 @@ class Earlier:
         run: the run that is finished, runs, or can be resumed; or that of which nothing is left,
             in whose place the job begins anew.
         step: step after which it is resumed.
-        reason: why earlier runs do not count; empty if there are none, or one counts.
+        reason: why earlier runs do not count, or how a finished run differs from what the job asks
+            for; else empty.
         result: the scores on `val` and the cost of a finished run, as in `result.json`.
     """
 
@@ -89,7 +95,8 @@ class EarlierRuns:
         Settings that change no score, such as those of `logging`, may differ.
 
         Raises:
-            RecipeError: changes are refused, and the latest run cannot go on because of them.
+            RecipeError: changes are refused, and the latest run cannot go on because of them, or
+                its records are damaged.
         """
         folders = list(_numbered(job))
         if not folders:
@@ -102,6 +109,7 @@ class EarlierRuns:
         same = [folder for folder in folders if _identity(folder) == identity]
         found = _finished(same) or _running(same) or _resumable(same)
         if found is None and self.refuses_changes:
+            _check_records(folders[-1])
             found = _changed(job, folders, now)
         if found is not None:
             return found
@@ -160,6 +168,25 @@ def _identity(folder: RunFolder) -> str:
         return ""
 
 
+def _damage(folder: RunFolder) -> str:
+    """What is wrong with the records of what a run is, and of its result, if it has one."""
+    try:
+        read_identity(folder)
+        if folder.result.exists():
+            folder.read_result()
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+def _check_records(folder: RunFolder) -> None:
+    """Raise RecipeError if the records of a run that has left something are damaged."""
+    damage = _damage(folder)
+    has_left = folder.provenance, folder.metrics, folder.result, folder.checkpoint("last")
+    if damage and not is_empty(folder) and any(one.exists() for one in has_left):
+        raise RecipeError(f"{damage} without --resume")
+
+
 def _finished(runs: Sequence[RunFolder]) -> Earlier | None:
     """The latest finished run."""
     found = []
@@ -204,6 +231,10 @@ def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> 
     if finished is None and others is None:
         return None  # nothing of it could be gone on with
     allowed, refused = changes_since(latest, job.recipe.to_dict(), now)
+    if finished is not None and [one.key for one in refused] == ["training.epochs"]:
+        trained, asked = refused[0].before, refused[0].after
+        if asked in _epochs_before(latest):
+            return replace(finished, reason=_LONGER.format(trained, asked))
     if refused:
         raise refusal(latest, refused, _fix(latest, refused, finished is not None))
     keys = {one.key for one in allowed}
@@ -211,6 +242,13 @@ def _changed(job: Job, folders: Sequence[RunFolder], now: Mapping[str, Any]) -> 
     if "training.epochs" in keys or (stopped_early and "validation.patience" in keys):
         finished = None
     return finished or others
+
+
+def _epochs_before(run: RunFolder) -> list[str]:
+    """Numbers of epochs that a run had before it was resumed with more."""
+    resumed = run.read_provenance().get("resumed", ())
+    changed = [one.get("changed", {}).get("training.epochs") for one in resumed]
+    return [one[0] for one in changed if one]
 
 
 def _fix(run: RunFolder, refused: Sequence[Change], is_finished: bool) -> str:
@@ -226,10 +264,11 @@ def _fix(run: RunFolder, refused: Sequence[Change], is_finished: bool) -> str:
 
 
 def _reason(folders: Sequence[RunFolder], same: Sequence[RunFolder]) -> str:
+    damage = _damage(folders[-1])
+    if damage:
+        return damage.partition("; ")[0]
     if same:
         return f"{same[-1].path} has no checkpoint to go on from"
-    if not _identity(folders[-1]):
-        return f"{folders[-1].path} has no readable record of what it was made of"
     return f"{folders[-1].path} has other settings, code or data"
 
 
