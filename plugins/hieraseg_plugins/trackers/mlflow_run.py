@@ -1,6 +1,7 @@
 """MLflow."""
 
 import os
+import platform
 import re
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from jaxtyping import UInt8
 from hieraseg.types import Pattern, check_arguments
 
 _STATUS = {"success": "FINISHED", "failed": "FAILED", "aborted": "KILLED"}
+_PLACE = "hieraseg.place"
+"""Tag with the machine and the run folder, which is that of one run at a time."""
 _LARGEST_BATCH = 100  # of settings that MLflow takes at once
 # A server that does not answer keeps a run waiting for seconds, and not for minutes.
 _WAITING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -33,7 +36,8 @@ class MLflow:
     """MLflow: curves, pictures and settings, in a local store or on a server.
 
     A run that goes on is the same run there: its id is in `mlflow_run` of the run folder. Points of
-    later steps that are there already are not logged again.
+    later steps that are there already are not logged again. Where a run begins in the place of one
+    that was killed before its first checkpoint, on the same machine, that one is closed as killed.
 
     Args:
         folder: the run folder, supplied by the runner.
@@ -66,7 +70,9 @@ class MLflow:
             self.logged = self._points(after_step)
         else:
             parent = _experiment(self.client, experiment or folder.parent.name)
-            self.run = self.client.create_run(parent, run_name=folder.name).info.run_id
+            place = {_PLACE: f"{platform.node()}:{folder.resolve()}"}
+            self._close_killed(parent, place)
+            self.run = self.client.create_run(parent, run_name=folder.name, tags=place).info.run_id
             file.write_text(self.run, encoding="utf-8")
 
     def log_hyperparams(self, params: dict[str, Any]) -> None:
@@ -101,6 +107,12 @@ class MLflow:
     def finalize(self, status: str) -> None:
         """End the run."""
         self.client.set_terminated(self.run, _STATUS.get(status, "FAILED"))
+
+    def _close_killed(self, experiment: str, place: dict[str, str]) -> None:
+        """Close the run of a folder that was there before: no process can go on with it."""
+        for run in self.client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+            if run.data.tags.get(_PLACE) == place[_PLACE]:
+                self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _points(self, first: int) -> set[tuple[str, int]]:
         """Name and step of the points from a step on."""

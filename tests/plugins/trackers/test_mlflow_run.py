@@ -132,3 +132,15 @@ def test_a_run_that_goes_on_has_no_point_twice(store: Any, folder: Path) -> None
     assert [one.step for one in late] == [30, 40], "a batch that was not written is logged again"
     assert run.data.metrics["best/miou_level_1"] == 0.25
     assert run.data.params == {"training.epochs": "3", "trackers": "[mlflow]"}
+
+
+@needs_mlflow
+def test_a_run_in_the_place_of_a_killed_one_closes_it(store: Any, folder: Path) -> None:
+    """Those of other folders go on."""
+    other = folder.with_name("base-seed1")
+    other.mkdir()
+    running, killed = MLflow(other).run, MLflow(folder).run
+    again = MLflow(folder)
+    again.finalize("success")
+    status = {run: store.get_run(run).info.status for run in (running, killed, again.run)}
+    assert status == {running: "RUNNING", killed: "KILLED", again.run: "FINISHED"}
