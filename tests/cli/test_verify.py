@@ -45,15 +45,18 @@ def test_a_repetition_is_the_same_bit_by_bit(
     assert not any(result[key] for key in ("changes", "metrics", "result", "counts", "weights"))
     assert read_metrics(beside)[0]["val"] == read_metrics(run)[0]["val"]
     change_metrics(run, 0, "loss", 7.0)
+    change_json(run / "provenance.json", lambda record: record["packages"].update(torch="1.0"))
     assert main(["run", str(run), "--verify"]) == 5
     out = capsys.readouterr().out
     assert "first differences in metrics.jsonl (1):\n  metrics.jsonl: epoch 1, step " in out
     assert ": loss: 7.0 -> " in out
     assert "base-verify-run2-seed0 is different from" in out
+    changed = f"packages: torch: 1.0 -> {version('torch')}"
+    assert f"differences in inputs and environment (1):\n  {changed}\n" in out
 
 
 def test_what_differs(trained_run: Path, tmp_path: Path) -> None:
-    """In what runs are made of, in the first line of the records that differs, and at the end."""
+    """In inputs and environment, in the first line of the records that differs, and at the end."""
     first, second = (Path(shutil.copytree(trained_run, tmp_path / name)) for name in "ab")
     same = compare_runs(RunFolder(first), RunFolder(second))
     assert not same.changes

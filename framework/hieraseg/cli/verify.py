@@ -134,7 +134,8 @@ def _as_json(first: Path, second: Path, comparison: "Comparison") -> dict[str, A
 
 
 def _as_text(first: Path, second: Path, comparison: "Comparison") -> str:
-    lines = _listed("differences in what the runs are made of", comparison.changes)
+    inputs = [f"{one.part}: {one}" for one in comparison.changes]
+    lines = _listed("differences in inputs and environment", inputs)
     lines += _listed("first differences in metrics.jsonl", comparison.metrics)
     lines += _listed("differences in the result", comparison.result)
     lines += _listed("differences in the counts of each image", comparison.counts)
