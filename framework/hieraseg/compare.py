@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hieraseg.comparison.comparison import Comparison
+from hieraseg.comparison.counts import image_ids
 from hieraseg.comparison.differences import differences_to, limits
 from hieraseg.comparison.marks import PROTOCOL, with_marks
 from hieraseg.comparison.protocol import protocol_of
@@ -54,7 +55,7 @@ def compare(
         chosen,
         {title: [one for one in of if one.class_name is None] for title, of in found.items()},
         {title: [one for one in of if one.class_name is not None] for title, of in found.items()},
-        [*limits(found), *notes],
+        [*limits(found, len(image_ids(chosen))), *notes],
     )
 
 

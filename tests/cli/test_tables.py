@@ -1,6 +1,7 @@
 """Comparison tables: which columns each format has, and differences to a baseline."""
 
 import csv
+import math
 import re
 import string
 from dataclasses import replace
@@ -135,7 +136,10 @@ def test_differences_in_json() -> None:
 
 def test_differences_in_other_formats() -> None:
     markdown = as_markdown(COMPARED, main_columns(ROWS), per_class=True)
-    rows, levels, classes, notes = markdown.split("\n\n")
+    titles, rows, to_flat, levels, of_classes, classes, notes = markdown.split("\n\n")
+    assert "split val, mean ± standard deviation over n seeds" in titles
+    assert to_flat == "difference of mIoU to flat"
+    assert of_classes == "difference of IoU of classes to flat"
     assert len(rows.splitlines()) == 2 + len(ROWS)
     assert "| tree † | L1 | +0.021 |" in levels
     assert "L2 head" in classes
@@ -144,10 +148,20 @@ def test_differences_in_other_formats() -> None:
     assert latex.count("tabular") == 4
     assert "not distinguishable" in latex
     assert "footnotesize note" in latex
+    assert "footnotesize split val" in latex
+    assert "footnotesize difference of mIoU to flat" in latex
+    assert "$-$0.004 & {[}$-$0.020, +0.012{]}" in latex
     _, row, _ = csv_of(*ROWS, baseline=ROWS[0], differences=COMPARED.differences)
     found = [float(row[f"{key} L1"]) for key in ("difference", "low", "high")]
     assert found == [0.0214, 0.009, 0.034]
     assert row["verdict L2"] == "not distinguishable"
+    assert (row["split"], row["baseline"]) == ("val", "flat")
+
+
+def test_a_difference_without_noise_could_show_nothing() -> None:
+    found = replace(COMPARED, differences={"tree": [replace(UNCLEAR, detectable=math.nan)]})
+    assert as_difference_table(found)[1][-1] == "-"
+    assert as_json(found, [])["rows"][1]["levels"][0]["detectable"] is None
 
 
 def test_rows_of_other_protocols_are_not_comparable() -> None:
@@ -194,14 +208,24 @@ def test_tables_with_special_characters(title: str) -> None:
     row = make_row(title)
     header, cells = table(row)
     comparison = Comparison("val", [row])
-    _, _, line = as_markdown(comparison, main_columns([row])).splitlines()
+    *_, line = as_markdown(comparison, main_columns([row])).splitlines()
     assert len(re.findall(r"(?<!\\)\|", line)) == len(cells) + 1
-    (_, _, _, _, line, _, _) = as_latex(comparison, main_columns([row])).splitlines()
+    (*_, line, _, _) = as_latex(comparison, main_columns([row])).splitlines()
     assert len(re.findall(r"(?<!\\)&", line)) == len(cells) - 1
     assert line.endswith(r" \\")
     assert csv_of(row)[0]["recipe"] == title
     assert header[0] == "recipe"
 
 
-def test_two_hyphens_are_no_dash_in_latex() -> None:
-    assert escape_latex("--split") == "-{}-split"
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("--split", "-{}-split"),
+        ("-0.1", "$-$0.1"),
+        ("lr=-1", "lr=$-$1"),
+        ("1e-3", "1e-3"),
+        ("base-2", "base-2"),
+    ],
+)
+def test_hyphens_are_no_dashes_in_latex_and_minuses_no_hyphens(text: str, latex: str) -> None:
+    assert escape_latex(text) == latex

@@ -101,15 +101,39 @@ def test_no_verdict_where_none_could_be_significant(rows: dict[str, Row]) -> Non
         assert [one.verdict for one in found] == verdicts
 
 
+def test_no_verdict_where_few_images_could_show_none(tmp_path: Path) -> None:
+    """Among the 32 ways to swap 6 images are two that change nothing: no p is below 1/16."""
+    pair = [
+        write_row(tmp_path, name, accuracy=accuracy, ids=[f"i{number}" for number in range(6)])
+        for name, accuracy in (("flat", 0.1), ("better", 1.0))
+    ]
+    (found,) = differences_to(pair, pair[0], resamples=RESAMPLES).values()
+    assert [one.verdict for one in found] == [None, None]
+    assert all(one.interval[0] > 0.3 and one.p > 0.03 for one in found)
+
+
 def test_too_many_differences_are_said() -> None:
     level = Difference(1, None, 0.1, (0.1, 0.1), 1.0, 0.01, 0.01, None)
     one = replace(level, class_name="a")
-    assert limits({}) == limits({"a": [level] * 500, "b": [one] * 500, "c": [one] * 500}) == []
-    assert limits({"a": [level] * 400, "b": [level] * 101, "c": [one] * 501}) == [
-        "no verdict on levels: 501 differences are more than 10,000 permutations can find one "
-        "among; compare fewer rows",
-        "no verdict on classes: 501 differences of a row are more than 10,000 permutations can "
-        "find one among",
+    assert limits({}, 2) == []
+    assert limits({"a": [level] * 500, "b": [one] * 500, "c": [one] * 500}, 15) == []
+    assert limits({"a": [level] * 400, "b": [level] * 101, "c": [one] * 501}, 100) == [
+        "no verdict on levels: 10,000 permutations are too few for 501 differences; compare fewer "
+        "rows",
+        "no verdict on the classes of a row: 10,000 permutations are too few for 501 differences; "
+        "compare fewer rows",
+    ]
+
+
+def test_too_few_images_are_said() -> None:
+    level = Difference(1, None, 0.1, (0.1, 0.1), 1.0, 0.01, 0.01, None)
+    assert limits({"a": [level]}, 6) == []
+    advice = "compare fewer rows, or on more images"
+    assert limits({"a": [level]}, 5) == [
+        f"no verdict on levels: 5 images are too few for 1 difference; {advice}"
+    ]
+    assert limits({"a": [level] * 2}, 6) == [
+        f"no verdict on levels: 6 images are too few for 2 differences; {advice}"
     ]
 
 

@@ -1,5 +1,6 @@
 """The sentences that answer whether a row is better than the baseline."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -39,9 +40,15 @@ CASES = {
         "the difference is -0.041 (95 % interval -0.057 to -0.025, p = 0.106, 3 seeds each); "
         "p is corrected for all recipes and levels",
     ),
+    "no noise": (
+        replace(difference("not distinguishable", 0.0, (0.0, 0.0), 1.0), detectable=math.nan),
+        "not distinguishable",
+        "the difference is +0.000 (95 % interval +0.000 to +0.000, p = 1.000, 3 seeds each); "
+        "each image is scored alike",
+    ),
     "no verdict": (
         difference(None, 0.004, (-0.01, 0.018), 0.61),
-        "no verdict with so many recipes",
+        "no verdict with so many recipes or so few images",
         "the difference is +0.004 (95 % interval -0.010 to +0.018, p = 0.610, 3 seeds each)",
     ),
 }

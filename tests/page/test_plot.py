@@ -33,7 +33,21 @@ def test_differences_name_their_baseline(comparison: Comparison, tmp_path: Path)
     assert comparison.baseline is not None
     write_plot(tmp_path / "figure.svg", comparison)
     name = comparison.baseline.title.rpartition("/")[2]
-    assert f"difference in mIoU to {name} (95 % interval)" in (tmp_path / "figure.svg").read_text()
+    text = (tmp_path / "figure.svg").read_text()
+    assert f"difference in mIoU on val to {name} (n = 3) (95 % interval)" in text
+
+
+def test_the_number_of_seeds_is_said(comparison: Comparison, tmp_path: Path) -> None:
+    """Beside each name if rows have different ones, since an interval of one seed is too short."""
+    write_plot(tmp_path / "figure.svg", replace(comparison, baseline=None))
+    text = (tmp_path / "figure.svg").read_text()
+    assert "mIoU on val (mean ± sd)" in text
+    assert (text.count("(n = 3)"), text.count("(n = 1)")) == (2, 1)
+    alike = [row for row in comparison.rows if len(row.runs) == 3]
+    write_plot(tmp_path / "figure.svg", replace(comparison, rows=alike, baseline=None))
+    text = (tmp_path / "figure.svg").read_text()
+    assert "mIoU on val (mean ± sd, n = 3)" in text
+    assert text.count("n = ") == 1
 
 
 @pytest.mark.parametrize(("suffix", "lines"), [("png", 1), ("svg", 0)])

@@ -21,9 +21,7 @@ def as_text(comparison: Comparison, columns: Sequence[Column], per_class: bool =
         columns: columns of the rows.
         per_class: whether to show differences of classes, too.
     """
-    title = (
-        f"split {comparison.split}, mean ± standard deviation over n seeds; scores are fractions"
-    )
+    title = tables.heading(comparison)
     if folder := _shared_folder(comparison):
         title = f"{folder[:-1]}: {title}"
     comparison = _with_short_titles(comparison)
@@ -107,9 +105,7 @@ def _cells(comparison: Comparison, columns: Sequence[Column]) -> tables.Cells:
 def _differences(comparison: Comparison, per_class: bool = False) -> str:
     (first, _, *others), *lines = tables.as_difference_table(comparison, per_class)
     header = [first, "", *others]  # cells such as `L3` need no heading
-    assert comparison.baseline is not None
-    what = "IoU of classes" if per_class else "mIoU"
-    title = f"difference of {what} to {comparison.baseline.title}"
+    title = tables.difference_heading(comparison, per_class)
     if not lines:
         return f"{title}: none, since no other row was scored like it"
     return format_table(header, lines, title, tables.OPTIONAL_STATISTICS, names_first=True)

@@ -79,8 +79,20 @@ def _difference_cells(one: Difference) -> list[str]:
         numbers.probability(one.probability_better),
         numbers.p_value(one.p),
         one.verdict or "-",
-        numbers.difference(one.detectable).lstrip("+"),
+        "-" if math.isnan(one.detectable) else f"{one.detectable:.3f}",
     ]
+
+
+def heading(comparison: Comparison) -> str:
+    """What the table of rows shows."""
+    return f"split {comparison.split}, mean ± standard deviation over n seeds; scores are fractions"
+
+
+def difference_heading(comparison: Comparison, per_class: bool = False) -> str:
+    """What the table of differences shows, of a comparison to a baseline."""
+    assert comparison.baseline is not None
+    what = "IoU of classes" if per_class else "mIoU"
+    return f"difference of {what} to {comparison.baseline.title}"
 
 
 def as_json(comparison: Comparison, columns: Sequence[Column]) -> dict[str, Any]:
@@ -136,10 +148,13 @@ def _difference_as_json(one: Difference) -> dict[str, Any]:
 
 
 def as_markdown(comparison: Comparison, columns: Sequence[Column], per_class: bool = False) -> str:
-    """Markdown tables, followed by the notes."""
-    tables = [_markdown_table(cells) for cells in _all_tables(comparison, columns, per_class)]
+    """Markdown tables below their headings, followed by the notes."""
+    blocks = [
+        f"{escape_markdown(heading)}\n\n{_markdown_table(cells)}"
+        for heading, cells in _all_tables(comparison, columns, per_class)
+    ]
     notes = "\n".join(f"- {escape_markdown(note)}" for note in comparison.notes)
-    return "\n\n".join([*tables, *([notes] if notes else [])])
+    return "\n\n".join([*blocks, *([notes] if notes else [])])
 
 
 def _markdown_table(cells: Cells) -> str:
@@ -149,14 +164,21 @@ def _markdown_table(cells: Cells) -> str:
 
 
 def as_latex(comparison: Comparison, columns: Sequence[Column], per_class: bool = False) -> str:
-    """`tabular` environments for the booktabs package, followed by the notes.
+    """`tabular` environments for the booktabs package below their headings, and the notes.
 
     Nothing is bold: the best of several means is best by chance, too, and verdicts are on
     differences to one baseline.
     """
-    tables = [_latex_table(cells) for cells in _all_tables(comparison, columns, per_class)]
-    notes = [rf"\par{{\footnotesize {escape_latex(note)}}}" for note in comparison.notes]
-    return "\n\n".join([*tables, *(["\n".join(notes)] if notes else [])])
+    blocks = [
+        f"{_latex_note(heading)}\n\n{_latex_table(cells)}"
+        for heading, cells in _all_tables(comparison, columns, per_class)
+    ]
+    notes = "\n".join(map(_latex_note, comparison.notes))
+    return "\n\n".join([*blocks, *([notes] if notes else [])])
+
+
+def _latex_note(text: str) -> str:
+    return rf"\par{{\footnotesize {escape_latex(text)}}}"
 
 
 def _latex_table(cells: Cells) -> str:
@@ -177,14 +199,15 @@ def _latex_table(cells: Cells) -> str:
     )
 
 
-def _all_tables(comparison: Comparison, columns: Sequence[Column], per_class: bool) -> list[Cells]:
-    """The table of rows, and those of differences."""
-    tables = [as_table(comparison.rows, columns)]
+def _all_tables(
+    comparison: Comparison, columns: Sequence[Column], per_class: bool
+) -> Iterator[tuple[str, Cells]]:
+    """The table of rows, and those of differences, with their headings."""
+    yield heading(comparison), as_table(comparison.rows, columns)
     if comparison.baseline:
-        tables.append(as_difference_table(comparison))
-        if per_class:
-            tables.append(as_difference_table(comparison, per_class))
-    return tables
+        for classes in (False, True) if per_class else (False,):
+            shown = difference_heading(comparison, classes)
+            yield shown, as_difference_table(comparison, classes)
 
 
 def as_csv(comparison: Comparison, columns: Sequence[Column]) -> str:
@@ -203,7 +226,9 @@ def as_csv(comparison: Comparison, columns: Sequence[Column]) -> str:
 
 
 def _csv_row(row: Row, comparison: Comparison, columns: Sequence[Column]) -> dict[str, str]:
-    found = {"recipe": row.title, "marks": "".join(row.marks)}
+    found = {"split": comparison.split, "recipe": row.title, "marks": "".join(row.marks)}
+    if comparison.baseline:
+        found["baseline"] = comparison.baseline.title
     found["seeds"] = ",".join(map(str, row.seeds))
     for column in columns:
         if column.values is None:
@@ -237,8 +262,9 @@ def _finite(value: float) -> float | None:
 
 def escape_latex(text: str) -> str:
     """The text as LaTeX prints it, in one line."""
-    # Two hyphens are a dash.
-    return _one_line(text).translate(str.maketrans(_LATEX)).replace("--", "-{}-")
+    text = _one_line(text).translate(str.maketrans(_LATEX))
+    # A hyphen is shorter than a minus, and two hyphens are a dash.
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", text).replace("--", "-{}-")
 
 
 def escape_markdown(text: str) -> str:

@@ -20,9 +20,10 @@ class Difference:
         p: p-value of no difference, corrected (Holm 1979) over all rows and levels; for classes,
             over those of the row.
         detectable: smallest difference that these images and seeds would show in four of five
-            comparisons at p < 0.05, without correction.
+            comparisons at p < 0.05, without correction; NaN if both are scored alike on each image,
+            which says nothing of the noise.
         verdict: None with fewer than three seeds in this row or the baseline, or with so many
-            differences that none could be significant.
+            differences, or so few images, that none could be significant.
     """
 
     level: int

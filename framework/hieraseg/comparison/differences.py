@@ -61,27 +61,38 @@ def differences_to(
     results: dict[str, list[Difference]] = {row.title: [] for row in others}
     for (row, one), family, corrected in zip(found, families, p, strict=True):
         has_seeds = min(len(row.runs), len(baseline.runs)) >= SEEDS
-        has_verdict = has_seeds and is_resolved(sizes[family], resamples)
+        has_verdict = has_seeds and is_resolved(sizes[family], reference.images, resamples)
         results[row.title].append(_with_verdict(one, float(corrected), has_verdict))
     return results
 
 
-def is_resolved(differences: int, resamples: int = RESAMPLES) -> bool:
+def is_resolved(differences: int, images: int, resamples: int = RESAMPLES) -> bool:
     """Whether the smallest p-value that permutations can give is significant when corrected."""
-    return differences / (resamples + 1) < SIGNIFICANCE
+    return differences * max(1 / (resamples + 1), _smallest_p(images)) < SIGNIFICANCE
 
 
-def limits(differences: Mapping[str, Sequence[Difference]]) -> list[str]:
-    """That there are too many differences for verdicts, where there are."""
+def _smallest_p(images: int) -> float:
+    """Of all 2^N ways to swap N images, swapping none and swapping all give what was found."""
+    return 2.0 ** (1 - images)
+
+
+def limits(differences: Mapping[str, Sequence[Difference]], images: int) -> list[str]:
+    """That there are too many differences, or too few images, for verdicts, where there are."""
     classes = [sum(one.class_name is not None for one in of) for of in differences.values()]
     levels = sum(map(len, differences.values())) - sum(classes)
-    too_many = f"are more than {RESAMPLES:,} permutations can find one among"
-    notes = []
-    if not is_resolved(levels):
-        notes.append(f"no verdict on levels: {levels:,} differences {too_many}; compare fewer rows")
-    if not is_resolved(max(classes, default=0)):
-        notes.append(f"no verdict on classes: {max(classes):,} differences of a row {too_many}")
-    return notes
+    families = {"levels": levels, "the classes of a row": max(classes, default=0)}
+    return [
+        f"no verdict on {name}: {_too_few(images, count)}"
+        for name, count in families.items()
+        if not is_resolved(count, images)
+    ]
+
+
+def _too_few(images: int, differences: int) -> str:
+    what = f"{differences:,} difference{'s' * (differences != 1)}"
+    if differences * _smallest_p(images) < SIGNIFICANCE:
+        return f"{RESAMPLES:,} permutations are too few for {what}; compare fewer rows"
+    return f"{images} images are too few for {what}; compare fewer rows, or on more images"
 
 
 class _Baseline:
@@ -89,7 +100,7 @@ class _Baseline:
 
     def __init__(self, row: Row, per_class: bool, resamples: int) -> None:
         self.split = read_split(row)
-        images = len(self.split.ids)
+        self.images = images = len(self.split.ids)
         if images < 2:
             raise RecipeError(
                 f"{row.title}: was scored on {images} image, which says nothing of others; compare "

@@ -120,7 +120,7 @@ def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
     notes = []
     if single:
         which = "all rows" if len(single) == len(rows) else ", ".join(single)
-        so = ", so intervals are of images alone" if baseline else ""
+        so = ", so intervals and p-values are of images alone" if baseline else ""
         notes.append(f"n = 1: {which}; one seed says nothing of the spread between seeds{so}")
     if baseline and few:
         which = "any row" if baseline.title in few else ", ".join(few)

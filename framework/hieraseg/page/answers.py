@@ -1,5 +1,6 @@
 """Section: which rows are better than the baseline, by how much, and how sure that is."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ def section(comparison: Comparison) -> Section:
     compared = [(row, look) for row, look in rows if row.title != baseline.title]
     html = render(
         "answers.html",
-        baseline=next(look.name for row, look in rows if row.title == baseline.title),
+        baseline=next(look for row, look in rows if row.title == baseline.title),
         answers=[(look, _answers(comparison, baseline, row)) for row, look in compared],
         panels=_switched(list(_differences(comparison.differences, compared))),
     )
@@ -73,11 +74,13 @@ def answer(difference: Difference, row: Row, baseline: Row) -> Answer:
     if verdict is None:
         details = f"the difference is {size} ({sure})"
         few = min(own, others) < SEEDS
-        why = f"with fewer than {SEEDS} seeds" if few else "with so many recipes"
+        why = f"with fewer than {SEEDS} seeds" if few else "with so many recipes or so few images"
         return Answer(level, f"no verdict {why}", details)
     if verdict == "not distinguishable":
         would_show = f"a difference of {difference.detectable:.3f} or more would show"
-        if abs(difference.difference) >= difference.detectable:
+        if math.isnan(difference.detectable):
+            would_show = "each image is scored alike"
+        elif abs(difference.difference) >= difference.detectable:
             would_show = "p is corrected for all recipes and levels"
         return Answer(level, verdict, f"the difference is {size} ({sure}); {would_show}")
     return Answer(level, verdict, f"by {size} ({sure})")

@@ -74,6 +74,10 @@ def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Fig
     from matplotlib.figure import Figure
 
     names = ["\n".join(lines_of(look.name)) for _, look in rows]
+    if _seeds(comparison) is None:
+        names = [
+            f"{name}\n(n = {len(row.runs)})" for name, (row, _) in zip(names, rows, strict=True)
+        ]
     lines = max(2, *(name.count("\n") + 1 for name in names))
     size = (2.2 + 2.6 * len(levels), 1.1 + 0.17 * lines * len(rows))
     figure = Figure(figsize=size, dpi=200, layout="constrained")
@@ -88,11 +92,21 @@ def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Fig
 
 def _label(comparison: Comparison) -> str:
     """What the x-axes have."""
+    seeds = _seeds(comparison)
+    alike = f", n = {seeds}" if seeds else ""
+    score = f"mIoU on {comparison.split}"
     if comparison.baseline is None:
-        return "mIoU (mean ± sd)"
+        return f"{score} (mean ± sd{alike})"
     looks = with_looks(comparison.rows)
-    name = next(look.name for row, look in looks if row.title == comparison.baseline.title)
-    return f"difference in mIoU to {name} (95 % interval)"
+    row, look = next(one for one in looks if one[0].title == comparison.baseline.title)
+    name = look.name if seeds else f"{look.name} (n = {len(row.runs)})"
+    return f"difference in {score} to {name} (95 % interval{alike})"
+
+
+def _seeds(comparison: Comparison) -> int | None:
+    """The number of seeds of all rows; None if they have different ones."""
+    found = {len(row.runs) for row in comparison.rows}
+    return found.pop() if len(found) == 1 else None
 
 
 def _levels(comparison: Comparison) -> list[int]:

@@ -52,7 +52,7 @@ class Estimate:
         p: p-value of no difference, of each score by itself.
         detectable: smallest difference that would be found in 80 % of comparisons at p < 0.05:
             with noise e, the 95 % quantile of abs(e) minus the 20 % quantile of e. That is 2.8
-            standard errors if noise is normal.
+            standard errors if noise is normal. NaN if there is no noise at all.
     """
 
     difference: Float[np.ndarray, " K"]
@@ -130,7 +130,8 @@ def _seed_variance(row: Scored, images: int) -> Float[np.ndarray, " K"]:
 
 def _detectable(noise: Float[np.ndarray, "resamples K"]) -> Float[np.ndarray, " K"]:
     critical = np.nanquantile(np.abs(noise), 0.95, axis=0)
-    return np.minimum(critical - np.nanquantile(noise, 0.2, axis=0), 1)
+    found = np.minimum(critical - np.nanquantile(noise, 0.2, axis=0), 1)
+    return np.where((np.abs(noise) > _ROUNDING).any(0), found, np.nan)
 
 
 def _sign(draws: Float[np.ndarray, "resamples K"]) -> Float[np.ndarray, "resamples K"]:
