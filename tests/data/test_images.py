@@ -186,6 +186,42 @@ def test_transparency_is_dropped(tmp_path: Path, mode: str) -> None:
     assert read_image(path).tolist() == [[[90, 90, 90]] * 2]
 
 
+def tiff(path: Path, pixels: np.ndarray, others: tuple[int, ...]) -> Path:
+    """Write a TIFF by hand: three colors, then bands of the given kinds (0 is unspecified)."""
+    height, width, bands = pixels.shape
+    bits, kinds = (
+        (258, 3, struct.pack(f"<{bands}H", *[8] * bands)),
+        (338, 3, struct.pack(f"<{len(others)}H", *others).ljust(4, b"\0")),
+    )
+    numbers = {256: width, 257: height, 259: 1, 262: 2, 273: 0, 277: bands, 278: height}
+    entries = [(tag, 4, struct.pack("<I", value)) for tag, value in numbers.items()]
+    entries = sorted([*entries, (279, 4, struct.pack("<I", pixels.size)), bits, kinds])
+    end = 8 + 2 + 12 * len(entries) + 4
+    table, extra = struct.pack("<H", len(entries)), b""
+    place = end + sum(len(value) for _, _, value in entries if len(value) > 4)
+    for tag, kind, value in entries:
+        count = bands if tag == 258 else len(others) if tag == 338 else 1
+        value = struct.pack("<I", place) if tag == 273 else value
+        if len(value) > 4:
+            value, extra = struct.pack("<I", end + len(extra)), extra + value
+        table += struct.pack("<HHI", tag, kind, count) + value
+    path.write_bytes(b"II*\0\x08\0\0\0" + table + b"\0\0\0\0" + extra + pixels.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("others", [(0,), (0, 0), (2, 0)])
+def test_bands_that_are_neither_colors_nor_alpha_are_refused(
+    tmp_path: Path, others: tuple[int, ...]
+) -> None:
+    """Pillow would leave them out without a word."""
+    pixels = RNG.integers(0, 255, (2, 3, 3 + len(others)), np.uint8)
+    path = tiff(tmp_path / "bands.tif", pixels, others)
+    expected = f"the image has {3 + len(others)} bands, of which 3 are colors; save the three"
+    assert expected in rejected(read_image, path)
+    path = tiff(path, pixels[..., :4], (2,))
+    np.testing.assert_array_equal(read_image(path), pixels[..., :3])
+
+
 @pytest.mark.parametrize("transparency", [1, b"\0\x80"])
 def test_palette_images_with_transparency(tmp_path: Path, transparency: Any) -> None:
     image = Image.fromarray(np.array([[0, 1]], np.uint8))
@@ -243,7 +279,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_file_that_is_not_an_image(tmp_path: Path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_bytes(b"notes")
-    with pytest.raises(DataError, match=r"notes\.jpg: is damaged \(not an image that Pillow"):
+    with pytest.raises(DataError, match=r"notes\.jpg: is not an image that Pillow reads, or d"):
         read_image(path)
 
 
@@ -474,7 +510,10 @@ def test_unknown_colors_are_named_with_their_place(tmp_path: Path) -> None:
     pixels[3, 2] = [2, 0, 0]
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     message = rejected(lambda path: read_color_mask(path, COLORS), tmp_path / "mask.png")
-    assert "the color [1, 0, 0], at row 2, column 3 and in 3 pixels, is not in the table" in message
+    assert message.endswith(
+        "the color [1, 0, 0], at row 2, column 3 and in 3 pixels, is not in the table of colors "
+        "(nor are [2, 0, 0]); add them, or fix the mask"
+    )
 
 
 @pytest.mark.parametrize(

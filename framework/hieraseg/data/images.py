@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped, UInt, UInt8
+from jaxtyping import Bool, Shaped, UInt, UInt8
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from hieraseg.errors import DataError
@@ -23,6 +23,7 @@ _CHANGES_LABELS = {
     **dict.fromkeys(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"), "compression"),
     "GIF": "palette",  # Pillow saves it without the colors that no pixel has
 }
+_LISTED = 8  # colors in one message
 _COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 # Python's warning filters, and NumPy's parser of headers (python/cpython#106905, in Python 3.11),
 # are not thread-safe.
@@ -37,7 +38,7 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "H W 3"]:
     * Of 16 bits the upper 8 are taken (`value >> 8`). Floats in 0..1 are multiplied by 255.
       Other floats and 32-bit integers have no known range, and are refused.
     * Transparency is dropped, CMYK is converted without a color profile, and of several frames
-      the first one is read.
+      the first one is read. A TIFF with other bands than colors and transparency is refused.
 
     Args:
         path: file in any format that Pillow reads, with at most `PIL.Image.MAX_IMAGE_PIXELS`.
@@ -183,6 +184,7 @@ def _encoding_of(image: Image.Image) -> _Encoding:
 
 def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarray, "H W 3"]:
     mode = image.mode
+    _check_bands(image, path)
     if mode.startswith(("I", "F")) and _is_white_zero(image):
         raise DataError(f"{path}: the image is stored inverted, with 0 for white; save it as a PNG")
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
@@ -204,6 +206,18 @@ def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarra
         image = image.copy()
         del image.info["transparency"]
     return np.array(image.convert("RGB"))
+
+
+def _check_bands(image: Image.Image, path: Path) -> None:
+    """Refuse a TIFF with bands, such as infrared, that Pillow leaves out or takes for alpha."""
+    tags = getattr(image, "tag_v2", {})
+    bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    others = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    if len(others) > 1 or 0 in others:  # 0: unspecified data, 1 and 2: alpha
+        raise DataError(
+            f"{path}: the image has {bands} bands, of which {bands - len(others)} are colors; save "
+            "the three that the model should see as an RGB image"
+        )
 
 
 def _is_white_zero(image: Image.Image) -> bool:
@@ -273,15 +287,23 @@ def _values_of_colors(
         places[red << 16 | green << 8 | blue] = place
     found = places[numbers]
     if not found.all():
-        row, column = np.argwhere(found == 0)[0].tolist()
-        color = pixels[row, column]
-        count = (pixels == color).all(-1).sum()
-        raise DataError(
-            f"{path}: the color {color.tolist()}, at row {row}, column {column} and in {count} "
-            "pixels, is not in the table of colors; add it, or fix the mask"
-        )
+        raise DataError(f"{path}: {_unknown_colors(pixels, found > 0)}")
     dtype = np.uint8 if max(colors.values(), default=0) < 256 else np.uint16
     return np.array([0, *colors.values()], dtype)[found]
+
+
+def _unknown_colors(pixels: UInt8[np.ndarray, "H W 3"], known: Bool[np.ndarray, "H W"]) -> str:
+    """A sentence on the colors of unknown pixels: where the first is, and some of the others."""
+    row, column = np.argwhere(~known)[0].tolist()
+    first = pixels[row, column]
+    is_first = (pixels == first).all(-1)
+    others = np.unique(pixels[~known & ~is_first], axis=0).tolist()
+    listed = ", ".join(map(str, others[:_LISTED])) + (", ..." if len(others) > _LISTED else "")
+    also, fix = (f" (nor are {listed})", "add them") if others else ("", "add it")
+    return (
+        f"the color {first.tolist()}, at row {row}, column {column} and in {is_first.sum()} "
+        f"pixels, is not in the table of colors{also}; {fix}, or fix the mask"
+    )
 
 
 def _upright(
@@ -328,8 +350,8 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path}: is damaged (not an image that Pillow reads); copy the file again, or save "
-            "it as a PNG"
+            f"{path}: is not an image that Pillow reads, or damaged; save it as an RGB PNG, or "
+            "copy the file again"
         ) from error
     except OSError as error:
         if error.errno is not None:

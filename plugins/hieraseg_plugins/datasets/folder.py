@@ -115,8 +115,8 @@ class Folder:
                 f"{self.roots[0]}: the split {split!r} has no images; set data.splits.{split} to "
                 f"what {{split}} is in their paths: {', '.join(found)}"
             )
-        samples = {id: self._samples[id] for id in self._ids[split]}
-        check_files(self.roots, split, samples, self._lists.get(split, ""))
+        samples = {id: self._samples[id] for ids in self._ids.values() for id in ids}
+        check_files(self.roots, split, self._ids[split], samples, self._lists.get(split, ""))
         return self._ids[split].copy()
 
     def image(self, id: str) -> UInt8[np.ndarray, "H W 3"]:

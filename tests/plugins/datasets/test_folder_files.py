@@ -233,6 +233,30 @@ def test_missing_masks(tmp_path: Path) -> None:
     )
 
 
+def test_files_of_other_splits_are_no_hint_where_a_missing_one_is(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/train/{id}.jpg", "masks/train/{id}.png", "1")
+    write_pairs(tmp_path, "images/val/{id}.jpg", "masks/val/{id}.png", "1", "2")
+    os.remove(tmp_path / "masks/train/1.png")
+    assert refused(tmp_path, **SPLIT).startswith(
+        f"{tmp_path}: 1 of 1 masks of the split 'train' are missing: 'masks/train/1.png'; add"
+    )
+
+
+def test_masks_without_an_image_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path, "images/train/{id}.jpg", "masks/train/{id}.png", *"123")
+    assert len(open_folder(tmp_path, **SPLIT).ids("train")) == 3
+    assert not capsys.readouterr().err
+    for id in "23":
+        os.rename(tmp_path / f"images/train/{id}.jpg", tmp_path / f"images/train/{id}.jpeg")
+    assert open_folder(tmp_path, **SPLIT).ids("train") == ["train/1"]
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path}/masks/train/2.png: this mask, one of 2 of 3, has no image, and is "
+        "not used; data.images may leave out images with another name or suffix\n"
+    )
+
+
 def test_splits_without_masks_do_not_hinder_others(tmp_path: Path) -> None:
     write_pairs(tmp_path, "images/train/{id}.jpg", "masks/train/{id}.png", "1")
     write_images(tmp_path, "images/test/1.jpg")

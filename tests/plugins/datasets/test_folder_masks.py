@@ -101,6 +101,9 @@ def test_values_that_are_not_mapped(tmp_path: Path) -> None:
         f"{path}: the value 300, at row 1, column 1, is not in data.labels; add it there, or "
         '"*" for all others'
     )
+    one_image(tmp_path, [[9, 8], [9, 7]])
+    with pytest.raises(DataError, match=r"value 9, .* data.labels \(nor are 8\); add them there"):
+        read(tmp_path, labels={7: "head", 0: "sky"})
 
 
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {

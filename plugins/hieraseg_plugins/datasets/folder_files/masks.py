@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Bool, UInt
 
 from hieraseg import Hierarchy, read_color_mask, read_mask
 from hieraseg.errors import DataError
 from hieraseg_plugins.datasets.folder_files.colors import Color, color_names
 from hieraseg_plugins.datasets.folder_files.labels import OTHERS, name_table, value_table
+
+_LISTED = 20  # values in one message
 
 
 class MaskReader:
@@ -56,12 +58,21 @@ class MaskReader:
             return mask
         known = self._known[mask]
         if not known.all():
-            row, column = np.argwhere(~known)[0].tolist()
-            raise DataError(
-                f"{path}: the value {mask[row, column]}, at row {row}, column {column}, is not in "
-                'data.labels; add it there, or "*" for all others'
-            )
+            raise DataError(f"{path}: {_unknown_values(mask, known)}")
         return self._lookup[mask]
+
+
+def _unknown_values(mask: UInt[np.ndarray, "H W"], known: Bool[np.ndarray, "H W"]) -> str:
+    """A sentence on the unknown values of a mask: where the first is, and some of the others."""
+    row, column = np.argwhere(~known)[0].tolist()
+    first = mask[row, column]
+    others = np.unique(mask[~known & (mask != first)]).tolist()
+    listed = ", ".join(map(str, others[:_LISTED])) + (", ..." if len(others) > _LISTED else "")
+    also, fix = (f" (nor are {listed})", "add them") if others else ("", "add it")
+    return (
+        f"the value {first}, at row {row}, column {column}, is not in data.labels{also}; {fix} "
+        'there, or "*" for all others'
+    )
 
 
 def _lookup(table: Mapping[int | str, int]) -> tuple[np.ndarray, np.ndarray]:

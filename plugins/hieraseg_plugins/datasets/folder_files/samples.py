@@ -1,10 +1,11 @@
 """Images and their masks, as templates find them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hieraseg.console import warn
 from hieraseg.errors import DataError
 from hieraseg_plugins.datasets.folder_files.closest import closest, nothing_found
 from hieraseg_plugins.datasets.folder_files.listing import list_files
@@ -35,7 +36,8 @@ class Sample(NamedTuple):
 def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> dict[str, Sample]:
     """Find the images of a template, and the mask of each.
 
-    A file that is the mask of another image is no image.
+    A file that is the mask of another image is no image. A warning counts masks without an image,
+    such as those of images with another suffix.
 
     Returns:
         Samples by id, in order. Masks may be missing.
@@ -65,33 +67,50 @@ def find_samples(roots: Sequence[Path], images: Template, masks: Template) -> di
     samples = {id: one for id, one in sorted(samples.items()) if one.image not in owners}
     if not samples:
         raise DataError(nothing_found(roots, images))
+    _warn_of_unused(targets.values(), samples)
     return samples
 
 
+def _warn_of_unused(masks: Collection[str], samples: Mapping[str, Sample]) -> None:
+    used = {path for one in samples.values() for path in (one.image, one.mask)}
+    unused = sorted(path for path in masks if path not in used)
+    if unused:
+        warn(
+            f"{unused[0]}: this mask, one of {len(unused)} of {len(masks)}, has no image, and is "
+            "not used; data.images may leave out images with another name or suffix"
+        )
+
+
 def check_files(
-    roots: Sequence[Path], split: str, samples: Mapping[str, Sample], source: str
+    roots: Sequence[Path],
+    split: str,
+    ids: Sequence[str],
+    samples: Mapping[str, Sample],
+    source: str,
 ) -> None:
     """Check that no file of a split is missing.
 
     Args:
         roots: folders of the data set.
         split: name of the split.
-        samples: its images and masks by id.
+        ids: its ids.
+        samples: images and masks of all splits by id.
         source: the list that names them; empty if templates do.
 
     Raises:
         DataError: how many files are missing, and the closest one that is there.
     """
     place = source or " and ".join(map(str, roots))
-    no_image = [one.image for one in samples.values() if not one.has_image]
-    no_mask = [one.mask for one in samples.values() if not one.has_mask]
+    own = [samples[id] for id in ids]
+    no_image = [one.image for one in own if not one.has_image]
+    no_mask = [one.mask for one in own if not one.has_mask]
     for what, missing in (("image", no_image), ("mask", no_mask)):
         if missing:
             some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
             fix = f"correct data.{what}s, or leave the split out of data.splits"
             fix = "or correct the list" if source else fix
             raise DataError(
-                f"{place}: {len(missing)} of {len(samples)} {what}s of the split {split!r} are "
+                f"{place}: {len(missing)} of {len(own)} {what}s of the split {split!r} are "
                 f"missing: {some}{_closest(roots, missing[0], samples)}; add the files, "
                 f"{fix}"
             )
