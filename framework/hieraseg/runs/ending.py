@@ -1,7 +1,9 @@
 """How others see that a run goes on, and why it ended."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -13,7 +15,13 @@ from hieraseg.runs.records import Failure
 _LOOK = 1
 """Seconds after which a lock is not one that others took to look whether the run still runs."""
 
-_held: dict[Path, FileLock] = {}  # by run folder, of this process
+
+class _Hold(NamedTuple):
+    lock: FileLock
+    opened: int | None  # descriptor of the run folder, whose number no other one gets meanwhile
+
+
+_held: dict[Path, _Hold] = {}  # by run folder, of this process
 
 
 def hold(folder: RunFolder) -> FileLock:
@@ -26,15 +34,44 @@ def hold(folder: RunFolder) -> FileLock:
         WriteError: it cannot be locked.
     """
     if folder.path in _held:
-        return _held[folder.path]
+        return _held[folder.path].lock
     lock = FileLock(folder.lock)
     with write_errors(folder.lock):
         try:
             lock.acquire(timeout=_LOOK)
         except Timeout:
             raise still_runs(folder) from None
-    _held[folder.path] = lock
+    _held[folder.path] = _Hold(lock, _opened(folder.path))
     return lock
+
+
+def _opened(folder: Path) -> int | None:
+    with suppress(OSError):  # a system that opens no folders, such as Windows
+        return os.open(folder, os.O_RDONLY)
+    return None
+
+
+def is_in_place(folder: RunFolder) -> bool:
+    """Whether a run folder that this process has locked is still where it was.
+
+    It can be moved or removed, and be that of another run by now.
+    """
+    held = _held.get(folder.path)
+    if held is None or held.opened is None:
+        return True
+    try:
+        return os.path.samestat(os.fstat(held.opened), folder.path.stat())
+    except OSError:
+        return False
+
+
+def check_place(folder: RunFolder) -> None:
+    """Raise WriteError if a run folder that this process has locked is no longer in its place."""
+    if not is_in_place(folder):
+        raise WriteError(
+            f"{folder.path}: was moved or removed while this run was going on; go on with "
+            "`hieraseg resume` where it is now, or start again"
+        )
 
 
 def still_runs(folder: RunFolder) -> RecipeError:
@@ -44,11 +81,15 @@ def still_runs(folder: RunFolder) -> RecipeError:
 
 def let_go(folder: RunFolder) -> None:
     """Release the lock of a run that did not begin to train."""
-    lock = _held.pop(folder.path, None)
-    if lock is not None:
+    is_own = is_in_place(folder)
+    held = _held.pop(folder.path, None)
+    if held is not None:
         with suppress(OSError):  # a folder that was removed, or a system that keeps open files
-            folder.lock.unlink()
-        lock.release()
+            if is_own:
+                folder.lock.unlink()
+        held.lock.release()
+        if held.opened is not None:
+            os.close(held.opened)
 
 
 def release(folder: RunFolder, lock: FileLock, error: BaseException | None) -> None:
@@ -59,7 +100,7 @@ def release(folder: RunFolder, lock: FileLock, error: BaseException | None) -> N
         lock: what `hold` returned.
         error: what ends the run; None if it has finished.
     """
-    if error is not None:
+    if error is not None and is_in_place(folder):
         with suppress(WriteError):  # on a full disk, which the command says by itself
             write_json(folder.failure, _failure(error))
     let_go(folder)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from hieraseg.runs.checkpoint import save_checkpoint
+from hieraseg.runs.ending import check_place
 from hieraseg.runs.folder import RunFolder
 from hieraseg.settings import Checkpoints
 from hieraseg.training.intervals import read_interval
@@ -100,13 +101,14 @@ class CheckpointWriter:
 
         Raises:
             DivergedError: a weight is not finite.
-            WriteError: it cannot be written.
+            WriteError: it cannot be written, or the run folder is no longer in its place.
         """
         state = dict(checkpoint.state.get())
         if state["finite"]["stopped"]:
             return
         weights: dict[str, Tensor] = state.pop("model")
         metadata, keep = checkpoint.metadata, self.settings.keep
+        check_place(self.folder)
         save_checkpoint(self.folder.checkpoint("last"), weights, metadata, state, keep)
         self.written["last"] = self._moment(metadata["step"])
         if checkpoint.is_best:

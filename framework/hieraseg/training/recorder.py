@@ -15,7 +15,7 @@ from hieraseg.metrics import Counts, PixelCounts, WatchedCounts
 from hieraseg.model.weights import load_weights
 from hieraseg.processes import broadcast, from_first, on_all_ranks
 from hieraseg.runs.checkpoint import load_checkpoint
-from hieraseg.runs.ending import hold, release
+from hieraseg.runs.ending import check_place, hold, is_in_place, release
 from hieraseg.runs.figures import save_run_figures
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.records import sha256
@@ -158,7 +158,7 @@ class Recorder:
     @property
     def can_be_resumed(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return self.folder.checkpoint("last").is_dir()
+        return is_in_place(self.folder) and self.folder.checkpoint("last").is_dir()
 
     def check(self) -> None:
         """Raise what has gone wrong with writing meanwhile. Does not wait.
@@ -223,6 +223,7 @@ class Recorder:
         store = self.parts.stores["val"]
         scores = scores_of_val(self.parts, state, counts)
         cost = cost_of(self.parts, state, scores, self._speeds())
+        check_place(self.folder)
         # In one change, so that a run with a cost is a finished one.
         self.folder.write_scores("val", scores, counts, store.ids, cost)
         self._is_finished = True
@@ -279,6 +280,7 @@ class Recorder:
         self, record: dict[str, Any], shown: Tracked, checkpoint: Checkpoint | None
     ) -> None:
         """Write all of a validation, in the thread."""
+        check_place(self.folder)
         self.folder.append_metrics(record)
         log_tracked(self.trackers, self.parts.hierarchy, shown)
         if checkpoint is not None:

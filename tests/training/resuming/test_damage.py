@@ -152,22 +152,37 @@ def test_a_disk_that_cannot_be_written_leaves_the_checkpoint_before(
     assert outcome(run) == outcome(killed_runs.whole)
 
 
-def test_a_run_folder_that_vanishes_is_one_sentence(
-    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_run_folder_that_is_moved_is_one_sentence(
+    recipe: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    is_replaced: bool,
 ) -> None:
-    save, calls = CheckpointWriter.write, iter(range(1, 100))
+    """Nothing is written into that of a run which has begun in its place, nor is it unlocked."""
+    save, calls, place = CheckpointWriter.write, iter(range(1, 100)), Path()
 
-    def remove(self: CheckpointWriter, saved: Any) -> None:
+    def move(self: CheckpointWriter, saved: Any) -> None:
+        nonlocal place
+        place = self.folder.path
         if next(calls) == 2:
-            shutil.rmtree(self.folder.path)
+            place.rename(tmp_path / "moved")
+            if is_replaced:
+                place.mkdir()
+                (place / "run.lock").touch()
         save(self, saved)
 
-    monkeypatch.setattr(CheckpointWriter, "write", remove)
-    assert start(recipe, tmp_path) == 2
-    error = capsys.readouterr().err
-    assert "last: cannot be written (No such file or directory)" in error
-    assert "its folder was removed meanwhile, so start again" in error
-    assert not list(tmp_path.glob("*/*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointWriter, "write", move)
+        assert start(recipe, tmp_path) == 2
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line)
+    assert f"{place}: was moved or removed while this run was going on; go on with" in error
+    assert error.endswith("where it is now, or start again")
+    assert [path.name for path in place.parent.rglob("*")] == (
+        [place.name, "run.lock"] if is_replaced else []
+    )
+    assert resume(tmp_path / "moved") == 0
 
 
 def test_records_after_the_checkpoint_may_be_damaged(killed_runs: KilledRuns, killed: Path) -> None:
