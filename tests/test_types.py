@@ -57,14 +57,19 @@ class Window:
     [
         ({"size": (0, 4)}, "size must be positive, got 0 at [0]"),
         ({"scale": 0.0}, "scale must be positive, got 0.0"),
-        ({"scale": float("nan")}, "scale must be positive, got nan"),
-        ({"scale": float("inf")}, "scale must be positive, got inf"),
+        ({"scale": float("nan")}, "scale must be finite and positive, got nan"),
+        ({"scale": float("inf")}, "scale must be finite and positive, got inf"),
         ({"weights": [1, -2]}, "weights must be non-negative, got -2 at [1]"),
         ({"share": (0.5, 0.2)}, "share must be ascending, got (0.5, 0.2)"),
         ({"share": (0.5, 2)}, "share must be in [0, 1], got 2 at [1]"),
         ({"names": []}, "names must be non-empty, got []"),
         ({"by_name": {"a": 1.5}}, "by_name must be in [0, 1], got 1.5 at ['a']"),
         ({"either": 0}, "either must be positive, got 0"),
+        ({"when": float("inf")}, "when must be finite and in [0, 1] or a number of steps, got inf"),
+        (
+            {"by_name": {"a": float("nan")}},
+            "by_name must be finite and in [0, 1], got nan at ['a']",
+        ),
         ({"when": 2}, "when must be in [0, 1] or a number of steps, got 2"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from hieraseg.contracts import Transform
 from hieraseg.types import (
+    STEPS_OR_EPOCHS,
     ArgumentError,
     Ascending,
     DropRate,
@@ -27,7 +28,6 @@ Scale = Annotated[float, Range(gt=0, le=16)]
 
 INTERVAL = r"([1-9]\d{0,8}) (step|epoch|minute)s?"
 """How an interval is written."""
-STEPS_OR_EPOCHS = r"([1-9]\d{0,8}) (step|epoch)s?"
 INTERVALS = "an interval such as 500 steps, 2 epochs or 10 minutes"
 
 _Area = Annotated[float, Range(gt=0, le=1)]

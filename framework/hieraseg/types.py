@@ -143,6 +143,21 @@ class NonEmpty:
 
 
 @dataclass(frozen=True)
+class Distinct:
+    """Sequences of which no two items are the same."""
+
+    phrase = "distinct"
+
+    def accepts(self, value: Any) -> bool:
+        """Whether the items differ."""
+        return all(item not in value[:index] for index, item in enumerate(value))
+
+    def schema(self) -> dict[str, Any]:
+        """`uniqueItems`."""
+        return {"uniqueItems": True}
+
+
+@dataclass(frozen=True)
 class Pattern:
     """Strings that a regular expression matches as a whole.
 
@@ -150,11 +165,13 @@ class Pattern:
         pattern: the expression.
         phrase: what the string must be, as in `an interval such as 500 steps`.
         shows_value: whether messages show another string, which may be a secret.
+        name: the type in lists of arguments; the phrase if empty.
     """
 
     pattern: str
     phrase: str
     shows_value: bool = True
+    name: str = ""
 
     def accepts(self, value: Any) -> bool:
         """Whether the expression matches."""
@@ -163,6 +180,21 @@ class Pattern:
     def schema(self) -> dict[str, Any]:
         """`pattern`."""
         return {"pattern": f"^{self.pattern}$"}
+
+
+STEPS_OR_EPOCHS = r"([1-9]\d{0,8}) (step|epoch)s?"
+"""How a number of steps or epochs is written."""
+
+
+@dataclass(frozen=True)
+class WithinTraining(Pattern):
+    """A number of steps or epochs which training has to have, as in `500 steps` or `2 epochs`.
+
+    A recipe that trains for less is refused before its data is read, where it is known to.
+    """
+
+    pattern: str = STEPS_OR_EPOCHS
+    phrase: str = "a duration such as 500 steps or 2 epochs"
 
 
 @dataclass(frozen=True)
@@ -200,6 +232,8 @@ Probability = Annotated[float, Range(ge=0, le=1)]
 """A number from 0 to 1, also where it is a share of a whole."""
 DropRate = Annotated[float, Range(ge=0, lt=1)]
 """A probability to drop something. At 1 nothing would be left to train."""
+Duration = Annotated[str, WithinTraining()]
+"""A part of the training, as a number of steps or epochs."""
 
 
 class ArgumentError(ValueError):
@@ -337,11 +371,15 @@ def _find(value: Any, hint: Any) -> _Violation | None:
     if origin is Annotated:
         for constraint in constraints_of(hint):
             if not _accepts(constraint, value):
+                if isinstance(constraint, Range) and not Range().accepts(value):
+                    return _Violation(f"finite and {constraint.phrase}", value)
                 is_shown = getattr(constraint, "shows_value", True)
                 return _Violation(constraint.phrase, value, is_shown=is_shown)
         return _find(value, inner[0])
     if origin in (Union, UnionType):
         return _find_in_union(value, inner)
+    if hint is float and value != value:
+        return _Violation("a number", value)
     for place, item, of_item in _items(value, origin, inner):
         problem = _find(item, of_item)
         if problem is not None:
@@ -368,6 +406,18 @@ def _items(value: Any, origin: Any, inner: tuple[Any, ...]) -> list[tuple[str, A
         hints = inner if origin is tuple and inner[-1] is not Ellipsis else inner[:1] * len(value)
         return [(f"[{i}]", *pair) for i, pair in enumerate(zip(value, hints, strict=False))]
     return []
+
+
+def durations_in(value: Any, hint: Any) -> list[str]:
+    """The values of a type that are durations (see `WithinTraining`), at any depth."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        is_one = any(isinstance(one, WithinTraining) for one in constraints_of(hint))
+        return [value] if is_one and isinstance(value, str) else durations_in(value, inner[0])
+    if origin in (Union, UnionType):
+        return [found for one in inner for found in durations_in(value, one)]
+    items = _items(value, origin, inner)
+    return [found for _, item, of_item in items for found in durations_in(item, of_item)]
 
 
 def _accepts(constraint: Constraint, value: Any) -> bool:

@@ -188,6 +188,7 @@ def test_data_set_and_its_hierarchy(capsys: Captured) -> None:
             "loss.gamma: expected a non-negative float, got 'high'",
         ),
         (["losses", "sum"], "loss.losses: missing; loss 'sum' needs it"),
+        (["losses", "ohem"], "a `sum`; add `--loss.loss VALUE` to the command"),
         (["losses", "tree_min", "--loss", "bce"], "loss: conflicts with 'tree_min'"),
         (["losses", "tree_min", "--decoder.width", "2"], "decoder: not part of this check"),
         (["schedules", "poly", "--hierarchy", "lip"], "hierarchy: schedules take no hierarchy"),

@@ -142,6 +142,7 @@ def test_quick_commands_do_not_import_torch(arguments: list[str]) -> None:
         (["evaluate", "r", "--no-flp"], "unknown option '--no-flp', did you mean '--no-flip'?"),
         (["show", "x.yaml", "--hlp"], "unknown option '--hlp', did you mean '--help'?"),
         (["show", "x.yaml", "--loss.gamma"], "--loss.gamma needs a value"),
+        (["show", "x.yaml", "--training", "epochs=2"], "--training is a section; set a key"),
         (["show", "x.yaml", "--loss.gamma", "--origin"], "--loss.gamma needs a value"),
         (["show", "x.yaml", "y.yaml"], "unexpected argument 'y.yaml'"),
         (["show", "x.yaml", "--los={name: a}"], "unknown option '--los', did you mean '--loss'?"),

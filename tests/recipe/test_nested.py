@@ -17,7 +17,8 @@ from hieraseg.data.stores.store import Store
 from hieraseg.errors import RecipeError
 from hieraseg.model import build
 from hieraseg.recipe import ComponentSpec, Recipe, load
-from hieraseg.training import setup
+from hieraseg.training.loss import build_loss
+from hieraseg.training.setup import count_class_pixels
 from tests.support.components import VALID, fakes  # noqa: F401
 
 START, END = VALID.index("loss:"), VALID.index("inference:")
@@ -214,9 +215,7 @@ def test_a_refused_value_names_its_place(tmp_path: Path) -> None:
     )
 
 
-def test_pixels_are_counted_only_where_a_nested_loss_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_are_counted_only_where_a_nested_loss_asks(tmp_path: Path) -> None:
     hierarchy = Hierarchy.from_tree({"x": ["a", "b"], "y": None})
     store = Store(
         ids=["one"],
@@ -229,11 +228,10 @@ def test_pixels_are_counted_only_where_a_nested_loss_asks(
 
     inner = "{name: sum, losses: [{name: weighted_ce, class_weights: median_frequency}]}"
     recipe = read(tmp_path, f"loss: {{name: sum, losses: [tree_min, {inner}]}}\n")
-    loss: Any = setup.build_loss(recipe, hierarchy, lambda: store)
+    loss: Any = build_loss(recipe, hierarchy, lambda: count_class_pixels(store, hierarchy))
     # The median of 4, 1 and 3 pixels over each of them.
     weights = loss.losses[1].losses[0].class_weights_2
     torch.testing.assert_close(weights, torch.tensor([3 / 4, 3 / 1, 3 / 3]))
 
-    monkeypatch.setattr(setup, "count_class_pixels", pytest.fail)
     recipe = read(tmp_path, "loss: {name: sum, losses: [tree_min]}\n")
-    assert list(setup.build_loss(recipe, hierarchy, lambda: store).children())
+    assert list(build_loss(recipe, hierarchy, pytest.fail).children())

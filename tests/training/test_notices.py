@@ -1,6 +1,7 @@
 """What is said once of a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 import hieraseg
 from hieraseg import Hierarchy
 from hieraseg.metrics import Counts, PixelCounts
-from hieraseg.training.notices import ConstantPredictions, notices, unused_weights
+from hieraseg.settings import Training
+from hieraseg.training.intervals import Plan
+from hieraseg.training.notices import ConstantPredictions, notices, steps_notice, unused_weights
 from tests.support.runs import QUICKSTART
 
 VIT = {"backbone": "timm", "backbone.model": "test_vit", "decoder": "linear"}
@@ -83,3 +86,10 @@ def test_one_class_in_two_validations(
     for found, expected in zip(validations, said, strict=True):
         notice = constant.notice(found)
         assert notice is None if expected is None else f"as {expected}, in" in (notice or "")
+
+
+def test_a_number_of_steps_that_is_never_reached() -> None:
+    plan = Plan(total_steps=40, steps_per_epoch=20, validate_every=20)
+    settings = Training(epochs=2, max_steps=41)
+    assert "max_steps 41 has no effect, since 2 epochs are 40" in str(steps_notice(settings, plan))
+    assert steps_notice(replace(settings, max_steps=40), plan) is None

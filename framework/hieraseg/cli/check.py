@@ -131,7 +131,12 @@ def _read(
     problems += checker.problems
     if component is None or problems:
         is_data = all(one.of_data for one in problems)
-        message = "\n".join(f"{one.key}: {one.text}" for one in problems)
+        missing = [one for one in problems if one.key in checker.missing]
+        ordered = [*(one for one in problems if one not in missing), *missing]
+        message = "\n".join(f"{one.key}: {one.text}" for one in ordered)
+        given = " ".join(f"--{one.key} VALUE" for one in missing if one.key.count(".") == 1)
+        if given:  # other keys are inside the value of an argument
+            message = f"{message.rstrip('.')}; add `{given}` to the command"
         raise (DataError if is_data else RecipeError)(message)
     return component, {key: plain(component.arguments[key]) for key in own.value}, others
 

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hieraseg.registry import by_section
+from hieraseg.registry.sections import SECTIONS
 
 Overrides = list[tuple[str, str]]
 NUMBER_LISTS = ("--seeds", "--scales")
@@ -31,7 +32,9 @@ def split_overrides(argv: Sequence[str], parser: ArgumentParser) -> tuple[list[s
         if word == "--":
             return [*others, word, *words], overrides
         key, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or ("." not in key and key not in by_section()):
+        if word.startswith("--") and key in SECTIONS:
+            parser.error(f"--{key} is a section; set a key of it, as in --{key}.KEY VALUE")
+        elif not word.startswith("--") or ("." not in key and key not in by_section()):
             others.append(word)
         elif equals:
             overrides.append((key, value))

@@ -92,6 +92,7 @@ class Checker:
     Attributes:
         problems: all problems so far.
         origin: place of each value by dotted key.
+        missing: dotted keys of required arguments that are not given.
     """
 
     def __init__(self, start: Place, require_paths: bool) -> None:
@@ -99,6 +100,7 @@ class Checker:
         self.require_paths = require_paths
         self.problems: list[Problem] = []
         self.origin: dict[str, str] = {}
+        self.missing: set[str] = set()
 
     def note(self, place: Place, key: str, text: str) -> None:
         """Add a problem."""
@@ -232,6 +234,7 @@ class Checker:
             if argument.required and given.place is DEFAULT:
                 text = f"missing; {owner} needs it: {argument.meaning or 'no default'}"
                 self.note(entry.place, dotted, text)
+                self.missing.add(dotted)
                 continue
             self.origin[dotted] = str(given.place)
             try:

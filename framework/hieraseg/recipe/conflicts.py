@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hieraseg.recipe.reading import Layer, Problem
+from hieraseg.recipe.reading import DEFAULT, Layer, Problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.registry import datasets, models
 from hieraseg.settings import Augmentation, Input
@@ -12,6 +12,25 @@ WEIGHTS_AND_REPEATS = (
     "them to null"
 )
 """What is wrong with `training.repeat_threshold` where data sets are joined by weights."""
+_SWITCHES = {
+    "augmentation.crop": ("augmentation.crop_scale", "augmentation.crop_ratio"),
+    "auxiliary.stage": ("auxiliary.channels", "auxiliary.dropout"),
+    "evaluation.window": ("evaluation.window_overlap",),
+    "init.from": ("init.strict", "init.drop"),
+}
+"""Keys without which others have no effect, and the others."""
+
+
+def without_effect(recipe: Recipe) -> Iterator[str]:
+    """A sentence for each given key that needs another one, which is not given.
+
+    A recipe that gives both can switch the other one off, as in `window: null`.
+    """
+    for switch, keys in _SWITCHES.items():
+        for key in keys:
+            place = recipe.origin[key]
+            if recipe.origin[switch] == str(DEFAULT) != place:
+                yield f"{place}: {key}: has no effect without {switch}; set it, or remove {key}"
 
 
 def conflicts(recipe: Recipe, layer: Layer) -> Iterator[Problem]:

@@ -127,7 +127,7 @@ def convert(value: Any, hint: Any, parser: ArgumentParser, folder: Path) -> Any:
         raise ValueError(_expectation(value, hint))
     problem = violation(value, hint)
     if problem:
-        raise ValueError(problem)
+        raise ValueError(problem + _without_quotes(value, hint))
     if value is None:
         return value
     value = _with_absolute_paths(value, hint, folder)
@@ -167,7 +167,7 @@ def type_name(hint: Any) -> str:
         for constraint in constraints_of(hint):
             phrase = constraint.phrase
             if isinstance(constraint, Pattern):  # which says all
-                name = phrase.removeprefix("an ").removeprefix("a ")
+                name = constraint.name or phrase.removeprefix("an ").removeprefix("a ")
                 continue
             name = f"{name} {phrase}" if " " in phrase else f"{phrase} {name}"
         return name
@@ -247,6 +247,13 @@ def _expectation(value: Any, hint: Any) -> str:
     if len(value) <= _LONGEST and fits(unquoted(value), hint):
         return f"{expected}, which is a string: remove the quotes"
     return expected
+
+
+def _without_quotes(value: Any, hint: Any) -> str:
+    """What else to say of a string that would be a number of the type; empty if it would not."""
+    meant = unquoted(value) if isinstance(value, str) else value
+    is_number = not isinstance(meant, str) and fits(meant, hint) and not violation(meant, hint)
+    return ", which is a string: remove the quotes" if is_number and meant is not value else ""
 
 
 def _choices(hint: Any) -> list[str]:

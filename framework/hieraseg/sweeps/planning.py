@@ -123,9 +123,9 @@ def _jobs(request: Request, sweep: Sweep) -> list[Job]:
         try:
             recipe = source.load()
             # Imported here, where a recipe could be read, since it imports torch.
-            from hieraseg.training.monitor import check_monitor
+            from hieraseg.training.without_data import check_without_data
 
-            check_monitor(recipe)
+            check_without_data(recipe)
             seeded = [recipe] if seeds is None else [recipe.with_seed(s, place) for s in seeds]
         except HierasegError as error:
             problems.add(_place(source, swept), error)

@@ -9,18 +9,21 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from hieraseg.errors import RecipeError
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
 from hieraseg.testing.optimizers import reload
 
 TOTAL_STEPS = (1, 2, 3, 10, 1000)
 STEPS_PER_EPOCH = 4
+_STEPS = 10
+"""As many steps have to be enough for the arguments that are checked."""
 
 
 class ScheduleContract(ComponentContract):
     """The contract of schedules (see `contracts.ScheduleFactory`)."""
 
     def supplied(self) -> dict[str, Any]:
-        return {"optimizer": sgd(), "total_steps": 10, "steps_per_epoch": STEPS_PER_EPOCH}
+        return {"optimizer": sgd(), "total_steps": _STEPS, "steps_per_epoch": STEPS_PER_EPOCH}
 
     def make(
         self, optimizer: Optimizer, total_steps: int, arguments: Arguments = DEFAULTS
@@ -37,7 +40,12 @@ class ScheduleContract(ComponentContract):
     def test_learning_rates_are_non_negative(self, arguments: Arguments, total_steps: int) -> None:
         """For any number of steps, learning rates are finite, non-negative and not all 0."""
         optimizer = sgd()
-        schedule = self.make(optimizer, total_steps, arguments)
+        try:
+            schedule = self.make(optimizer, total_steps, arguments)
+        except RecipeError as error:
+            if total_steps >= _STEPS:
+                raise
+            pytest.skip(f"{total_steps} steps are too few: {error}")
         steps = learning_rates(optimizer, schedule, total_steps)
         wrong = [step for step, rates in enumerate(steps) if not all(map(_is_valid, rates))]
         assert not wrong, (

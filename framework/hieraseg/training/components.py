@@ -24,7 +24,8 @@ from hieraseg.recipe.build import build as build_component
 from hieraseg.recipe.dataset import build_dataset, data_digest
 from hieraseg.recipe.values import plain
 from hieraseg.training.forward import loss_terms
-from hieraseg.training.setup import build_loss
+from hieraseg.training.loss import build_loss
+from hieraseg.training.setup import count_class_pixels
 from hieraseg.training.starting import read_start, start_model
 
 
@@ -102,7 +103,9 @@ def _build(recipe: Recipe) -> Components:
     hierarchy: Hierarchy = build_component(recipe["hierarchy"])
     rule = build_component(recipe["inference"], hierarchy=hierarchy)
     backbone, start = build_backbone(recipe), read_start(recipe)
-    loss = build_loss(recipe, hierarchy, lambda: _train_store(recipe, hierarchy))
+    loss = build_loss(
+        recipe, hierarchy, lambda: count_class_pixels(_train_store(recipe, hierarchy), hierarchy)
+    )
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start)
     freeze(model, recipe.training.freeze, f"{recipe.origin['training.freeze']}: training.freeze")

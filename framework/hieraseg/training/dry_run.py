@@ -57,7 +57,6 @@ def dry_run(recipe: Recipe) -> DryRun:
         precision="32-true",
         compile="off",
         sync_batch_norm=False,
-        max_steps=1,
     )
     recipe = replace(recipe, training=training)
     try:

@@ -11,6 +11,7 @@ from hieraseg.metrics import Counts
 from hieraseg.model.segmentation import SegmentationModel
 from hieraseg.recipe import Recipe
 from hieraseg.settings import Training
+from hieraseg.training.intervals import Plan
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -36,6 +37,16 @@ def notices(
     if recipe.init.from_ is None:
         yield from _on_frozen(model)
     yield from _on_processes(recipe.training, model)
+
+
+def steps_notice(training: Training, plan: Plan) -> str | None:
+    """What to say of a number of steps that epochs end before; None if they do not."""
+    if training.max_steps is None or training.max_steps <= plan.total_steps:
+        return None
+    return (
+        f"training.max_steps {training.max_steps} has no effect, since {training.epochs} epochs "
+        f"are {plan.total_steps} steps; for more, increase training.epochs"
+    )
 
 
 def unused_weights(model: nn.Module) -> str | None:

@@ -1,21 +1,20 @@
 """Set-up of a run: from a recipe to all the parts that train together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from hieraseg.console import warn
-from hieraseg.contracts import Dataset, Loss, has_argument
+from hieraseg.contracts import Dataset, Loss
 from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import missing_splits
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.stores.targets import TargetStore, open_scored
-from hieraseg.data.subset import FirstImages
+from hieraseg.data.subset import FirstImages, unwrapped
 from hieraseg.devices import Fabric, start_fabric
 from hieraseg.errors import RecipeError
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
@@ -28,7 +27,6 @@ from hieraseg.processes import on_all_ranks
 from hieraseg.recipe import Recipe
 from hieraseg.recipe.build import build, build_transforms
 from hieraseg.recipe.dataset import build_dataset, data_digest, open_train_store
-from hieraseg.recipe.spec import components_in
 from hieraseg.settings import Training, Validation
 from hieraseg.training.averaging import WeightAverage
 from hieraseg.training.capturing import capture_problems, optimizer_problems
@@ -37,8 +35,9 @@ from hieraseg.training.compiling import Compiled, what_to_compile
 from hieraseg.training.finite import FiniteSteps
 from hieraseg.training.forward import TrainingForward
 from hieraseg.training.intervals import Plan, read_interval
+from hieraseg.training.loss import build_loss
 from hieraseg.training.monitor import check_monitor
-from hieraseg.training.notices import notices
+from hieraseg.training.notices import notices, steps_notice
 from hieraseg.training.starting import read_start, start_model
 from hieraseg.training.state import State
 from hieraseg.training.totals import Totals
@@ -116,13 +115,18 @@ def set_up(
     start = None if has_weights else read_start(recipe)
     # Last of what can fail, because decoding takes minutes.
     stores, targets, for_loss = _open_all(recipe, dataset, hierarchy, fabric.world_size)
-    loss = build_loss(recipe, hierarchy, lambda: stores["train"]).to(device)
+    loss = build_loss(recipe, hierarchy, lambda: count_class_pixels(stores["train"], hierarchy))
+    loss = loss.to(device)
     num_classes = hierarchy.num_classes if loss.levels == "all" else hierarchy.num_classes[-1:]
     model = start_model(
         recipe, backbone, hierarchy, num_classes, loss.embedding_channels, start, not has_weights
     )
     model = _prepared(model, recipe, hierarchy, device)
-    plan = make_plan(settings, recipe.validation, len(stores["train"]))
+    trained = len(stores["train"] if images is None else unwrapped(dataset).ids("train"))
+    plan = make_plan(settings, recipe.validation, trained)
+    notice = steps_notice(settings, plan)
+    if notice:
+        warn(notice)
     average = None if settings.ema is None else WeightAverage(model, settings.ema, device)
     scored = model if average is None else average.model
     segmenter = Segmenter(scored, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)
@@ -300,30 +304,6 @@ def _build_state(
     precision = fabric.strategy.precision
     state = State(model, optimizer, schedule, precision, totals, plan, finite, average)
     return wrapped, state
-
-
-def build_loss(recipe: Recipe, hierarchy: Hierarchy, train_store: Callable[[], Store]) -> Loss:
-    """Build the loss; training pixels are counted only if it, or a loss inside it, needs them.
-
-    Args:
-        recipe: the resolved recipe.
-        hierarchy: the class tree.
-        train_store: opens the store of the training split; called only for such a loss.
-
-    Raises:
-        RecipeError: it refuses an argument, or trains no class scores.
-    """
-    spec = recipe["loss"]
-    supplied: dict[str, Any] = {"hierarchy": hierarchy}
-    if any(has_argument(one.factory, "class_pixels") for one in components_in(spec)):
-        supplied["class_pixels"] = count_class_pixels(train_store(), hierarchy)
-    loss: Loss = build(spec, **supplied)
-    if loss.levels == "none":
-        raise RecipeError(
-            f"loss: {spec.name} trains an embedding but no class scores; "
-            "add a loss that trains class scores"
-        )
-    return loss
 
 
 def count_class_pixels(store: Store, hierarchy: Hierarchy) -> list[Tensor]:

@@ -34,9 +34,9 @@ def cosine_restarts(
             of the training steps, or as in `500 steps` or `1 epoch`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or longer than the training.
     """
-    first = max(in_steps(period, total_steps, steps_per_epoch), 1)
+    first = max(in_steps("period", period, total_steps, steps_per_epoch, may_be_last=True), 1)
     warm = warmup_steps(warmup, total_steps, steps_per_epoch)
     return with_warmup(
         optimizer, warm, lambda: CosineAnnealingWarmRestarts(optimizer, first, growth)

@@ -30,9 +30,10 @@ def step(
             as in `500 steps` or `1 epoch`.
 
     Raises:
-        ValueError: an argument is out of range, or the warm-up is longer than an interval.
+        ValueError: an argument is out of range, the warm-up is longer than an interval, or an
+            interval as long as the training.
     """
-    interval = max(in_steps(every, total_steps, steps_per_epoch), 1)
+    interval = max(in_steps("every", every, total_steps, steps_per_epoch), 1)
     warm = warmup_steps(warmup, total_steps, steps_per_epoch)
     if interval < warm:
         raise ArgumentError(

@@ -6,26 +6,25 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, SequentialLR
 
-from hieraseg.types import Range
-from hieraseg_plugins.schedules.moments import Duration, in_steps
+from hieraseg.types import Duration, Range
+from hieraseg_plugins.schedules.moments import in_steps
 
 Warmup = Annotated[float, Range(ge=0, lt=1)] | Duration
 """A share of the training steps, or a number of steps or epochs, in which the rate rises."""
 
 
 def warmup_steps(warmup: Warmup, total_steps: int, steps_per_epoch: int | None) -> int:
-    """Number of steps in which the learning rate rises.
-
-    A share of the training leaves at least one step; a number of steps or epochs can be longer
-    than the training, which then ends before the learning rate is reached.
+    """Number of steps in which the learning rate rises, which leave at least one.
 
     Args:
         warmup: the warm-up.
         total_steps: number of training steps.
         steps_per_epoch: number of steps in an epoch; None if the warm-up is not given in epochs.
+
+    Raises:
+        ValueError: the learning rate would never be reached.
     """
-    steps = in_steps(warmup, total_steps, steps_per_epoch)
-    return steps if isinstance(warmup, str) else min(steps, total_steps - 1)
+    return min(in_steps("warmup", warmup, total_steps, steps_per_epoch), total_steps - 1)
 
 
 def with_warmup(

@@ -27,6 +27,7 @@ _Address = Annotated[
         "environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or, for a "
         "database, MLFLOW_TRACKING_URI)",
         shows_value=False,
+        name="address without password",
     ),
 ]
 

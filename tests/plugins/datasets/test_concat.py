@@ -66,7 +66,7 @@ def test_unknown_split(joined: Concat) -> None:
     [
         ([1.0], "weights must be one per data set, got 1 for 2"),
         ([1.0, 0.0], r"weights must be positive, got 0.0 at \[1\]"),
-        ([1.0, float("nan")], r"weights must be positive, got nan at \[1\]"),
+        ([1.0, float("nan")], r"weights must be finite and positive, got nan at \[1\]"),
     ],
 )
 def test_weights_that_cannot_be_used(weights: list[float], message: str) -> None:

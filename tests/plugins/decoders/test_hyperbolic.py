@@ -209,7 +209,7 @@ def test_the_decoder_learns_a_tree() -> None:
         ({"width": 0}, "width must be positive, got 0"),
         ({"dimensions": 0}, "dimensions must be positive, got 0"),
         ({"curvature": 0.0}, "curvature must be positive, got 0.0"),
-        ({"curvature": math.nan}, "curvature must be positive, got nan"),
+        ({"curvature": math.nan}, "curvature must be finite and positive, got nan"),
     ],
 )
 def test_arguments_out_of_range(settings: dict[str, Any], message: str) -> None:

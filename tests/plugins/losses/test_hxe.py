@@ -72,7 +72,7 @@ def test_by_hand() -> None:
     ("arguments", "message"),
     [
         ({"alpha": -0.1}, "alpha must be non-negative, got -0.1"),
-        ({"alpha": math.nan}, "alpha must be non-negative, got nan"),
+        ({"alpha": math.nan}, "alpha must be finite and non-negative, got nan"),
     ],
 )
 def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:

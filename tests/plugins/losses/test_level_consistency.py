@@ -62,7 +62,10 @@ def test_equations(tree: Tree, seed: int, ignored: float, gamma: float) -> None:
             "level_weights must have 3 values, one per level of the hierarchy, got 4",
         ),
         ({"gamma": -1.0}, "gamma must be non-negative, got -1.0"),
-        ({"consistency_weight": math.inf}, "consistency_weight must be non-negative, got inf"),
+        (
+            {"consistency_weight": math.inf},
+            "consistency_weight must be finite and non-negative, got inf",
+        ),
     ],
 )
 def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:

@@ -81,7 +81,7 @@ def test_last_level_only_is_the_flat_baseline() -> None:
         ),
         (
             {"level_weights": [math.nan, 0.0, 1.0]},
-            "level_weights must be non-negative, got nan at [0]",
+            "level_weights must be finite and non-negative, got nan at [0]",
         ),
     ],
 )

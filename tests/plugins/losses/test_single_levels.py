@@ -228,11 +228,11 @@ def test_level_with_one_class(name: str, settings: dict[str, Any]) -> None:
         ("lovasz", {"level_weights": [1.0, -1.0]}, "level_weights must be non-negative, got -1.0"),
         ("dice", {"smooth": -1.0}, "smooth must be non-negative, got -1.0"),
         ("tversky", {"alpha": -1.0}, "alpha must be non-negative, got -1.0"),
-        ("tversky", {"beta": math.inf}, "beta must be positive, got inf"),
+        ("tversky", {"beta": math.inf}, "beta must be finite and positive, got inf"),
         ("tversky", {"beta": 0.0}, "beta must be positive, got 0.0"),
         ("focal", {"alpha": 1.5}, r"alpha must be in \[0, 1\], got 1.5"),
         ("focal", {"gamma": -2.0}, "gamma must be non-negative, got -2.0"),
-        ("focal", {"gamma": math.nan}, "gamma must be non-negative, got nan"),
+        ("focal", {"gamma": math.nan}, "gamma must be finite and non-negative, got nan"),
     ],
 )
 def test_invalid_arguments(name: str, arguments: dict[str, Any], message: str) -> None:

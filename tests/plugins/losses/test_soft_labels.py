@@ -96,7 +96,7 @@ def test_pixels_without_a_known_leaf_are_ignored() -> None:
     ("arguments", "message"),
     [
         ({"beta": 0.0}, "beta must be positive, got 0.0"),
-        ({"beta": math.inf}, "beta must be positive, got inf"),
+        ({"beta": math.inf}, "beta must be finite and positive, got inf"),
     ],
 )
 def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:

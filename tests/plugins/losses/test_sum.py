@@ -186,7 +186,7 @@ def test_void_batch_gives_zeros_with_a_graph() -> None:
         (lambda: total([Probe()], weights=[-1.0]), "weights must be non-negative, got -1.0 at [0]"),
         (
             lambda: total([Probe()], weights=[math.nan]),
-            "weights must be non-negative, got nan at [0]",
+            "weights must be finite and non-negative, got nan at [0]",
         ),
         (
             lambda: total([Probe()], ramps=[(0.5, 0.2)]),

@@ -183,7 +183,7 @@ def test_zero_weight_on_all_pixels_gives_zero() -> None:
         ),
         (
             {"class_weights": [[1.0, math.nan], [1.0] * 3]},
-            "class_weights must be non-negative, got nan at [0][1]",
+            "class_weights must be finite and non-negative, got nan at [0][1]",
         ),
         (
             {"class_weights": [[1.0, 1.0]]},

@@ -47,20 +47,20 @@ def rates(name: str, **arguments: Any) -> list[float]:
     return rates_by(lambda optimizer: make(optimizer=optimizer, **supplied, **arguments))
 
 
-@given(st.integers(1, 50), st.floats(0.1, 1))
+@given(st.integers(1, STEPS - 1), st.floats(0.1, 1))
 def test_step_is_that_of_torch(every: int, gamma: float) -> None:
     expected = rates_by(lambda optimizer: StepLR(optimizer, every, gamma))
     assert rates("step", every=f"{every} steps", gamma=gamma) == pytest.approx(expected)
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=4), st.floats(0.1, 1))
+@given(st.lists(st.integers(1, STEPS - 1), min_size=1, max_size=4, unique=True), st.floats(0.1, 1))
 def test_multistep_is_that_of_torch(milestones: list[int], gamma: float) -> None:
     expected = rates_by(lambda optimizer: MultiStepLR(optimizer, milestones, gamma))
     given_as = [f"{step} steps" for step in milestones]
     assert rates("multistep", milestones=given_as, gamma=gamma) == pytest.approx(expected)
 
 
-@given(st.integers(1, 50), st.integers(1, 3))
+@given(st.integers(1, STEPS), st.integers(1, 3))
 def test_cosine_restarts_is_that_of_torch(period: int, growth: int) -> None:
     expected = rates_by(lambda optimizer: CosineAnnealingWarmRestarts(optimizer, period, growth))
     assert rates("cosine_restarts", period=f"{period} steps", growth=growth) == expected
@@ -115,10 +115,18 @@ def test_cosines_begin_after_the_warmup() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_training_that_is_shorter_than_the_warmup_is_a_part_of_it(name: str) -> None:
-    needed = {**NEEDED, "multistep": {"milestones": ["200 steps"]}, "step": {"every": "200 steps"}}
-    found = rates(name, **needed.get(name, {}), warmup="80 steps")
-    assert found == pytest.approx([2 * (0.01 + 0.99 * step / 80) for step in range(STEPS + 1)])
+@pytest.mark.parametrize("warmup", ["40 steps", "8 epochs", "9 epochs"])
+def test_a_warmup_that_never_ends(name: str, warmup: str) -> None:
+    message = f"^warmup must be less than the 40 steps of training, got '{warmup}'; lower it, or wr"
+    with pytest.raises(ValueError, match=message):
+        rates(name, **NEEDED.get(name, {}), warmup=warmup)
+
+
+def test_shares_of_a_short_training_can_be_the_same_step() -> None:
+    make = registry.schedules.get("multistep")
+    milestones = {"milestones": [0.6, 0.8, 0.9], "warmup": 0.05, "gamma": 0.5}
+    found = rates_by(lambda optimizer: make(optimizer, total_steps=2, **milestones), steps=2)
+    assert found == [2.0, 1.0, 0.25]  # steps 1.2, 1.6 and 1.8 are the steps 1, 2 and 2
 
 
 @pytest.mark.parametrize(
@@ -143,6 +151,19 @@ def test_a_training_that_is_shorter_than_the_warmup_is_a_part_of_it(name: str) -
             {"milestones": [0.3, 2]},
             r"milestones must be in \(0, 1\) .*2 at \[1\]",
         ),
+        ("multistep", {"milestones": [0.3, 0.3]}, r"milestones must be distinct, got \[0.3, 0.3\]"),
+        (
+            "multistep",
+            {"milestones": ["1 epoch", "5 steps"]},
+            r"milestones must be at different steps, got \['1 epoch', '5 steps'\]; keep one of",
+        ),
+        (
+            "multistep",
+            {"milestones": [0.3, "8 epochs"]},
+            "milestones must be less than the 40 steps of training, got '8 epochs'; lower it",
+        ),
+        ("step", {"every": "40 steps"}, "every must be less than the 40 steps of training, got"),
+        ("cosine_restarts", {"period": "9 epochs"}, "period must be at most the 40 steps of train"),
         ("cosine_restarts", {"period": "0 epochs"}, "period must be a duration such as 500 steps"),
         ("cosine_restarts", {"period": 0.1, "growth": 0}, "growth must be positive, got 0"),
         ("constant", {"warmup": 1}, r"warmup must be in \[0, 1\) or a duration such as .*, got 1"),
