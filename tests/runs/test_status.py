@@ -19,6 +19,7 @@ from hieraseg.errors import DataError, DivergedError
 from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.status import read_status, read_statuses
+from hieraseg.runs.verifying import compare_runs
 from tests.support.oracle import write_oracle_recipe
 from tests.support.runs import read_json, read_metrics
 
@@ -52,6 +53,21 @@ def test_a_finished_run(trained_run: Path) -> None:
     assert status.bytes == sum(path.stat().st_size for path in files)
     assert status.changed == max(path.stat().st_mtime for path in trained_run.glob("*.json*"))
     assert not (trained_run / "run.lock").exists(), "gone when a run has ended"
+
+
+def test_a_finished_run_of_an_older_version(
+    unfinished: RunFolder, trained_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which recorded less of its cost: how long it trained is not known, nor said."""
+    result = read_json(trained_run / "result.json")
+    content = {"splits": result["splits"], "cost": {"seconds": 1.0}}
+    unfinished.result.write_text(json.dumps(content))
+    status = read_status(unfinished)
+    assert (status.state, status.epochs) == ("finished", None)
+    assert main(["resume", str(unfinished.path)]) == 2
+    assert "is finished after 2 epochs; to train it further" in capsys.readouterr().err
+    found = compare_runs(unfinished, RunFolder(trained_run))
+    assert not found.result
 
 
 def test_a_run_is_running_until_its_process_ends_however_it_ends(unfinished: RunFolder) -> None:

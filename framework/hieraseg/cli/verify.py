@@ -96,7 +96,7 @@ def _repetition(folder: "RunFolder", arguments: Namespace) -> "Job":
         raise RecipeError(
             f"command line: --{wrong[0]}: --verify repeats a run as it was; leave it out"
         )
-    if not (folder.result.is_file() and folder.read_result()["cost"]):
+    if not folder.is_finished():
         raise RecipeError(
             f"{folder.path}: is not finished; go on with `hieraseg resume "
             f"{quoted(folder.path)}` first"

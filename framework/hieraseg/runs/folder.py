@@ -285,6 +285,14 @@ class RunFolder:
                 f"{self.path}: has no result.json, so its run did not finish; run it again"
             ) from None
 
+    def is_finished(self) -> bool:
+        """Whether the run is trained to its end, and scored.
+
+        Raises:
+            RecipeError: `result.json` is damaged.
+        """
+        return self.result.is_file() and bool(self.read_result()["cost"])
+
     def mark_unfinished(self) -> None:
         """Let the result, if there is one, be that of a run which is not finished."""
         if self.result.is_file():

@@ -103,10 +103,12 @@ def _check_is_longer(folder: RunFolder, recipe: Recipe) -> None:
     cost = folder.read_result()["cost"]
     if cost.get("stopped_early"):
         _check_patience(folder, recipe, cost)
-    elif cost and recipe.training.epochs <= cost["epochs"]:
+        return
+    done = cost.get("epochs", read_recipe(folder)["training"]["epochs"])  # older runs have none
+    if cost and recipe.training.epochs <= done:
         raise RecipeError(
-            f"{folder.path}: is finished after {cost['epochs']} epochs; to train it further, "
-            "increase --training.epochs"
+            f"{folder.path}: is finished after {done} epochs; to train it further, increase "
+            "--training.epochs"
         )
 
 
@@ -116,9 +118,9 @@ def _check_patience(folder: RunFolder, recipe: Recipe, cost: Cost) -> None:
     patience = recipe.validation.patience
     if patience is not None and patience <= before:
         raise RecipeError(
-            f"{folder.path}: stopped early after epoch {cost['epochs']}, because {cost['monitor']} "
-            f"did not improve (validation.patience: {before}); to train it further, increase "
-            "--validation.patience, or set it to null"
+            f"{folder.path}: stopped early after epoch {cost.get('epochs', '(unknown)')}, because "
+            f"{cost.get('monitor', 'its score')} did not improve (validation.patience: {before}); "
+            "to train it further, increase --validation.patience, or set it to null"
         )
 
 

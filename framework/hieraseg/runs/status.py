@@ -103,8 +103,9 @@ def _finished(folder: RunFolder) -> RunStatus | None:
     cost = result["cost"]
     if not cost:
         return None
-    epoch = cost.get("epochs", 0)
-    return RunStatus(folder.path, "finished", _seed(folder), epoch, epoch, _score(folder, result))
+    epochs = cost.get("epochs")  # older runs have none
+    score = _score(folder, result)
+    return RunStatus(folder.path, "finished", _seed(folder), epochs or 0, epochs, score)
 
 
 def _seed(folder: RunFolder) -> int | None:

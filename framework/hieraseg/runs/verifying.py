@@ -108,9 +108,14 @@ def _in_metrics(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
 
 
 def _in_result(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
+    results = first.read_result(), second.read_result()
+    shared = results[0]["cost"].keys() & results[1]["cost"].keys()  # older runs have some of it
     before, after = (
-        {"val": one["splits"].get("val"), "cost": one["cost"]}
-        for one in (first.read_result(), second.read_result())
+        {
+            "val": one["splits"].get("val"),
+            "cost": {key: value for key, value in one["cost"].items() if key in shared},
+        }
+        for one in results
     )
     yield from _differing("result.json", before, after)
 
