@@ -71,7 +71,7 @@ def test_a_row_says_how_many_seeds_which_settings_and_marks() -> None:
         "recipe": "a/base †§",
         "n": "3",
         "loss": "ce",
-        "mIoU L1": "0.500 ± 0.141",
+        "mIoU L1": "0.500 ± 0.141 (2 of 3)",
         "coherence": "-",
         "mistake severity": "-",
         "minutes": "1.50",

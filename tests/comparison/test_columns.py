@@ -27,10 +27,10 @@ def cells(title: str) -> list[str]:
 
 
 def test_cells_are_means_over_seeds_with_the_sample_standard_deviation() -> None:
-    """Undefined scores are left out of the mean. The spread of costs is not shown."""
+    """Undefined scores are left out of the mean, which is said. Costs have no spread."""
     assert cells("n") == ["3", "1", "1"]
-    assert cells("mIoU L1") == ["0.500 ± 0.141", "0.700", "-"]
-    assert cells("mIoU L2") == ["0.200", "0.100", "-"]
+    assert cells("mIoU L1") == ["0.500 ± 0.141 (2 of 3)", "0.700", "-"]
+    assert cells("mIoU L2") == ["0.200 (1 of 3)", "0.100", "-"]
     assert cells("mistake severity") == ["-", "-", "2.000"]
     assert cells("parameters (M)") == ["3.95", "-", "-"]
     assert cells("FLOPs per image (G)") == ["2.50", "-", "-"]

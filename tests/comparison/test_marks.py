@@ -118,6 +118,27 @@ def test_few_seeds_are_said() -> None:
     assert not any("verdict" in note for note in marks(three, baseline="3")[1])
 
 
+def test_classes_that_are_only_predicted_are_said() -> None:
+    """Of a class in no target, one pixel costs a run its share of the mIoU."""
+
+    def scores(iou: float | None, accuracy: float | None) -> dict[str, Any]:
+        found = scores_of(0.5)
+        found["levels"][0] |= {"iou": {"leg": iou}, "accuracy": {"leg": accuracy}}
+        return found
+
+    absent, predicted, wrong = scores(None, None), scores(0.0, None), scores(0.0, 0.0)
+    rows = [
+        make_row("a", [absent, wrong]),
+        make_row("b", [predicted, absent, predicted]),
+        make_row("older", [scores_of(0.0)]),
+    ]
+    found = [note for note in marks(*rows)[1] if "in no target" in note]
+    assert [note.partition(": ")[2] for note in found] == ["leg (L1); predicted by b 2 of 3 runs"]
+    tree = {"parents": "p", "labels": "l", "pairs": "", "void": [], "background": "leg"}
+    predicted["tree"] = tree
+    assert not [note for note in marks(*rows)[1] if "in no target" in note]
+
+
 def test_rows_that_are_not_averaged_are_explained() -> None:
     rows = [make_row(code, settings={"code": code}) for code in "ab"]
     assert any("ran other source code" in note for note in marks(*rows)[1])

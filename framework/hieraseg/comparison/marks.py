@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hieraseg.comparison.differences import SEEDS
 from hieraseg.comparison.protocol import in_words, protocol_differences, protocol_of
@@ -16,6 +17,9 @@ _METHOD = (
     "a row; could show: the difference that four of five such comparisons would find if it were "
     "the only one"
 )
+
+_SHOWN = 5
+"""Number of classes that a note names."""
 
 Marked = tuple[list[Row], str]
 """The rows that get a mark, and the note that explains it."""
@@ -41,7 +45,7 @@ def with_marks(
         for row in rows
     ]
     notes = [f"{mark} {note}" for mark, (concerned, note) in found.items() if concerned]
-    notes += [*_few_seeds(rows, baseline), *_other_code(rows)]
+    notes += [*_few_seeds(rows, baseline), *_only_predicted(rows), *_other_code(rows)]
     return marked, [*notes, _METHOD] if baseline else notes
 
 
@@ -128,6 +132,34 @@ def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:
             f"no verdict for {which}: it takes {SEEDS} seeds of the row and of the baseline"
         )
     return notes
+
+
+def _only_predicted(rows: Sequence[Row]) -> list[str]:
+    """Which rows predict classes that no target has: a few pixels of one cost a share of mIoU."""
+    found = {row.title: [_classes_only_predicted(scores) for scores in row.scores] for row in rows}
+    names = list(dict.fromkeys(name for runs in found.values() for run in runs for name in run))
+    if not names:
+        return []
+    counts = {
+        title: f"{sum(map(bool, runs))} of {len(runs)} runs"
+        for title, runs in found.items()
+        if any(runs)
+    }
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [
+        f"in no target of this split, so they count 0 in the mIoU of a run that predicts a pixel of "
+        f"them: {', '.join(names[:_SHOWN])}{more}; predicted by {_of(counts)}"
+    ]
+
+
+def _classes_only_predicted(scores: Mapping[str, Any]) -> list[str]:
+    background = scores.get("tree", {}).get("background")
+    return [
+        f"{name} (L{level['level']})"
+        for level in scores["levels"]
+        for name, accuracy in level.get("accuracy", {}).items()
+        if accuracy is None and level["iou"].get(name) == 0 and name != background
+    ]
 
 
 def _other_code(rows: Sequence[Row]) -> list[str]:

@@ -20,13 +20,19 @@ def spread(values: Sequence[float | None]) -> float | None:
 
 
 def mean_and_spread(values: Sequence[float | None]) -> str:
-    """As in `0.654 ± 0.012`, or `0.654` for one value; `-` for none."""
+    """As in `0.654 ± 0.012`, or `0.654` for one value; `-` for none.
+
+    Where some values are undefined, how many are not, as in `3.5 ± 0.2 (2 of 3)`.
+    """
     center, deviation = mean(values), spread(values)
     if center is None:
         return "-"
     digits = 3 if abs(center) < 10 else 1
     text = f"{center:.{digits}f}"
-    return text if deviation is None else f"{text} ± {deviation:.{digits}f}"
+    if deviation is not None:
+        text += f" ± {deviation:.{digits}f}"
+    defined = sum(value is not None for value in values)
+    return text if defined == len(values) else f"{text} ({defined} of {len(values)})"
 
 
 def amount(value: float | None) -> str:

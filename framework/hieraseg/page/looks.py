@@ -12,6 +12,9 @@ from hieraseg.page.sections import render
 _COLORS = ("#0077b2", "#e67300", "#996b54", "#884dff", "#cc0000", "#b23674", "#ff00d5", "#8e9954")
 """Each is as far as possible from those before it for readers of any color vision."""
 
+_LONGEST = 22
+"""Characters of a part of a name that is not broken."""
+
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲"}
 
@@ -59,10 +62,10 @@ def with_looks(rows: Sequence[Row]) -> list[tuple[Row, Look]]:
     return list(zip(rows, looks(rows), strict=True))
 
 
-def lines_of(name: str, width: int = 22) -> list[str]:
-    """A name in lines of some characters. It is broken where it has several parts, if at all."""
+def lines_of(name: str, width: int = _LONGEST) -> list[str]:
+    """A name in lines of some characters, broken between its parts, of which no one is long."""
     lines = [""]
-    for part in re.findall(r"[^/,_ =-]*[/,_ =-]|[^/,_ =-]+$", name):
+    for part in re.findall(rf"[^/,_ =-]{{{_LONGEST}}}|[^/,_ =-]*[/,_ =-]|[^/,_ =-]+$", name):
         if lines[-1] and len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part

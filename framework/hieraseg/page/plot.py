@@ -73,7 +73,7 @@ def _figure(comparison: Comparison, rows: _Drawn, levels: Sequence[int]) -> "Fig
     # Without pyplot, which has a global state and may need a display.
     from matplotlib.figure import Figure
 
-    names = ["\n".join(lines_of(look.name)) for _, look in rows]
+    names = ["\n".join(lines_of(look.name)) + _marks(row) for row, look in rows]
     if _seeds(comparison) is None:
         names = [
             f"{name}\n(n = {len(row.runs)})" for name, (row, _) in zip(names, rows, strict=True)
@@ -101,6 +101,11 @@ def _label(comparison: Comparison) -> str:
     row, look = next(one for one in looks if one[0].title == comparison.baseline.title)
     name = look.name if seeds else f"{look.name} (n = {len(row.runs)})"
     return f"difference in {score} to {name} (95 % interval{alike})"
+
+
+def _marks(row: Row) -> str:
+    """The marks that the notes of the table explain, as of rows scored by another protocol."""
+    return f" {''.join(row.marks)}" if row.marks else ""
 
 
 def _seeds(comparison: Comparison) -> int | None:

@@ -27,6 +27,7 @@ class LevelScores(TypedDict):
     iou: dict[str, Score]
     miou_with_background: NotRequired[Score]
     miou_per_image: NotRequired[Score]
+    accuracy: NotRequired[dict[str, Score]]
     mean_accuracy: NotRequired[Score]
     pixel_accuracy: NotRequired[Score]
     mean_dice: NotRequired[Score]
@@ -218,11 +219,18 @@ def read_record(path: Path, expected: Any, fix: str = _FIX) -> Any:
         problem = problem_in(value, expected)
     except FileNotFoundError:
         raise
+    except PermissionError:
+        raise unreadable(path) from None
     except (OSError, ValueError, RecursionError) as error:
         problem = getattr(error, "strerror", None) or str(error)
     if problem:
         raise RecipeError(f"{path}: is damaged ({problem}); {fix}")
     return value
+
+
+def unreadable(path: Path) -> RecipeError:
+    """The error of a file that this user may not read."""
+    return RecipeError(f"{path}: cannot be read (Permission denied); make it readable")
 
 
 def read_result(path: Path) -> Result:
