@@ -8,6 +8,7 @@ from hieraseg.console import log, warn
 from hieraseg.data.stores.targets import open_scored
 from hieraseg.devices import precision_of
 from hieraseg.errors import RecipeError
+from hieraseg.files.strict_yaml import inline
 from hieraseg.metrics import summarize
 from hieraseg.metrics.protocol import protocol, score_key
 from hieraseg.metrics.scoring import score_split
@@ -26,6 +27,7 @@ def evaluate(
     figures: tuple[Path | None, int] | None = None,
     tta: Mapping[str, Any] | None = None,
     run_plugins: bool = True,
+    data_root: Path | None = None,
 ) -> dict[str, Any]:
     """Score a split with a run's checkpoint, and add the scores to the run folder.
 
@@ -41,6 +43,7 @@ def evaluate(
             run folder, for this split and protocol.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
         run_plugins: whether plugin files of the run folder may be run.
+        data_root: folder of the data set; None for that of the recipe.
 
     Returns:
         The scores of the split, as in `result.json`.
@@ -50,7 +53,8 @@ def evaluate(
         DataError: the data cannot be used.
         UnwrittenScoresError: the scores cannot be written; the error has them.
     """
-    loaded = load_run(run, checkpoint, device, tta, run_plugins)
+    moved = [] if data_root is None else [("data.root", inline(str(data_root.absolute())))]
+    loaded = load_run(run, checkpoint, device, tta, run_plugins, moved)
     recipe, segmenter, fabric = loaded.recipe, loaded.segmenter, loaded.fabric
     dataset = build_dataset(recipe, segmenter.hierarchy)
     if split not in dataset.splits:

@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 
 from hieraseg.cli import main
+from hieraseg.files.strict_yaml import read_plain
 from hieraseg.model.weights import read_weights
+from hieraseg.recipe.resolved import as_yaml
 from hieraseg.runs.checkpoint import read_metadata, save_checkpoint
+from tests.support.earlier import unfinish
+from tests.support.pascal_part import write_pascal_folder
 from tests.support.runs import read_json
 
 Captured = pytest.CaptureFixture[str]
@@ -31,6 +35,29 @@ def test_scores_equal_those_of_training(run_copy: Path) -> None:
     scored = read_json(run_copy / "result.json")["splits"]["val"]
     assert scored["levels"] == trained["levels"]
     assert scored["data"] == trained["data"]
+
+
+def test_data_that_are_elsewhere_now(run_copy: Path, tmp_path: Path, capsys: Captured) -> None:
+    """As those of a run that was trained on another machine."""
+    recipe = run_copy / "recipe.yaml"
+    content = read_plain(recipe) | {"data": {"name": "pascal_part", "root": "/not/here"}}
+    recipe.write_text(as_yaml(content))
+    assert main(["evaluate", str(run_copy)]) == 3
+    assert "/not/here: no such data folder; set data.root to" in capsys.readouterr().err
+    root = write_pascal_folder(tmp_path / "data: [moved]")
+    assert main(["evaluate", str(run_copy), "--data.root", str(root), "--split", "holdout"]) == 0
+    assert len(np.load(run_copy / "evaluation/holdout.npz")["ids"]) == 3
+    assert main(["evaluate", str(run_copy), "--data.rot", str(root)]) == 2
+    assert "did you mean '--data.root'?" in capsys.readouterr().err
+
+
+def test_weights_of_a_run_that_is_not_finished_are_said_to_be(
+    run_copy: Path, capsys: Captured
+) -> None:
+    unfinish(run_copy)
+    assert main(["evaluate", str(run_copy), "--split", "holdout", "--checkpoint", "last"]) == 0
+    said = f"warning: {run_copy}: is not finished; last has the weights of epoch 2 of 2\n"
+    assert said in capsys.readouterr().err
 
 
 def test_another_split_is_added_and_drawn(run_copy: Path, tmp_path: Path) -> None:

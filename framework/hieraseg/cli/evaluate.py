@@ -38,11 +38,19 @@ def add_parser(commands: Any) -> None:
             hieraseg evaluate runs/quickstart/base-seed0 --visualize --num_viz 8 --viz_dir figures
             hieraseg evaluate runs/quickstart/base-seed0 --flip --scales 0.75 1 1.25
             hieraseg evaluate runs/quickstart/base-seed0 --window 512 512
+            hieraseg evaluate runs/tree_min/base-seed0 --data.root /data/pascal_part
         """,
     )
     add_run_folder(parser)
     add_split(parser, "to score")
     add_checkpoint(parser)
+    parser.add_argument(
+        "--data.root",
+        metavar="DIR",
+        dest="data_root",
+        type=expanded,
+        help="where the data set is now (default: where it was when the run was trained)",
+    )
     parser.add_argument(
         "--visualize", action="store_true", help="draw predictions beside the ground truth"
     )
@@ -82,6 +90,7 @@ def run(arguments: Namespace) -> int:
             figures=figures,
             tta=tta_settings(arguments),
             run_plugins=arguments.run_plugins,
+            data_root=arguments.data_root,
         )
     except UnwrittenScoresError as error:
         print_result(arguments.json, error.scores, format_scores(error.scores, title))

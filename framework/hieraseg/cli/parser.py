@@ -87,7 +87,7 @@ def _parse_command(
 
 def _options(command: ArgumentParser) -> list[str]:
     """All option strings of a command. The usage line shows all but `--help`."""
-    return ["-h", "--help", *re.findall(r"--[a-z][\w-]*", command.format_usage())]
+    return ["-h", "--help", *re.findall(r"--[a-z][\w.-]*", command.format_usage())]
 
 
 def _unknown(word: str, known: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Loading a run: its recipe and its trained model, ready to predict."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ def load_run(
     device: str = "auto",
     tta: Mapping[str, Any] | None = None,
     run_plugins: bool = True,
+    overrides: Sequence[tuple[str, str]] = (),
 ) -> LoadedRun:
     """Load the model of a run.
 
@@ -63,13 +65,15 @@ def load_run(
         device: `auto`, `cpu` or `cuda`.
         tta: settings of `Evaluation` that replace those of the recipe, such as `flip`.
         run_plugins: whether plugin files of the run folder may be run.
+        overrides: dotted keys of the recipe, and their values as YAML, that only say where the data
+            are.
 
     Raises:
         RecipeError: there is no such run or checkpoint, a setting is out of range, the hierarchy
             is not the one of the checkpoint, or CUDA is requested but not available.
     """
     folder = RunFolder.open(run)
-    own = load_recipe(folder, run_plugins)
+    own = load_recipe(folder, run_plugins, overrides)
     recipe = with_tta(own, tta or {})
     fabric = start_predicting(device, recipe.training.precision)
     path = folder.checkpoint(checkpoint)
@@ -79,6 +83,7 @@ def load_run(
     digests = {metadata.get("recipe"), sha256(folder.recipe)} - {None}
     if len(digests) > 1 and not digests <= folder.recipe_digests():
         warn(f"{folder.recipe} is not the one that {path} was trained with")
+    _warn_if_unfinished(folder, recipe, path, metadata["epoch"])
     model = build_model(
         recipe,
         build_backbone(recipe, pretrained=False),
@@ -127,6 +132,15 @@ def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:
         except ValueError as error:
             raise RecipeError(f"evaluation.{name}: {error}") from error
     return replace(recipe, evaluation=replace(recipe.evaluation, **settings))
+
+
+def _warn_if_unfinished(folder: RunFolder, recipe: Recipe, path: Path, epoch: int) -> None:
+    with suppress(RecipeError):  # a damaged result says nothing of the weights
+        if not folder.is_finished():
+            warn(
+                f"{folder.path}: is not finished; {path.name} has the weights of epoch {epoch} of "
+                f"{recipe.training.epochs}"
+            )
 
 
 def _check_tree(recipe: Recipe, hierarchy: Hierarchy, metadata: Metadata, path: Path) -> None:
