@@ -82,6 +82,35 @@ def test_a_folder_without_runs(
     assert capsys.readouterr().out == "no runs in runs\n"
 
 
+def test_a_link_to_a_disk_that_is_not_there_is_no_empty_folder(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").symlink_to("not/mounted")
+    assert main(["list", "runs"]) == 2
+    assert "runs: no such folder; name one that" in capsys.readouterr().err
+
+
+def test_folders_that_cannot_be_read_are_said_to_be_left_out(
+    runs: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of another user."""
+    secret = runs / "recipe/stopped-seed0"
+    list_folder = os.scandir
+
+    def scandir(path: str | Path) -> object:
+        if Path(path) == secret:
+            raise PermissionError(13, "Permission denied", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert main(["list", "runs", str(runs)]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"warning: {secret}: cannot be read, so runs in there are left out; ")
+    assert "recipe/finished-seed0" in out
+    assert "stopped" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

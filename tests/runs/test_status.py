@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from hieraseg.cli import main
-from hieraseg.errors import DataError, DivergedError
+from hieraseg.errors import DataError, DivergedError, RecipeError
 from hieraseg.runs.ending import hold, let_go
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.status import read_status, read_statuses
@@ -104,6 +104,15 @@ def test_a_lock_that_this_user_may_not_open_is_no_answer(
     unfinished.lock.touch()
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may open everything
     assert read_status(unfinished).state == "unknown"
+
+
+def test_a_file_that_this_user_may_not_read_is_not_called_damaged(
+    unfinished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(Path, "open", Mock(side_effect=denied))  # root may open everything
+    with pytest.raises(RecipeError, match=r"cannot be read \(Permission denied\); make it"):
+        unfinished.read_provenance()
 
 
 def test_who_looks_whether_a_run_still_runs_does_not_keep_it_from_going_on(

@@ -37,9 +37,9 @@ def list_runs(root: Path | None, state: str | None, as_json: bool) -> None:
 
     if state is not None and state not in STATES:
         raise RecipeError(f"--state: unknown {state!r}, {did_you_mean(state, STATES)}")
-    if root is not None and not root.is_dir():
+    is_named, root = root is not None, root or _DEFAULT
+    if (is_named or os.path.lexists(root)) and not root.is_dir():  # a link to another disk
         raise RecipeError(f"{root}: no such folder; name one that `hieraseg run --out` wrote to")
-    root = root or _DEFAULT
     runs = [run for run in read_statuses(root) if state in (None, run.state)]
     print_result(as_json, list(map(_as_dict, runs)), _as_text(runs, root))
     leftovers = [one for one in removable_leftovers(root) if one.reason != "lock"]

@@ -17,7 +17,7 @@ from hieraseg.errors import DivergedError, RecipeError
 from hieraseg.files.writing import existing_folder, write_folder
 from hieraseg.model.weights import Weights, load_weights, read_weights
 from hieraseg.runs.json_types import problem_in
-from hieraseg.runs.records import read_record, sha256
+from hieraseg.runs.records import read_record, sha256, unreadable
 
 WEIGHTS = "model.safetensors"
 STATE = "state.pt"
@@ -116,13 +116,15 @@ def weights_file(folder: Path) -> Path:
     """The weights file of a checkpoint.
 
     Raises:
-        RecipeError: there is no checkpoint.
+        RecipeError: there is no checkpoint, or this user may not read it.
     """
     path = existing_folder(folder) / WEIGHTS
     if not path.is_file():
         raise RecipeError(
             f"{path}: no such checkpoint; runs write them as `checkpoints.every` says"
         )
+    if not os.access(path, os.R_OK):
+        raise unreadable(path)
     return path
 
 

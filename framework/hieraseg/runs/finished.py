@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from hieraseg.console import warn
 from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import quoted
 from hieraseg.files.strict_yaml import InvalidYAMLError, read_plain
@@ -54,12 +55,17 @@ class _RecipeOfRun(TypedDict):
 
 
 def find_runs(root: Path) -> list[RunFolder]:
-    """The run folders in a folder, or the folder itself if it is one. Links are followed."""
+    """The run folders in a folder, or the folder itself if it is one. Links are followed.
+
+    Folders that this user may not read are left out, after a warning.
+    """
     if any((root / name).is_file() for name in RECORDS):
         return [RunFolder(root)]
     found: list[RunFolder] = []
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):  # runs may be on another disk
+    unread: list[OSError] = []
+    walk = os.walk(root, onerror=unread.append, followlinks=True)  # runs may be on another disk
+    for folder, folders, files in walk:
         place = os.path.realpath(folder)
         if place in seen:
             folders.clear()
@@ -67,6 +73,10 @@ def find_runs(root: Path) -> list[RunFolder]:
             found.append(RunFolder(Path(folder)))
             folders.clear()
         seen.add(place)
+    names = [str(one.filename) for one in unread if not isinstance(one, FileNotFoundError)]
+    if names:
+        shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+        warn(f"{shown}: cannot be read, so runs in there are left out; make it readable")
     return sorted(found, key=lambda run: run.path)
 
 
