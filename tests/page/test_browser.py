@@ -1,5 +1,6 @@
 """The page of a comparison in a real browser, without a network."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -68,6 +69,15 @@ def test_sections_are_there(page: Page) -> None:
     for chart in page.locator(".chart:visible").all():
         chart.scroll_into_view_if_needed()
         expect(chart.locator("svg").first).to_be_visible()
+
+
+def test_charts_cannot_be_uploaded(page: Page) -> None:
+    """Plotly 7 has a button for it, with which unpublished results would leave the machine."""
+    buttons = page.locator(".modebar-btn").evaluate_all(
+        "all => all.map(one => one.dataset.title || one.ariaLabel || '')"
+    )
+    assert any("Download" in name for name in buttons)
+    assert not [name for name in buttons if re.search("share|cloud|edit", name, re.IGNORECASE)]
 
 
 def test_the_table_sorts_by_click_and_by_key(page: Page) -> None:

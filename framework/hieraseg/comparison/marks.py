@@ -147,8 +147,8 @@ def _only_predicted(rows: Sequence[Row]) -> list[str]:
     }
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return [
-        f"in no target of this split, so they count 0 in the mIoU of a run that predicts a pixel of "
-        f"them: {', '.join(names[:_SHOWN])}{more}; predicted by {_of(counts)}"
+        "in no target of this split, so they count 0 in the mIoU of a run that predicts a pixel "
+        f"of them: {', '.join(names[:_SHOWN])}{more}; predicted by {_of(counts)}"
     ]
 
 

@@ -27,7 +27,9 @@ function draw(chart) {
   chart.dataset.drawn = "yes";
   const figure = JSON.parse(chart.querySelector("script").textContent);
   figure.layout.template = theme();
-  const options = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  // Plotly 7 has a button that uploads a chart.
+  const removed = ["lasso2d", "select2d", "sendChartToCloud"];
+  const options = { displaylogo: false, responsive: true, modeBarButtonsToRemove: removed, plotlyServerURL: "" };
   Plotly.newPlot(chart, figure.data, figure.layout, options);
   showRows(chart);
 }
