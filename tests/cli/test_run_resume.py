@@ -105,6 +105,20 @@ def test_the_command_that_resume_names_begins_a_run_anew_in_its_place(
     assert list(earlier.parent.iterdir()) == [earlier]
 
 
+def test_a_folder_that_was_copied_is_not_begun_anew_in_the_place_of_the_original(
+    earlier: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    unfinish(earlier, *LATER)
+    provenance = read_json(earlier / "provenance.json")
+    provenance |= {"command": ["hieraseg", "run", "quickstart", f"--out={tmp_path}"]}
+    (earlier / "provenance.json").write_text(json.dumps(provenance))
+    assert main(["resume", str(earlier)]) == 2
+    assert f"`hieraseg run quickstart --out={tmp_path} --resume`" in capsys.readouterr().err
+    copy = Path(shutil.copytree(earlier, tmp_path / "a/b/copy"))
+    assert main(["resume", str(copy)]) == 2
+    assert f"run its recipe again with `hieraseg run {copy}/recipe.yaml`" in capsys.readouterr().err
+
+
 def test_what_others_put_into_a_run_folder_is_not_removed(
     run: Run, earlier: Path, training: Training
 ) -> None:

@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from hieraseg.console import warn
 from hieraseg.errors import RecipeError, first_few
-from hieraseg.files.paths import quoted
+from hieraseg.files.paths import expanded, quoted
 from hieraseg.files.writing import versions as versions_of
 from hieraseg.recipe import Recipe
 from hieraseg.runs.changes import Change, changes, recipe_at_start
@@ -90,12 +92,24 @@ def _in_its_place(folder: RunFolder) -> str:
     """The command that began a run, to be given once more; another one if it is not known."""
     recorded = folder.read_provenance()
     words = recorded.get("command", [])[1:]
-    if words[:1] != ["run"]:  # as a job of a cluster
+    place = recorded.get("folder", os.getcwd())
+    # Not as a job of a cluster, nor of a folder that was moved or copied.
+    if words[:1] != ["run"] or "--verify" in words or not _is_below(_out(words, place), folder):
         return _anew(folder)
     words = ["hieraseg", *(one for one in words if one not in ("--resume", "--again")), "--resume"]
-    place = recorded.get("folder", os.getcwd())
     command = " ".join(map(quoted, words))
     return command if place == os.getcwd() else f"cd {quoted(place)} && {command}"
+
+
+def _out(words: Sequence[str], place: str) -> Path:
+    """The folder of all runs that a command names, given in a working directory."""
+    given = [one.removeprefix("--out=") for one in words if one.startswith("--out=")]
+    given += [value for option, value in pairwise(words) if option == "--out"]
+    return Path(place, expanded(given[-1] if given else "runs"))
+
+
+def _is_below(out: Path, folder: RunFolder) -> bool:
+    return folder.path.resolve().parents[1:2] == (out.resolve(),)
 
 
 def _check_is_longer(folder: RunFolder, recipe: Recipe) -> None:
