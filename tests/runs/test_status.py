@@ -98,6 +98,18 @@ def test_the_score_of_an_unfinished_run_is_the_best_so_far(unfinished: RunFolder
     assert (status.state, status.epoch, status.score) == ("stopped", 0, None)
 
 
+def test_a_link_is_no_lock(unfinished: RunFolder, tmp_path: Path) -> None:
+    """It may come with a run folder that was passed on, and lead to any file."""
+    other = tmp_path / "other"
+    other.write_text("precious")
+    unfinished.lock.symlink_to(other)
+    assert read_status(unfinished).state == "stopped"
+    hold(unfinished)
+    assert read_status(unfinished).state == "running"
+    let_go(unfinished)
+    assert other.read_text() == "precious"
+
+
 def test_a_lock_that_this_user_may_not_open_is_no_answer(
     unfinished: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,8 @@ def hold(folder: RunFolder) -> FileLock:
         return _held[folder.path].lock
     lock = FileLock(folder.lock)
     with write_errors(folder.lock):
+        if folder.lock.is_symlink():
+            folder.lock.unlink()
         try:
             lock.acquire(timeout=_LOOK)
         except Timeout:

@@ -87,9 +87,13 @@ class RunFolder:
             problem = "the path of a run folder must be UTF-8; rename it"
             raise RecipeError(f"{shown(folder.path)}: {problem}")
         if not folder.recipe.is_file():
+            is_there = folder.path.exists()
+            problem = (
+                "is not a run folder (it has no recipe.yaml)" if is_there else "no such folder"
+            )
             raise RecipeError(
-                f"{path}: is not a run folder (it has no recipe.yaml); "
-                "name one that `hieraseg run` created, such as runs/<recipe>/<name>-seed0"
+                f"{path}: {problem}; name one that `hieraseg run` created, such as "
+                "runs/<recipe>/<name>-seed0"
             )
         return folder
 
