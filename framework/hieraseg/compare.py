@@ -16,6 +16,9 @@ from hieraseg.errors import RecipeError, first_few
 from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
 from hieraseg.runs.folder import RunFolder
 
+_SHOWN = 5
+"""Number of runs that a note names."""
+
 
 def compare(
     entries: Sequence[str | Path],
@@ -42,9 +45,11 @@ def compare(
     Raises:
         RecipeError: an entry has no run, no run can be compared, or there is no such baseline.
     """
-    rows = with_settings(_rows(_read(entries, split, Path(runs))))
+    finished, left_out = _read(entries, split, Path(runs))
+    rows = with_settings(_rows(finished))
     chosen = None if baseline is None else find_row(rows, baseline)
     rows, notes = with_marks(rows, split, chosen)
+    notes = [*_left_out(left_out), *notes]
     if chosen is None:
         return Comparison(split, rows, notes=notes)
     chosen = find_row(rows, chosen.title)  # with its marks
@@ -59,20 +64,32 @@ def compare(
     )
 
 
-def _read(entries: Sequence[str | Path], split: str, runs: Path) -> list[FinishedRun]:
-    """The finished runs of all entries, each one once, with a warning for those left out."""
+def _read(
+    entries: Sequence[str | Path], split: str, runs: Path
+) -> tuple[list[FinishedRun], list[RunFolder]]:
+    """The finished runs of all entries, each one once, and the others, with a warning for each."""
     folders = [folder for entry in entries for folder in _run_folders(Path(entry), runs)]
-    found, problems = [], []
+    found, left_out, problems = [], [], []
     for folder in {folder.path.resolve(): folder for folder in folders}.values():
         try:
             found.append(read_finished(folder, split))
         except RecipeError as error:
+            left_out.append(folder)
             problems.append(str(error))
     if not found:
         raise RecipeError(first_few(problems, "runs cannot be compared"))
     for problem in problems:
         warn(f"left out: {problem}")
-    return found
+    return found, left_out
+
+
+def _left_out(folders: Sequence[RunFolder]) -> list[str]:
+    """That runs are missing: a table of those that survived is better than the recipes are."""
+    if not folders:
+        return []
+    names = [folder.path.name for folder in folders]
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return [f"runs left out, since they did not finish or cannot be read: {len(names)} ({shown})"]
 
 
 def _rows(runs: Iterable[FinishedRun]) -> list[Row]:
@@ -83,11 +100,8 @@ def _rows(runs: Iterable[FinishedRun]) -> list[Row]:
         classes = [str(list(level["iou"])) for level in run.scores["levels"]]
         key = (run.identity, *classes, str(protocol_of(run.scores)))
         groups.setdefault(key, []).append(run)
-    titles = _titles(groups.values())
-    return [
-        Row(title, tuple(_newest(group)))
-        for title, group in zip(titles, groups.values(), strict=True)
-    ]
+    newest = [tuple(_newest(group)) for group in groups.values()]
+    return [Row(title, runs) for title, runs in zip(_titles(newest), newest, strict=True)]
 
 
 def _run_folders(entry: Path, runs: Path) -> list[RunFolder]:

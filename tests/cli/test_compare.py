@@ -138,6 +138,9 @@ def test_a_run_counts_once(trained_run: Path, here: None, capsys: Captured) -> N
     table, (warning,) = compared(capsys, "runs", "copy")
     assert [row["seeds"] for row in table["rows"]] == [[0]]
     assert "seed 0 has 2 copies of one run; runs/q/base-seed0 is compared" in warning
+    add_run(trained_run, "other/q/b-seed0")
+    table, _ = compared(capsys, "runs", "other")
+    assert table["rows"][0]["recipe"] == "q/base"  # the name of a run that is compared
 
 
 def test_names_of_rows(
@@ -171,6 +174,9 @@ def test_a_run_that_did_not_finish_is_left_out(
         (run / "metrics.jsonl").write_text(f'{first}\n{{"epoch": 2, "lo')  # cut off
     table, warnings = compared(capsys, "runs")
     assert table["rows"][0]["seeds"] == [2]
+    assert table["notes"][0] == (
+        "runs left out, since they did not finish or cannot be read: 2 (base-seed0, base-seed1)"
+    )
     assert len(warnings) == 2
     for run, warning in zip((evaluated, running), warnings, strict=True):
         assert f"left out: {run}: did not finish training (epoch 1 of 2)" in warning
