@@ -142,6 +142,16 @@ def test_a_failure_of_one_process_is_said_once(
     assert done.stdout == ""
 
 
+@pytest.mark.slow
+def test_the_first_process_alone_says_why_training_diverged(tmp_path: Path) -> None:
+    """The other one waits, and computes no loss with it."""
+    done = run(tmp_path, *TWO, "--loss", "odd", "--loss.how", "nan")
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.count("error") == 1
+    assert "training diverged in epoch 2, step 2" in done.stderr
+    assert "the gradient is not finite" in done.stderr, "this loss fails once"
+
+
 SLURM = {
     "SLURM_JOB_ID": "5",
     "SLURM_JOB_NAME": "train",

@@ -15,7 +15,7 @@ from hieraseg.data.batches.device import on_device
 from hieraseg.errors import DivergedError, WriteError, exhausted_memory
 from hieraseg.files.paths import quoted
 from hieraseg.files.writing import to_json, write_folder
-from hieraseg.processes import on_all_ranks
+from hieraseg.processes import on_all_ranks, on_its_own
 from hieraseg.runs.folder import RunFolder
 from hieraseg.settings import Training
 from hieraseg.training.finite import BadStep, BadStepError, what_is_wrong
@@ -140,7 +140,8 @@ def _bad_gradients(parts: Parts, state: State, bad: BadStep, batch: _Batch) -> I
             prediction = model(batch.images)
         targets = parts.hierarchy.encode(batch.masks, check=False)
         weight = parts.recipe.auxiliary.weight
-        terms = loss_terms(loss, prediction, targets, arguments, weight)
+        with on_its_own():  # the other processes wait for what this one finds
+            terms = loss_terms(loss, prediction, targets, arguments, weight)
         torch.stack(list(terms.values())).sum().backward()
     except RuntimeError as error:
         if exhausted_memory(error) is None:  # the batch may be that of several processes
