@@ -1,6 +1,7 @@
 """`hieraseg bench`: figures that agree with each other, and refusals in one sentence."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from hieraseg.cli import main
 from hieraseg.cli.bench_report import as_json, as_text
 from hieraseg.errors import RecipeError
 from hieraseg.recipe import Recipe, load
+from hieraseg.training.averaging import WeightAverage
 from hieraseg.training.setup import set_up
 from hieraseg.training.step import train_step
 from hieraseg.training.throughput import ThroughputMeter
@@ -39,13 +41,24 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 @pytest.fixture(scope="module")
 def report(recipe: Recipe) -> BenchReport:
-    return bench(recipe, 2)
+    """With a moving average of the weights that takes a tenth of a second."""
+    update = WeightAverage.update
+
+    def slow(average: WeightAverage, rate: torch.Tensor) -> None:
+        time.sleep(0.1)
+        update(average, rate)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WeightAverage, "update", slow)
+        return bench(replace(recipe, training=replace(recipe.training, ema=0.9)), 2)
 
 
 def test_shares_add_up(report: BenchReport) -> None:
-    assert tuple(report.cost.shares) == PARTS
-    assert sum(report.cost.shares.values()) == pytest.approx(1)
-    assert all(share > 0 for share in report.cost.shares.values())
+    shares = report.cost.shares
+    assert tuple(shares) == PARTS
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(share > 0 for share in shares.values())
+    assert max(PARTS, key=lambda part: shares[part]) == "averaging"
 
 
 def test_operations_are_those_of_the_convolutions(report: BenchReport) -> None:
@@ -161,6 +174,7 @@ def test_it_writes_no_run(
     assert main(["bench", recipe, *words]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["recipe"], result["steps"], result["batch_size"]) == (recipe, 1, 4)
+    assert result["parts"]["averaging"] == 0  # without `training.ema`
     assert sorted(tmp_path.rglob("*")) == before
 
 

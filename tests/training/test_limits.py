@@ -14,8 +14,8 @@ from tests.support.runs import QUICKSTART
 
 FAST = Throughput(data=10_000.0, step=1000.0, both=990.0)
 SLOW_DATA = Throughput(data=200.0, step=1000.0, both=200.0)
-MODEL = dict(zip(PARTS, (0.05, 0.3, 0.05, 0.02, 0.5, 0.08), strict=True))
-LOSS = dict(zip(PARTS, (0.05, 0.2, 0.4, 0.02, 0.25, 0.08), strict=True))
+MODEL = dict(zip(PARTS, (0.05, 0.3, 0.05, 0.02, 0.5, 0.08, 0), strict=True))
+LOSS = dict(zip(PARTS, (0.05, 0.2, 0.4, 0.02, 0.25, 0.08, 0), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hieraseg.recipe import load
+from hieraseg.training import step as step_module
 from hieraseg.training import timing
 from hieraseg.training.setup import Parts, set_up
 from hieraseg.training.state import State
@@ -20,7 +21,8 @@ from tests.support.oracle import write_oracle_recipe
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Parts, State]:
-    recipe = write_oracle_recipe(tmp_path_factory.mktemp("timing"), "training: {epochs: 1000}")
+    settings = "training: {epochs: 1000, ema: 0.9}"
+    recipe = write_oracle_recipe(tmp_path_factory.mktemp("timing"), settings)
     return set_up(load(recipe, [], []))
 
 
@@ -44,11 +46,15 @@ class Clock:
     ("owner", "method", "part"),
     [
         (lambda parts, state: parts.view, "augment", "augmentation"),
-        (lambda parts, state: parts.segmenter.model, "forward", "forward"),
+        (lambda parts, state: state.model, "forward", "forward"),
         (lambda parts, state: parts.loss, "forward", "loss"),
         (lambda parts, state: type(parts.segmenter), "classes", "counts"),
         (lambda parts, state: state.totals, "add", "counts"),
         (lambda parts, state: parts.fabric, "backward", "backward"),
+        (lambda parts, state: state.finite, "restore", "backward"),
+        (lambda parts, state: state.optimizer, "step", "optimizer"),
+        (lambda parts, state: step_module, "unless_bad", "optimizer"),
+        (lambda parts, state: state.average, "update", "averaging"),
     ],
 )
 def test_time_belongs_to_one_part(

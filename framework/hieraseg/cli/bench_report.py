@@ -15,9 +15,9 @@ def as_json(report: "BenchReport", recipe: "Recipe") -> dict[str, Any]:
     * `device`, `precision`, `size` (height and width), `batch_size`, `steps` of a measurement
     * `images_per_second`: of `data`, `step` and `both`; `waiting_for_data`: share of the training
       time that is lost to the data, which is 1 - both / step
-    * `parts`: share of a step of `augmentation`, `forward`, `loss`, `counts`, `backward` and
-      `optimizer`; `gpu_idle`: share of a step in which the GPU waits for operations to be
-      launched, null on a CPU
+    * `parts`: share of a step of `augmentation`, `forward`, `loss`, `counts`, `backward`,
+      `optimizer` and `averaging` (0 without `training.ema`); `gpu_idle`: share of a step in which
+      the GPU waits for operations to be launched, null on a CPU
     * `peak_memory_bytes`: of the GPU, else of the process; null if the system does not say
     * `batch_size_that_fits`: about how many images per step the memory of the GPU allows; null on a
       CPU, or where so few images do not tell
@@ -63,7 +63,7 @@ def as_text(report: "BenchReport", recipe: "Recipe") -> str:
     )
     rates = report.throughput
     speed = [[name, f"{getattr(rates, name):,.1f}"] for name in ("data", "step", "both")]
-    shares = [[part, f"{share:.1%}"] for part, share in report.cost.shares.items()]
+    shares = [[part, f"{share:.1%}"] for part, share in report.cost.shares.items() if share]
     return "\n\n".join(
         [
             format_table(["", "images/s"], speed, title),

@@ -13,6 +13,7 @@ _CHEAPER = {
     "loss": "a cheaper loss",
     "counts": "fewer classes",
     "optimizer": "another optimizer",
+    "averaging": "training.ema: null",
 }
 
 

@@ -4,7 +4,8 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -12,9 +13,9 @@ import torch
 from hieraseg.training.setup import Parts
 from hieraseg.training.state import State
 
-PARTS = ("augmentation", "forward", "loss", "counts", "backward", "optimizer")
-"""The parts of a step, in order; targets belong to the augmentation, clipping to the backward pass,
-and the moving average of the weights to the counts."""
+PARTS = ("augmentation", "forward", "loss", "counts", "backward", "optimizer", "averaging")
+"""The parts of a step, in order; targets belong to the augmentation, and clipping to the backward
+pass. Without `training.ema`, averaging takes no time."""
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -97,8 +98,9 @@ class _KeepBusy:
 
 @contextmanager
 def _marking(parts: Parts, state: State, marks: "_Marks") -> Iterator[None]:
-    """Inside this context, a step makes a mark at the end of each part, by hooks."""
-    model, optimizer, mark = state.model, state.optimizer, marks.mark
+    """Inside this context, a step makes a mark at the end of each part."""
+    model, average, mark = state.model, state.average, marks.mark
+    updated = "optimizer" if average is None else "averaging"
 
     def before_forward(*_: object) -> None:
         # With `training.accumulate`, the backward pass of the images before comes first.
@@ -109,14 +111,37 @@ def _marking(parts: Parts, state: State, marks: "_Marks") -> Iterator[None]:
         model.register_forward_hook(lambda *_: mark("forward")),
         parts.loss.register_forward_hook(lambda *_: mark("loss")),
         parts.forward.register_forward_hook(lambda *_: mark("counts")),
-        optimizer.register_step_pre_hook(lambda *_: mark("backward")),
-        optimizer.register_step_post_hook(lambda *_: mark("optimizer")),
     ]
+    with ExitStack() as stack:
+        for hook in hooks:
+            stack.callback(hook.remove)
+        # Not hooks of the optimizer, since what undoes a step that is not finite belongs to it.
+        stack.enter_context(_marking_call(state.finite, "restore", marks, "backward", "backward"))
+        if average is not None:
+            stack.enter_context(_marking_call(average, "update", marks, "optimizer", "averaging"))
+        stack.enter_context(_marking_call(state.totals, "add", marks, updated, "counts"))
+        yield
+
+
+@contextmanager
+def _marking_call(
+    owner: object, method: str, marks: "_Marks", before: str, after: str
+) -> Iterator[None]:
+    """Inside this context, parts end before and after each call of a method."""
+    call = getattr(owner, method)
+
+    @wraps(call)
+    def marked(*arguments: Any) -> Any:
+        marks.mark(before)
+        result = call(*arguments)
+        marks.mark(after)
+        return result
+
+    setattr(owner, method, marked)
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        setattr(owner, method, call)
 
 
 class _Marks:
