@@ -17,7 +17,7 @@ from hieraseg.runs.finished import FinishedRun, find_runs, read_finished
 from hieraseg.runs.folder import RunFolder
 
 _SHOWN = 5
-"""Number of runs that a note names."""
+"""Number of runs left out that are named."""
 
 
 def compare(
@@ -78,8 +78,10 @@ def _read(
             problems.append(str(error))
     if not found:
         raise RecipeError(first_few(problems, "runs cannot be compared"))
-    for problem in problems:
+    for problem in problems[:_SHOWN]:
         warn(f"left out: {problem}")
+    if len(problems) > _SHOWN:
+        warn(f"left out: {len(problems) - _SHOWN} more runs, for such reasons")
     return found, left_out
 
 
@@ -89,7 +91,10 @@ def _left_out(folders: Sequence[RunFolder]) -> list[str]:
         return []
     names = [folder.path.name for folder in folders]
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return [f"runs left out, since they did not finish or cannot be read: {len(names)} ({shown})"]
+    return [
+        "runs left out, since they did not finish, are damaged or have no such scores: "
+        f"{len(names)} ({shown})"
+    ]
 
 
 def _rows(runs: Iterable[FinishedRun]) -> list[Row]:

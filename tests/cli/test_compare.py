@@ -175,13 +175,27 @@ def test_a_run_that_did_not_finish_is_left_out(
     table, warnings = compared(capsys, "runs")
     assert table["rows"][0]["seeds"] == [2]
     assert table["notes"][0] == (
-        "runs left out, since they did not finish or cannot be read: 2 (base-seed0, base-seed1)"
+        "runs left out, since they did not finish, are damaged or have no such scores: 2 "
+        "(base-seed0, base-seed1)"
     )
     assert len(warnings) == 2
     for run, warning in zip((evaluated, running), warnings, strict=True):
         assert f"left out: {run}: did not finish training (epoch 1 of 2)" in warning
     assert main(["compare", str(evaluated), str(running)]) == 2
     assert "2 runs cannot be compared:\n" in capsys.readouterr().err
+
+
+def test_many_runs_that_are_left_out_are_few_warnings(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    for seed in range(8):
+        run = add_run(trained_run, f"runs/q/base-seed{seed}", seed)
+        if seed:
+            (run / "result.json").unlink()
+    table, warnings = compared(capsys, "runs")
+    assert len(warnings) == 6
+    assert "left out: 2 more runs" in warnings[-1]
+    assert "have no such scores: 7 (base-seed1, " in table["notes"][0]
 
 
 def test_a_recipe_beside_the_runs_is_no_run(

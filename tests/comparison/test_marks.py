@@ -105,6 +105,15 @@ def test_steps_and_seeds_unlike_the_baseline() -> None:
     assert set(marks(*rows)[0].values()) == {""}
 
 
+def test_scores_of_training_images_are_said() -> None:
+    trained = make_row("a", [scores_of(0.5)], provenance={"data": {"train": "d"}})
+    other = make_row("b", [scores_of(0.5)], provenance={"data": {"train": "e"}})
+    start = "trained on these images, so not scores of new ones"
+    assert f"{start}: all rows" in marks(trained)[1]
+    assert f"{start}: a" in marks(trained, other)[1]
+    assert not any(start in note for note in marks(other)[1])
+
+
 def test_few_seeds_are_said() -> None:
     one, two, three = (make_row(str(n), [scores_of(0.5)] * n) for n in (1, 2, 3))
     assert marks(one)[1] == ["n = 1: all rows; one seed says nothing of the spread between seeds"]

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+SIGNIFICANCE = 0.05
+"""Corrected p-value below which a difference gets a verdict other than `not distinguishable`."""
+
 Verdict = Literal["better", "worse", "not distinguishable"]
 
 

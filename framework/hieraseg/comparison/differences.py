@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from hieraseg.comparison.counts import read_split
-from hieraseg.comparison.difference import Difference, Verdict
+from hieraseg.comparison.difference import SIGNIFICANCE, Difference, Verdict
 from hieraseg.comparison.level_counts import LevelCounts
 from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
@@ -18,9 +18,6 @@ from hieraseg.statistics.holm import holm
 from hieraseg.statistics.overlap import Overlap
 from hieraseg.statistics.permutation import Swapping
 from hieraseg.statistics.resampling import bootstrap_weights, swaps
-
-SIGNIFICANCE = 0.05
-"""Corrected p-value below which a difference gets a verdict other than `not distinguishable`."""
 
 SEEDS = 3
 """Smallest number of seeds, of both rows, for a verdict."""

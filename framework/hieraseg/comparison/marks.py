@@ -45,7 +45,8 @@ def with_marks(
         for row in rows
     ]
     notes = [f"{mark} {note}" for mark, (concerned, note) in found.items() if concerned]
-    notes += [*_few_seeds(rows, baseline), *_only_predicted(rows), *_other_code(rows)]
+    notes += [*_trained_on(rows), *_few_seeds(rows, baseline)]
+    notes += [*_only_predicted(rows), *_other_code(rows)]
     return marked, [*notes, _METHOD] if baseline else notes
 
 
@@ -115,6 +116,19 @@ def _seeds(rows: Sequence[Row], baseline: Row) -> Marked:
     other = [row for row in rows if sorted(row.seeds) != sorted(baseline.seeds)]
     seeds = {row.title: _listed(sorted(row.seeds)) for row in other}
     return other, f"other seeds than the baseline ({_listed(sorted(baseline.seeds))}): {_of(seeds)}"
+
+
+def _trained_on(rows: Sequence[Row]) -> list[str]:
+    """Which rows were trained on the images that they are scored on."""
+    trained = [
+        row.title
+        for row in rows
+        if any(
+            run.provenance.get("data", {}).get("train") == run.scores["data"] for run in row.runs
+        )
+    ]
+    which = "all rows" if len(trained) == len(rows) else ", ".join(trained)
+    return [f"trained on these images, so not scores of new ones: {which}"] if trained else []
 
 
 def _few_seeds(rows: Sequence[Row], baseline: Row | None) -> list[str]:

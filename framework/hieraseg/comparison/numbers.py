@@ -6,6 +6,8 @@ Scores and their differences are fractions: 0.654 is 65.4 points.
 import statistics
 from collections.abc import Sequence
 
+from hieraseg.comparison.difference import SIGNIFICANCE
+
 
 def mean(values: Sequence[float | None]) -> float | None:
     """Mean over seeds. Undefined values are left out; None if there is no other."""
@@ -59,5 +61,9 @@ def probability(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """As in `0.012`."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    """As in `0.012`, or `0.0496` where three digits would be on the other side of 0.05."""
+    if value < 0.001:
+        return "<0.001"
+    texts = [f"{value:.{digits}f}" for digits in range(3, 16)]
+    is_found = value < SIGNIFICANCE
+    return next((text for text in texts if (float(text) < SIGNIFICANCE) == is_found), texts[-1])
