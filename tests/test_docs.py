@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hieraseg.cli import main
+from hieraseg.recipe.shipped import shipped_recipes
 from hieraseg.registry import all_kinds
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,17 @@ def test_lines_are_short(path: Path) -> None:
     assert not [
         number for number, line in enumerate(lines, 1) if len(line) > 120 and "|" not in line
     ]
+
+
+@pytest.mark.parametrize("path", [*DOCS, ROOT / "README.md"], ids=lambda path: path.name)
+def test_recipes_of_commands_are_there(path: Path) -> None:
+    shipped = shipped_recipes()
+    words = re.findall(
+        r"hieraseg (?:run|bench|data|show|validate) ([a-z][\w./]+)",
+        path.read_text(encoding="utf-8"),
+    )
+    found = {word for word in words if not word.startswith(("runs/", "my_"))}
+    assert not {word for word in found if word not in shipped and not (ROOT / word).is_file()}
 
 
 def test_every_room_is_described() -> None:

@@ -41,11 +41,11 @@ def add_parser(commands: Any) -> None:
             imported.
         """,
         examples="""
-            hieraseg check losses my_loss
-            hieraseg check loss my_loss --plugin my_loss.py --loss.gamma 2
-            hieraseg check decoder my_decoder --backbone resnet50
+            hieraseg check loss tree_min --loss.gamma 2
+            hieraseg check loss my_loss --plugin my_loss.py
+            hieraseg check decoder skip --backbone resnet50
             hieraseg check model coarse_to_fine --model.backbone resnet50
-            hieraseg check data my_data --hierarchy my_tree --data.image_size "[64, 64]" --json
+            hieraseg check data mannequins --hierarchy pascal_part --data.image_size "[64, 64]"
         """,
         takes_overrides=True,
     )

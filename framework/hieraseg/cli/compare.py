@@ -38,10 +38,10 @@ def add_parser(commands: Any) -> None:
             on; and the smallest difference that these images and seeds could show.
         """,
         examples="""
-            hieraseg compare recipes/quickstart.yaml recipes/other.yaml --sort 'mIoU L3'
-            hieraseg compare runs/study --baseline flat --per-class
-            hieraseg compare runs/study --split holdout --baseline flat --html study.html
-            hieraseg compare runs/study --columns 'loss,mIoU,coherence' --latex
+            hieraseg compare recipes/quickstart.yaml recipes/quickstart_ce.yaml --sort 'mIoU L3'
+            hieraseg compare runs/quickstart --baseline marginal_ce --per-class
+            hieraseg compare runs/study_cpu --split holdout --baseline flat --html study.html
+            hieraseg compare runs/quickstart --columns 'loss,mIoU,coherence' --latex
             hieraseg compare runs/quickstart --split val@flip --drop minutes --md
         """,
     )

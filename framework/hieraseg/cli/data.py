@@ -42,8 +42,8 @@ def add_parser(commands: Any) -> None:
         """,
         examples="""
             hieraseg data quickstart
-            hieraseg data my_recipe.yaml --split val --json
-            hieraseg data my_recipe.yaml --sheet training_images.png --images 16
+            hieraseg data quickstart --split val --json
+            hieraseg data quickstart --sheet training_images.png --images 16
             hieraseg data --clean --dry-run
             hieraseg data --clean 7
         """,

@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
             hieraseg list losses
             hieraseg list inference --json
             hieraseg list hierarchies pascal_part
-            hieraseg list hierarchies my_tree.yaml
+            hieraseg list hierarchies tree.yaml
             hieraseg list losses my_loss --plugin my_loss.py
             hieraseg list backbones timm --filter convnext
             hieraseg list training

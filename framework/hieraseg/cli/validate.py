@@ -34,9 +34,9 @@ def add_parser(commands: Any) -> None:
         """,
         examples="""
             hieraseg validate recipes/quickstart.yaml
-            hieraseg validate recipes/*.yaml --training.precision 32-true
-            hieraseg validate my_recipe.yaml --build
-            hieraseg validate my_study.yaml
+            hieraseg validate recipes/quickstart*.yaml --training.precision 32-true
+            hieraseg validate quickstart --build
+            hieraseg validate study_quickstart
         """,
         takes_overrides=True,
     )
