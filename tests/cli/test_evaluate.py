@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 
 from hieraseg.cli import main
 from hieraseg.files.strict_yaml import read_plain
 from hieraseg.model.weights import read_weights
 from hieraseg.recipe.resolved import as_yaml
+from hieraseg.runs import loading
 from hieraseg.runs.checkpoint import read_metadata, save_checkpoint
 from tests.support.earlier import unfinish
 from tests.support.pascal_part import write_pascal_folder
@@ -49,6 +51,25 @@ def test_data_that_are_elsewhere_now(run_copy: Path, tmp_path: Path, capsys: Cap
     assert len(np.load(run_copy / "evaluation/holdout.npz")["ids"]) == 3
     assert main(["evaluate", str(run_copy), "--data.rot", str(root)]) == 2
     assert "did you mean '--data.root'?" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_scored_as_what_it_is(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a run which trains."""
+    best, last = (run_copy / "checkpoints" / name for name in ("best", "last"))
+    assert read_metadata(best)["step"] != read_metadata(last)["step"]
+    load, calls = loading.load_checkpoint, iter(range(9))
+
+    def replaced(folder: Path, model: nn.Module) -> None:
+        if next(calls) == 0:
+            shutil.rmtree(best)
+            shutil.copytree(last, best)
+        load(folder, model)
+
+    monkeypatch.setattr(loading, "load_checkpoint", replaced)
+    loaded = loading.load_run(run_copy, device="cpu")
+    assert loaded.metadata["step"] == read_metadata(last)["step"]
 
 
 def test_weights_of_a_run_that_is_not_finished_are_said_to_be(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from hieraseg.console import warn
 from hieraseg.devices import Fabric, start_predicting
 from hieraseg.errors import RecipeError, did_you_mean
+from hieraseg.files.writing import existing_folder
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.hierarchy.identity import differing_parts
 from hieraseg.hierarchy.sides import sides_notice
@@ -83,7 +85,6 @@ def load_run(
     digests = {metadata.get("recipe"), sha256(folder.recipe)} - {None}
     if len(digests) > 1 and not digests <= folder.recipe_digests():
         warn(f"{folder.recipe} is not the one that {path} was trained with")
-    _warn_if_unfinished(folder, recipe, path, metadata["epoch"])
     model = build_model(
         recipe,
         build_backbone(recipe, pretrained=False),
@@ -92,7 +93,8 @@ def load_run(
         metadata.get("embedding_channels", 0),
         pretrained=False,
     )
-    load_checkpoint(path, model)
+    metadata = _load_weights(path, model)
+    _warn_if_unfinished(folder, recipe, path, metadata["epoch"])
     model = model.to(fabric.device).to(memory_format=torch.channels_last).eval()
     sides = sides_notice(hierarchy)
     if sides and recipe.evaluation.flip:
@@ -132,6 +134,36 @@ def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:
         except ValueError as error:
             raise RecipeError(f"evaluation.{name}: {error}") from error
     return replace(recipe, evaluation=replace(recipe.evaluation, **settings))
+
+
+def _load_weights(path: Path, model: nn.Module) -> Metadata:
+    """Load the weights of a checkpoint, and read their own metadata.
+
+    A run that trains may replace the checkpoint meanwhile.
+
+    Raises:
+        RecipeError: it is damaged, or belongs to another model.
+    """
+    while True:
+        version = _version(path)
+        try:
+            load_checkpoint(path, model)
+            metadata = read_metadata(path)
+        except RecipeError:
+            if _version(path) == version:
+                raise
+        else:
+            if _version(path) == version:
+                return metadata
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """What tells a checkpoint from the one that replaces it; None while there is none."""
+    try:
+        stat = existing_folder(path).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def _warn_if_unfinished(folder: RunFolder, recipe: Recipe, path: Path, epoch: int) -> None:
