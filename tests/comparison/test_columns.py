@@ -56,8 +56,10 @@ def test_costs_have_three_digits(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0004, "<0.001"), (0.0123, "0.012"), (0.0496, "0.0496"), (0.04997, "0.04997")]
-    + [(0.05, "0.050"), (0.0502, "0.050"), (1.0, "1.000")],
+    [
+        *((0.0004, "<0.001"), (0.0123, "0.012"), (0.0496, "0.0496"), (0.04997, "0.04997")),
+        *((0.05, "0.050"), (0.0502, "0.050"), (1.0, "1.000")),
+    ],
 )
 def test_p_values_stay_on_their_side_of_the_significance_level(value: float, text: str) -> None:
     assert numbers.p_value(value) == text

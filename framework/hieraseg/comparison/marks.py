@@ -9,6 +9,7 @@ from hieraseg.comparison.differences import SEEDS
 from hieraseg.comparison.protocol import in_words, protocol_differences, protocol_of
 from hieraseg.comparison.rows import Row
 from hieraseg.comparison.settings import CODE, DATA
+from hieraseg.runs.finished import FinishedRun
 
 CHOSEN, PROTOCOL, STEPS, OTHER_SEEDS = "†", "‡", "*", "§"
 _METHOD = (
@@ -120,13 +121,11 @@ def _seeds(rows: Sequence[Row], baseline: Row) -> Marked:
 
 def _trained_on(rows: Sequence[Row]) -> list[str]:
     """Which rows were trained on the images that they are scored on."""
-    trained = [
-        row.title
-        for row in rows
-        if any(
-            run.provenance.get("data", {}).get("train") == run.scores["data"] for run in row.runs
-        )
-    ]
+
+    def is_trained(run: FinishedRun) -> bool:
+        return run.provenance.get("data", {}).get("train") == run.scores["data"]
+
+    trained = [row.title for row in rows if any(map(is_trained, row.runs))]
     which = "all rows" if len(trained) == len(rows) else ", ".join(trained)
     return [f"trained on these images, so not scores of new ones: {which}"] if trained else []
 
