@@ -11,6 +11,7 @@ from hieraseg import launch
 from hieraseg.console import console, log, warn
 from hieraseg.errors import RecipeError
 from hieraseg.importing import hidden
+from hieraseg.processes import part_at_exit
 from hieraseg.settings import Precision
 
 # Fabric imports torchmetrics, which imports scipy and matplotlib, only to ask for its version.
@@ -96,6 +97,7 @@ def start_fabric(
     if processes > 1:
         launch.watch_starter(by_torchrun=launcher is _TORCHRUN)
         launch.join(fabric.global_rank)
+        part_at_exit()
         console.quiet = not fabric.is_global_zero
     if launcher is not None:
         log(f"waiting for all {processes} processes of {launcher.name}")

@@ -111,8 +111,9 @@ def leave(exit_code: int) -> None:
 def end() -> None:
     """End this process, if it is one of several that are done, without Python's own way out.
 
-    A thread of gloo lets go of its last tensors after a run, and aborts if Python is gone by then.
-    That would replace the exit code of the command.
+    A thread of gloo may be left where something refers to its group (see
+    `processes.part_at_exit`), as a compiled step does. If it aborts, that would replace the exit
+    code of the command.
     """
     if _has_joined and _exit_code is not None:
         sys.stdout.flush()

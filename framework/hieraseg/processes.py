@@ -3,11 +3,14 @@
 In a single process each function does what it says without communication.
 """
 
+import atexit
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
 import torch
@@ -36,6 +39,25 @@ def on_its_own() -> Iterator[None]:
         yield
     finally:
         _CURRENT.is_on_its_own = False
+
+
+def part_at_exit() -> None:
+    """Let this process leave the others when Python exits. To be called before it joins them.
+
+    A thread of gloo lets go of its last tensors after a run, and aborts if Python is gone by then.
+    It ends with the last reference to its group.
+    """
+    if torch.distributed.is_initialized():  # by an earlier run, or by the program itself
+        return
+    import_module("torch.distributed.nn")  # later, its functions would refer to the group
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    _hosts.cache_clear()
+    gc.collect()  # a model that was wrapped for several processes is part of cycles
 
 
 def num_processes() -> int:

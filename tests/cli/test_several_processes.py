@@ -152,6 +152,36 @@ def test_the_first_process_alone_says_why_training_diverged(tmp_path: Path) -> N
     assert "the gradient is not finite" in done.stderr, "this loss fails once"
 
 
+PROGRAM = """
+import atexit, os, sys
+from pathlib import Path
+
+def count():
+    tasks = Path("/proc/self/task").iterdir()
+    print(sum("gloo" in (task / "comm").read_text() for task in tasks), flush=True)
+    os._exit(0)
+
+atexit.register(count)  # the first to be registered is the last to be called
+
+from hieraseg.recipe import load
+from hieraseg.train import train
+
+train(load(sys.argv[1], [("training.devices", "2")], []), Path(sys.argv[2]), "base")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_no_thread_of_gloo_is_left_when_a_program_ends(tmp_path: Path) -> None:
+    """It could abort while Python takes itself apart."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    words = [sys.executable, program, write_recipe(tmp_path), tmp_path / "runs"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "0", "0"], "two processes, and the one that starts them"
+
+
 SLURM = {
     "SLURM_JOB_ID": "5",
     "SLURM_JOB_NAME": "train",

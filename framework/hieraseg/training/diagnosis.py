@@ -15,7 +15,7 @@ from hieraseg.data.batches.device import on_device
 from hieraseg.errors import DivergedError, WriteError, exhausted_memory
 from hieraseg.files.paths import quoted
 from hieraseg.files.writing import to_json, write_folder
-from hieraseg.processes import on_all_ranks, on_its_own
+from hieraseg.processes import num_processes, on_all_ranks, on_its_own
 from hieraseg.runs.folder import RunFolder
 from hieraseg.settings import Training
 from hieraseg.training.finite import BadStep, BadStepError, what_is_wrong
@@ -132,6 +132,9 @@ def _progress(parts: Parts, bad: BadStep) -> float:
 def _bad_gradients(parts: Parts, state: State, bad: BadStep, batch: _Batch) -> Iterator[str]:
     """Names of the weights whose gradient is not finite, if that can be repeated."""
     model, loss = state.model, parts.loss
+    is_synced = any(isinstance(one, torch.nn.SyncBatchNorm) for one in model.modules())
+    if num_processes() > 1 and is_synced:  # all would have to take part
+        return
     model.zero_grad()
     progress = torch.tensor(_progress(parts, bad), device=parts.fabric.device)
     arguments = {"progress": progress} if has_argument(loss.forward, "progress") else {}
