@@ -54,15 +54,17 @@ def _opened(folder: Path) -> int | None:
 
 
 def is_in_place(folder: RunFolder) -> bool:
-    """Whether a run folder that this process has locked is still where it was.
+    """Whether a run folder that this process has locked is still where it was, with its records.
 
-    It can be moved or removed, and be that of another run by now.
+    It can be moved or removed, and be that of another run by now. A removal that a new checkpoint
+    came in between leaves a part of it.
     """
     held = _held.get(folder.path)
     if held is None or held.opened is None:
         return True
     try:
-        return os.path.samestat(os.fstat(held.opened), folder.path.stat())
+        is_same = os.path.samestat(os.fstat(held.opened), folder.path.stat())
+        return is_same and folder.recipe.is_file() and folder.provenance.is_file()
     except OSError:
         return False
 

@@ -71,6 +71,7 @@ class Recorder:
         )
         self._background = Background()
         self._is_finished = False
+        self._is_in_place = True
         self._best_weights: Snapshot[dict[str, Tensor]] | None = None
 
     def __enter__(self) -> "Recorder":
@@ -158,7 +159,7 @@ class Recorder:
     @property
     def can_be_resumed(self) -> bool:
         """Whether there is a checkpoint to go on from."""
-        return is_in_place(self.folder) and self.folder.checkpoint("last").is_dir()
+        return self._is_in_place and self.folder.checkpoint("last").is_dir()
 
     def check(self) -> None:
         """Raise what has gone wrong with writing meanwhile. Does not wait.
@@ -234,6 +235,7 @@ class Recorder:
 
     def _close(self, error: BaseException | None) -> None:
         """End the trackers, unless the thread still uses them, and unlock the run folder."""
+        self._is_in_place = is_in_place(self.folder)
         try:
             if not self._background.is_busy():
                 is_stopped = isinstance(error, KeyboardInterrupt)

@@ -152,25 +152,36 @@ def test_a_disk_that_cannot_be_written_leaves_the_checkpoint_before(
     assert outcome(run) == outcome(killed_runs.whole)
 
 
-@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("left", [None, "run.lock", "checkpoints"])
 def test_a_run_folder_that_is_moved_is_one_sentence(
     recipe: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
-    is_replaced: bool,
+    left: str | None,
 ) -> None:
-    """Nothing is written into that of a run which has begun in its place, nor is it unlocked."""
+    """Nothing is written into that of a run which has begun in its place, nor is it unlocked.
+
+    Nor into what a removal leaves that fails since a checkpoint has just been written.
+    """
     save, calls, place = CheckpointWriter.write, iter(range(1, 100)), Path()
 
     def move(self: CheckpointWriter, saved: Any) -> None:
         nonlocal place
         place = self.folder.path
         if next(calls) == 2:
-            place.rename(tmp_path / "moved")
-            if is_replaced:
+            if left == "checkpoints":
+                shutil.copytree(place, tmp_path / "moved")
+                for path in place.iterdir():
+                    if path.is_file():
+                        path.unlink()
+                    elif path.name != left:
+                        shutil.rmtree(path)
+            else:
+                place.rename(tmp_path / "moved")
+            if left == "run.lock":
                 place.mkdir()
-                (place / "run.lock").touch()
+                (place / left).touch()
         save(self, saved)
 
     with monkeypatch.context() as patch:
@@ -179,9 +190,7 @@ def test_a_run_folder_that_is_moved_is_one_sentence(
     (error,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line)
     assert f"{place}: was moved or removed while this run was going on; go on with" in error
     assert error.endswith("where it is now, or start again")
-    assert [path.name for path in place.parent.rglob("*")] == (
-        [place.name, "run.lock"] if is_replaced else []
-    )
+    assert [path.name for path in place.glob("*")] == ([left] if left else [])
     assert resume(tmp_path / "moved") == 0
 
 
