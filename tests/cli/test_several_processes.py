@@ -176,7 +176,7 @@ def test_no_thread_of_gloo_is_left_when_a_program_ends(tmp_path: Path) -> None:
     """It could abort while Python takes itself apart."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    words = [sys.executable, program, write_recipe(tmp_path), tmp_path / "runs"]
+    words = [sys.executable, str(program), write_recipe(tmp_path), str(tmp_path / "runs")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["0", "0", "0"], "two processes, and the one that starts them"
