@@ -23,10 +23,10 @@ from hieraseg.hashing import hashed
 from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.inference.scores import level_scores as level_scores
 from hieraseg.processes import gather as gather
-from hieraseg.types import ArgumentError, Ascending, Probability
+from hieraseg.types import ArgumentError, Ascending, Probability, Range
 
-Ramp = Annotated[tuple[Probability, Probability], Ascending()]
-"""Start and end of a ramp, as fractions of training (see `ramp`)."""
+Ramp = Annotated[tuple[Annotated[float, Range(ge=0, lt=1)], Probability], Ascending()]
+"""Start and end of a ramp, as fractions of training (see `ramp`). It starts before the end."""
 RampShape = Literal["cosine", "linear"]
 
 
@@ -210,7 +210,7 @@ def weights_per_level(hierarchy: Hierarchy, level_weights: Sequence[float] | Non
         level_weights: weight of each level, coarsest first; None for 1 each.
 
     Raises:
-        ArgumentError: there is not one weight per level.
+        ArgumentError: there is not one weight per level, or all of them are 0.
     """
     levels = hierarchy.num_levels
     if level_weights is None:
@@ -220,6 +220,8 @@ def weights_per_level(hierarchy: Hierarchy, level_weights: Sequence[float] | Non
             "level_weights",
             f"must have {levels} values, one per level of the hierarchy, got {len(level_weights)}",
         )
+    if not any(level_weights):
+        raise ArgumentError("level_weights", "must not all be 0, with which nothing is trained")
     return list(level_weights)
 
 

@@ -10,6 +10,7 @@ from hieraseg.types import (
     STEPS_OR_EPOCHS,
     ArgumentError,
     Ascending,
+    Distinct,
     DropRate,
     NonEmpty,
     NonNegativeFloat,
@@ -230,7 +231,7 @@ class Evaluation:
     resolution: Literal["native", "input"] = "native"
     batch_size: PositiveInt = 16
     flip: bool = False
-    scales: Annotated[tuple[Scale, ...], NonEmpty()] = (1.0,)
+    scales: Annotated[tuple[Scale, ...], Distinct(), NonEmpty()] = (1.0,)
     window: tuple[PositiveInt, PositiveInt] | None = None
     window_overlap: Annotated[float, Range(ge=0, lt=1)] = 0.5
 

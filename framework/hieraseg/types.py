@@ -378,8 +378,6 @@ def _find(value: Any, hint: Any) -> _Violation | None:
         return _find(value, inner[0])
     if origin in (Union, UnionType):
         return _find_in_union(value, inner)
-    if hint is float and value != value:
-        return _Violation("a number", value)
     for place, item, of_item in _items(value, origin, inner):
         problem = _find(item, of_item)
         if problem is not None:

@@ -22,6 +22,7 @@ from tests.support.runs import QUICKSTART, read_json, run_recipe
         ({"scales": ()}, "must be non-empty, got "),
         ({"scales": (1.0, 0.0)}, "must be in (0, 16], got 0.0 at [1]"),
         ({"scales": (float("inf"),)}, "must be finite and in (0, 16], got inf at [0]"),
+        ({"scales": (0.5, 1.0, 0.5)}, "must be distinct, got "),
         ({"scales": (17.0,)}, "must be in (0, 16], got 17.0 at [0]"),
         ({"scales": (float("nan"),)}, "must be finite and in (0, 16], got nan at [0]"),
         ({"window": (0, 8)}, "must be positive, got 0 at [0]"),

@@ -105,6 +105,23 @@ OF_SECTIONS = [
     ("loss: {name: 5}", "1: loss.name: expected a name, got 5"),
     ("loss: {name: null}", "1: loss.name: expected a name, got null"),
     ("loss: fake_loss\nlos: x", "2: los: unknown section, did you mean 'loss'?"),
+    (
+        "loss: fake_loss\ntraining.epochs: 3",
+        "2: training.epochs: unknown section, write training: {epochs: ...}",
+    ),
+    (
+        "loss: fake_loss\nvalidation: {patience: none}",
+        "2: validation.patience: expected a positive int or null, got 'none': write null",
+    ),
+    (
+        "loss: fake_loss\nauxiliary: {stage: false}",
+        "2: auxiliary.stage: expected a positive int or null, got false: write null",
+    ),
+    (
+        "loss: fake_loss\ncheckpoints: {every: never}",
+        "2: checkpoints.every: must be an interval "
+        "such as 500 steps, 2 epochs or 10 minutes, got 'never': write null",
+    ),
     ("loss: fake_loss\nloss: fake_loss", "2: loss: duplicate key (first on line 1); keep one"),
     ("loss: fake_loss\n5: x", "2: recipe: a key must be a string, got '5'"),
     ("loss: fake_loss\n'': x", "2: '': unknown section, known: "),

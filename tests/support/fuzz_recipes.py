@@ -88,6 +88,7 @@ schedule: {name: poly, power: 0.9, warmup: 0.1}
 input: {size: [64, 96], store: decoded}
 augmentation:
   rotate: 15
+  crop: 0.5
   crop_scale: [0.5, 1.0]
   transforms: [photometric, {name: blur, sigma: [1, 2.5]}]
 training: {epochs: 3, batch_size: 4, precision: bf16-mixed, seed: 11, max_steps: null}

@@ -12,7 +12,7 @@ from hieraseg import Hierarchy
 from hieraseg.metrics import Counts, PixelCounts
 from hieraseg.settings import Training
 from hieraseg.training.intervals import Plan
-from hieraseg.training.notices import ConstantPredictions, notices, steps_notice, unused_weights
+from hieraseg.training.notices import ConstantPredictions, length_notices, notices, unused_weights
 from tests.support.runs import QUICKSTART
 
 VIT = {"backbone": "timm", "backbone.model": "test_vit", "decoder": "linear"}
@@ -88,8 +88,11 @@ def test_one_class_in_two_validations(
         assert notice is None if expected is None else f"as {expected}, in" in (notice or "")
 
 
-def test_a_number_of_steps_that_is_never_reached() -> None:
-    plan = Plan(total_steps=40, steps_per_epoch=20, validate_every=20)
-    settings = Training(epochs=2, max_steps=41)
-    assert "max_steps 41 has no effect, since 2 epochs are 40" in str(steps_notice(settings, plan))
-    assert steps_notice(replace(settings, max_steps=40), plan) is None
+def test_more_steps_and_images_than_there_are() -> None:
+    plan, settings = Plan(40, 20, 20), Training(epochs=2, max_steps=41, batch_size=5)
+    assert list(length_notices(settings, plan, 4)) == [
+        "training.max_steps 41 has no effect, since 2 epochs are 40 steps; for more, increase "
+        "training.epochs",
+        "training.batch_size 5 is more than the 4 images of the split train, so each step has 4",
+    ]
+    assert not list(length_notices(replace(settings, max_steps=40), plan, 5))

@@ -49,7 +49,10 @@ def check(
     checker = Checker(Place(str(path), 1), require_paths)
     for section in layer:
         if section not in sections():
+            above, _, key = section.partition(".")
             hint = did_you_mean(section, [*sections(), "sweep"])
+            if key and above in sections():
+                hint = f"write {above}: {{{key}: ...}}"
             checker.note(layer[section].place, section, f"unknown section, {hint}")
     registries = by_section()
     replaced = checker.replaced(layer)

@@ -26,6 +26,7 @@ from hieraseg.registry.kinds import all_kinds
 from hieraseg.types import Pattern, constraints_of, plain_type, violation
 
 _LONGEST = 60
+_NOTHING = ("none", "nil", "off", "no", "never", "false")
 _OLD_BOOLEANS = ("yes", "no", "on", "off")  # of YAML 1.1; strings in YAML 1.2
 
 
@@ -127,7 +128,7 @@ def convert(value: Any, hint: Any, parser: ArgumentParser, folder: Path) -> Any:
         raise ValueError(_expectation(value, hint))
     problem = violation(value, hint)
     if problem:
-        raise ValueError(problem + _without_quotes(value, hint))
+        raise ValueError(problem + _also(value, hint))
     if value is None:
         return value
     value = _with_absolute_paths(value, hint, folder)
@@ -237,6 +238,8 @@ def _expectation(value: Any, hint: Any) -> str:
     article = "" if name.startswith(("one of", "null", "'")) else "a "
     article = "an " if article and name.startswith(tuple("aeio")) else article
     expected = f"expected {article}{name}, got {_shown(value)}"
+    if _is_nothing(value, hint):
+        return f"{expected}: write null"
     if not isinstance(value, str):
         return expected
     if value.lower() in _OLD_BOOLEANS and fits(True, hint):
@@ -249,11 +252,18 @@ def _expectation(value: Any, hint: Any) -> str:
     return expected
 
 
-def _without_quotes(value: Any, hint: Any) -> str:
-    """What else to say of a string that would be a number of the type; empty if it would not."""
+def _also(value: Any, hint: Any) -> str:
+    """What else to say of a string that may be meant for something else; empty if it may not."""
+    if _is_nothing(value, hint):
+        return ": write null"
     meant = unquoted(value) if isinstance(value, str) else value
     is_number = not isinstance(meant, str) and fits(meant, hint) and not violation(meant, hint)
     return ", which is a string: remove the quotes" if is_number and meant is not value else ""
+
+
+def _is_nothing(value: Any, hint: Any) -> bool:
+    """Whether a value is a word for null, which the type accepts."""
+    return str(value).lower() in _NOTHING and fits(None, hint) and not fits(True, hint)
 
 
 def _choices(hint: Any) -> list[str]:

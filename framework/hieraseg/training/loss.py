@@ -34,7 +34,7 @@ def build_loss(
     loss: Loss = build(spec, **supplied)
     if loss.levels == "none":
         raise RecipeError(
-            f"loss: {spec.name} trains an embedding but no class scores; "
-            "add a loss that trains class scores"
+            f"{spec.places.get('name', 'default')}: loss: {spec.name} trains an embedding but no "
+            "class scores; add a loss that trains class scores"
         )
     return loss

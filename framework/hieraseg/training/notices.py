@@ -39,14 +39,24 @@ def notices(
     yield from _on_processes(recipe.training, model)
 
 
-def steps_notice(training: Training, plan: Plan) -> str | None:
-    """What to say of a number of steps that epochs end before; None if they do not."""
-    if training.max_steps is None or training.max_steps <= plan.total_steps:
-        return None
-    return (
-        f"training.max_steps {training.max_steps} has no effect, since {training.epochs} epochs "
-        f"are {plan.total_steps} steps; for more, increase training.epochs"
-    )
+def length_notices(training: Training, plan: Plan, images: int) -> Iterator[str]:
+    """One sentence for each setting of the steps that is larger than what there is.
+
+    Args:
+        training: the settings.
+        plan: the steps of the run.
+        images: number of training images.
+    """
+    if training.max_steps is not None and training.max_steps > plan.total_steps:
+        yield (
+            f"training.max_steps {training.max_steps} has no effect, since {training.epochs} "
+            f"epochs are {plan.total_steps} steps; for more, increase training.epochs"
+        )
+    if training.batch_size > images:
+        yield (
+            f"training.batch_size {training.batch_size} is more than the {images} images of the "
+            f"split train, so each step has {images}"
+        )
 
 
 def unused_weights(model: nn.Module) -> str | None:

@@ -37,7 +37,7 @@ from hieraseg.training.forward import TrainingForward
 from hieraseg.training.intervals import Plan, read_interval
 from hieraseg.training.loss import build_loss
 from hieraseg.training.monitor import check_monitor
-from hieraseg.training.notices import notices, steps_notice
+from hieraseg.training.notices import length_notices, notices
 from hieraseg.training.starting import read_start, start_model
 from hieraseg.training.state import State
 from hieraseg.training.totals import Totals
@@ -124,9 +124,8 @@ def set_up(
     model = _prepared(model, recipe, hierarchy, device)
     trained = len(stores["train"] if images is None else unwrapped(dataset).ids("train"))
     plan = make_plan(settings, recipe.validation, trained)
-    notice = steps_notice(settings, plan)
-    if notice:
-        warn(notice)
+    for sentence in length_notices(settings, plan, trained):
+        warn(sentence)
     average = None if settings.ema is None else WeightAverage(model, settings.ema, device)
     scored = model if average is None else average.model
     segmenter = Segmenter(scored, loss.activation, rule, hierarchy, recipe.evaluation, recipe.input)

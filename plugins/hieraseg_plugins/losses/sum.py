@@ -31,7 +31,7 @@ class Sum(Loss):
 
     Raises:
         ValueError: there are no losses, or not one weight and ramp per loss; an argument is out
-            of range; losses need embeddings of different sizes.
+            of range, or all weights are 0; losses need embeddings of different sizes.
     """
 
     pixelwise = True  # unless one of the losses is not
@@ -51,6 +51,8 @@ class Sum(Loss):
                 raise ArgumentError(
                     argument, f"must have {len(losses)} values, one per loss, got {len(values)}"
                 )
+        if not any(self.weights):
+            raise ArgumentError("weights", "must not all be 0, with which nothing is trained")
         self.takes_progress = [has_argument(loss.forward, "progress") for loss in losses]
         self.pixelwise = all(loss.pixelwise for loss in losses)
         self.embedding_channels = _common_embedding_channels(losses)

@@ -153,4 +153,6 @@ def _weight_tables(class_weights: list[list[float]], hierarchy: Hierarchy) -> li
             "class_weights",
             f"must have {hierarchy.num_classes} values per level, one per class, got {lengths}",
         )
+    if not any(map(any, class_weights)):
+        raise ArgumentError("class_weights", "must not all be 0, with which nothing is trained")
     return [torch.tensor(weights, dtype=torch.float32) for weights in class_weights]

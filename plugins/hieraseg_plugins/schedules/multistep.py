@@ -14,7 +14,7 @@ from hieraseg_plugins.schedules.warmup import Warmup, warmup_steps, with_warmup
 def multistep(
     optimizer: Optimizer,
     total_steps: int,
-    milestones: Annotated[list[Moment], NonEmpty(), Distinct()],
+    milestones: Annotated[list[Moment], Distinct(), NonEmpty()],
     steps_per_epoch: int | None = None,
     gamma: DropFactor = 0.1,
     warmup: Warmup = 0.0,

@@ -76,6 +76,10 @@ def test_last_level_only_is_the_flat_baseline() -> None:
             "level_weights must have 3 values, one per level of the hierarchy, got 0",
         ),
         (
+            {"level_weights": [0.0, 0.0, 0.0]},
+            "level_weights must not all be 0, with which nothing is trained",
+        ),
+        (
             {"level_weights": [-1.0, 0.0, 1.0]},
             "level_weights must be non-negative, got -1.0 at [0]",
         ),

@@ -182,6 +182,14 @@ def test_void_batch_gives_zeros_with_a_graph() -> None:
             "weights must have 1 values, one per loss, got 2",
         ),
         (lambda: total([Probe()], weights=[]), "weights must have 1 values, one per loss, got 0"),
+        (
+            lambda: total([Probe(), Probe()], weights=[0, 0.0]),
+            "weights must not all be 0, with which nothing is trained",
+        ),
+        (
+            lambda: total([Probe()], ramps=[(1.0, 1.0)]),  # which would never begin
+            "ramps must be in [0, 1), got 1.0 at [0][0]",
+        ),
         (lambda: total([Probe()], ramps=[]), "ramps must have 1 values, one per loss, got 0"),
         (lambda: total([Probe()], weights=[-1.0]), "weights must be non-negative, got -1.0 at [0]"),
         (
@@ -194,7 +202,7 @@ def test_void_batch_gives_zeros_with_a_graph() -> None:
         ),
         (
             lambda: total([Probe()], ramps=[(-0.5, 0.2)]),
-            "ramps must be in [0, 1], got -0.5 at [0][0]",
+            "ramps must be in [0, 1), got -0.5 at [0][0]",
         ),
         (
             lambda: total([Probe()], ramps=[(0.0, 2.0)]),

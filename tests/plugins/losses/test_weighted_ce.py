@@ -182,6 +182,10 @@ def test_zero_weight_on_all_pixels_gives_zero() -> None:
             "class_weights must be non-negative, got -2.0 at [1][1]",
         ),
         (
+            {"class_weights": [[0.0, 0.0], [0.0] * 3]},
+            "class_weights must not all be 0, with which nothing is trained",
+        ),
+        (
             {"class_weights": [[1.0, math.nan], [1.0] * 3]},
             "class_weights must be finite and non-negative, got nan at [0][1]",
         ),
