@@ -151,7 +151,10 @@ def test_another_interrupt_ends_processes_that_finish_something(tmp_path: Path) 
 
 
 def test_the_processes_end_with_the_command(tmp_path: Path) -> None:
-    command = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    work = "print(os.getpid(), flush=True); time.sleep(60)"
+    command = start(tmp_path, work, TMPDIR=str(temporary))
     assert command.stdout is not None
     processes = [int(command.stdout.readline()) for _ in range(2)]
     command.kill()
@@ -161,6 +164,7 @@ def test_the_processes_end_with_the_command(tmp_path: Path) -> None:
     while any(is_running(process) for process in processes):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert not list(temporary.iterdir())
 
 
 def is_running(process: int) -> bool:

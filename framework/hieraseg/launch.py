@@ -6,6 +6,7 @@ wait for it forever.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -139,6 +140,8 @@ def watch_starter(by_torchrun: bool = False) -> None:
             print(f"hieraseg: error: {what} was killed", file=sys.stderr)
         else:
             time.sleep(3)  # else the first process would say that another one has ended
+        if _failure is not None:
+            shutil.rmtree(Path(_failure).parent, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
