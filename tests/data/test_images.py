@@ -279,7 +279,7 @@ def test_folder(tmp_path: Path) -> None:
 def test_file_that_is_not_an_image(tmp_path: Path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_bytes(b"notes")
-    with pytest.raises(DataError, match=r"notes\.jpg: is not an image that Pillow reads, or d"):
+    with pytest.raises(DataError, match=r"notes\.jpg: is damaged, or not an image that Pillow"):
         read_image(path)
 
 

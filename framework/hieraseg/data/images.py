@@ -350,8 +350,8 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(
-            f"{path}: is not an image that Pillow reads, or damaged; save it as an RGB PNG, or "
-            "copy the file again"
+            f"{path}: is damaged, or not an image that Pillow reads; copy the file again, or "
+            "save it as an RGB PNG"
         ) from error
     except OSError as error:
         if error.errno is not None:

@@ -207,7 +207,7 @@ def test_truncated_jpeg(root: Path, keep: int) -> None:
     path = root / IMAGE
     path.write_bytes(path.read_bytes()[:keep])
     message = _error(lambda: _open(root).image(FIRST))
-    assert message.startswith(f"{path}: is damaged (")
+    assert message.startswith(f"{path}: is damaged")
     assert "copy the file again" in message
     # Building the store reports it too.
     assert _error(lambda: _store(root)) == message
