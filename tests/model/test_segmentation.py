@@ -18,14 +18,16 @@ from hieraseg.model.segmentation import EncoderDecoder
 class Backbone(nn.Conv2d):
     mean = std = (0.5, 0.5, 0.5)
     strides = [2]
+    def forward(self, image):
+        return [super().forward(image)]
 
 class Decoder(nn.Module):
     def forward(self, pyramid):
-        return Prediction((pyramid[:, :2], pyramid[:, 2:]), embedding=pyramid)
+        return Prediction((pyramid[0][:, :2], pyramid[0][:, 2:]), embedding=pyramid[0])
 
 class Auxiliary(nn.Module):
     def forward(self, pyramid):
-        return pyramid[:, 1:3], pyramid[:, :3]
+        return pyramid[0][:, 1:3], pyramid[0][:, :3]
 
 model = EncoderDecoder(Backbone(3, 5, 3, stride=2, padding=1), Decoder(), Auxiliary())
 image = torch.rand(2, 3, 8, 12)

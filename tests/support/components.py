@@ -55,7 +55,7 @@ class FakeDecoder:
         ...
 
 
-class FakeLoss:
+class FakeLoss(Loss):
     """A loss with arguments of every type.
 
     Its second paragraph.
@@ -81,11 +81,11 @@ class FakeLoss:
     ) -> None: ...
 
 
-class OtherLoss:
+class OtherLoss(Loss):
     def __init__(self, delta: int = 1) -> None: ...
 
 
-class PixelLoss:
+class PixelLoss(Loss):
     """A loss that asks for all that the runner supplies, and keeps what it gets.
 
     Args:
@@ -95,10 +95,11 @@ class PixelLoss:
     def __init__(self, hierarchy: Any, class_pixels: Any, gamma: float = 1) -> None:
         if gamma < 0:
             raise ValueError(f"gamma is {gamma}, but must not be negative")
+        super().__init__()
         self.got = (hierarchy, class_pixels, gamma)
 
 
-class SumLoss:
+class SumLoss(Loss):
     """A loss of losses, and keeps them.
 
     Args:
@@ -109,6 +110,7 @@ class SumLoss:
     def __init__(
         self, losses: list[Loss], weights: list[float] | None = None, extra: Loss | None = None
     ) -> None:
+        super().__init__()
         self.losses = losses
         self.extra = extra
 

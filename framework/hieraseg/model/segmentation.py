@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hieraseg.contracts import Prediction
+from hieraseg.errors import RecipeError
 
 
 class SegmentationModel(nn.Module):
@@ -91,7 +92,12 @@ class EncoderDecoder(SegmentationModel):
     def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits of a normalised image, at any stride."""
         pyramid = self.backbone(image)
-        prediction = cast(Prediction, self.decoder(pyramid))
+        if isinstance(pyramid, Tensor):  # whose images would be taken for feature maps
+            raise RecipeError(
+                f"backbone: {type(self.backbone).__name__} returns a tensor; return a list of "
+                "feature maps, finest first"
+            )
+        prediction = _checked("decoder", self.decoder, self.decoder(pyramid))
         if self.auxiliary is None or not self.training:
             return prediction
         return Prediction(prediction.logits, prediction.embedding, self.auxiliary(pyramid))
@@ -112,7 +118,17 @@ class WholeModel(SegmentationModel):
 
     def predict(self, image: Float[Tensor, "B 3 H W"]) -> Prediction:
         """Logits of a normalised image, at any stride."""
-        return cast(Prediction, self.network(image))
+        return _checked("model", self.network, self.network(image))
+
+
+def _checked(section: str, component: nn.Module, prediction: Any) -> Prediction:
+    """What a component returns. Raises RecipeError if it is no prediction."""
+    if not isinstance(prediction, Prediction):
+        raise RecipeError(
+            f"{section}: {type(component).__name__} returns a {type(prediction).__name__}; return "
+            "hieraseg.Prediction(logits), with the logits of each level"
+        )
+    return prediction
 
 
 def resize_logits(prediction: Prediction, size: tuple[int, ...]) -> Prediction:

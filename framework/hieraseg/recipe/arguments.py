@@ -13,6 +13,7 @@ from torch import nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.recipe.keywords import key_of
+from hieraseg.recipe.offering import method_that_gets
 from hieraseg.recipe.values import convert, fits, is_readable, parser_for, plain, type_name
 from hieraseg.types import is_restricted, violation
 
@@ -104,14 +105,16 @@ def _parameters(factory: Callable[..., Any], supplied: Collection[str]) -> list[
 def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argument:
     name = parameter.name
     if name not in hints:
-        raise RecipeError(f"its argument {name!r} has no type: annotate it")
+        raise RecipeError(f"its argument {name!r} has no type: annotate it{_or_a_class(name)}")
     hint = hints[name]
     required = parameter.default is _NO_DEFAULT
     default = None if required else plain(parameter.default)
     if default is None and not required:
         hint = hint | None
     if not is_readable(hint):
-        raise RecipeError(f"its argument {name!r} has a type that YAML cannot give: {hint}")
+        raise RecipeError(
+            f"its argument {name!r} has a type that YAML cannot give: {hint}{_or_a_class(name)}"
+        )
     if not required and not (fits(default, hint) and not _violation(name, default, hint)):
         raise RecipeError(
             f"its argument {name!r} is typed as {type_name(hint)}, but its default is {default!r}"
@@ -119,6 +122,12 @@ def _argument(parameter: Parameter, hints: dict[str, Any], meaning: str) -> Argu
     if "${" in repr(default):
         raise RecipeError(f"its argument {name!r} has the default {default!r}: remove the ${{")
     return Argument(key_of(name), hint, default, required, meaning, parser_for(hint))
+
+
+def _or_a_class(argument: str) -> str:
+    """The fix for a function with an argument that a method of its kind has."""
+    method = method_that_gets(argument)
+    return f", or register a class whose method {method} gets it" if method else ""
 
 
 def _violation(name: str, default: Any, hint: Any) -> str:

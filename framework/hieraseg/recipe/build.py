@@ -7,6 +7,7 @@ from hieraseg.errors import DataError, RecipeError
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe.keywords import by_parameter, key_of
+from hieraseg.recipe.offering import contract_problem
 from hieraseg.recipe.resolved import Recipe
 from hieraseg.recipe.spec import ComponentSpec
 from hieraseg.types import ArgumentError
@@ -20,7 +21,7 @@ def build(spec: ComponentSpec, **supplied: Any) -> Any:
         supplied: what the runner supplies; passed to components whose signature has it.
 
     Raises:
-        RecipeError: a component refuses the value of an argument.
+        RecipeError: a component refuses the value of an argument, or is none of its kind.
         DataError: a data set cannot be opened.
     """
     return _build(spec, spec.section, supplied)
@@ -47,7 +48,7 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
     arguments = _arguments(value, key, supplied)
     try:
         with keep_working_directory():
-            return value.factory(**arguments)
+            built = value.factory(**arguments)
     except DataError as error:
         place = value.places.get("name")
         raise DataError(f"{place}: {error}" if place else str(error)) from error
@@ -59,6 +60,12 @@ def _build(value: Any, key: str, supplied: dict[str, Any]) -> Any:
             place = value.places.get(argument, place)
             problem = f"{key}.{argument}: {value.name}: {error.problem}"
         raise RecipeError(f"{place}: {problem}" if place else problem) from error
+    problem = contract_problem(value.section, value.name, built)
+    if problem:
+        place = value.places.get("name")
+        problem = f"{key}: {value.name} {problem}"
+        raise RecipeError(f"{place}: {problem}" if place else problem)
+    return built
 
 
 def _arguments(spec: ComponentSpec, key: str, supplied: dict[str, Any]) -> dict[str, Any]:

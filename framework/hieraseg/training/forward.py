@@ -143,9 +143,14 @@ def loss_terms(
         auxiliary_weight: weight of the loss of auxiliary logits.
 
     Raises:
-        RecipeError: the loss cannot have the term of auxiliary logits.
+        RecipeError: the loss returns no terms, or cannot have that of auxiliary logits.
     """
     terms: dict[str, Tensor] = loss(prediction, targets, **arguments)
+    if not isinstance(terms, dict):
+        raise RecipeError(
+            f"loss: {type(loss).__name__} returns a {type(terms).__name__}; return its terms by "
+            "name, as in {'ce': cost}"
+        )
     if prediction.auxiliary is None:
         return terms
     if loss.embedding_channels or AUXILIARY in terms:
