@@ -81,6 +81,9 @@ def test_the_chart_has_each_difference_and_its_interval(comparison: Comparison) 
         ]
         expected = [found[level] for found in comparison.differences.values()]
         assert len(shown) == len(expected) == 2
+        for trace, one in zip(figure["data"], expected, strict=True):
+            is_found = one.verdict in ("better", "worse")
+            assert trace["marker"]["symbol"].endswith("-open") != is_found
         for (value, below, above), one in zip(shown, expected, strict=True):
             assert value == pytest.approx(one.difference)
             assert (value - below, value + above) == pytest.approx(one.interval)

@@ -109,6 +109,7 @@ def _differences(
 
 def _interval(difference: Difference, look: Look) -> go.Scatter:
     low, high = difference.interval
+    fill = "" if difference.verdict in ("better", "worse") else "-open"
     text = (
         f"{label(look.name)}: {numbers.difference(difference.difference)} "
         f"{numbers.interval(difference.interval)}<br>"
@@ -119,7 +120,7 @@ def _interval(difference: Difference, look: Look) -> go.Scatter:
         x=[difference.difference],
         y=[tick(look.name)],
         mode="markers",
-        marker={"color": look.color, "symbol": look.symbol, "size": 11},
+        marker={"color": look.color, "symbol": f"{look.symbol}{fill}", "size": 11},
         error_x={
             "array": [high - difference.difference],
             "arrayminus": [difference.difference - low],

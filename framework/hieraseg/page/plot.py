@@ -100,7 +100,7 @@ def _label(comparison: Comparison) -> str:
     looks = with_looks(comparison.rows)
     row, look = next(one for one in looks if one[0].title == comparison.baseline.title)
     name = look.name if seeds else f"{look.name} (n = {len(row.runs)})"
-    return f"difference in {score} to {name} (95 % interval{alike})"
+    return f"difference in {score} to {name}\n(95 % interval{alike}; filled: better or worse)"
 
 
 def _marks(row: Row) -> str:
@@ -154,6 +154,8 @@ def _draw_differences(axes: "Axes", level: int, rows: _Drawn, comparison: Compar
                 low, high = one.interval
                 ends = [[one.difference - low], [high - one.difference]]
                 marker = _MARKERS[look.symbol]
-                axes.errorbar(
+                (line, *_) = axes.errorbar(
                     [one.difference], [y], xerr=ends, fmt=marker, color=look.color, capsize=3
                 )
+                if one.verdict not in ("better", "worse"):
+                    line.set_markerfacecolor("white")
