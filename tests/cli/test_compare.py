@@ -185,6 +185,17 @@ def test_a_run_that_did_not_finish_is_left_out(
     assert "2 runs cannot be compared:\n" in capsys.readouterr().err
 
 
+def test_a_run_that_diverged_says_why_it_is_left_out(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    lost, _ = (add_run(trained_run, f"runs/q/base-seed{seed}", seed) for seed in range(2))
+    (lost / "result.json").unlink()
+    failure = {"state": "diverged", "message": "the loss is not finite; lower optimizer.lr"}
+    (lost / "failure.json").write_text(json.dumps(failure))
+    _, (warning,) = compared(capsys, "runs")
+    assert warning.endswith("; it diverged: the loss is not finite; lower optimizer.lr")
+
+
 def test_many_runs_that_are_left_out_are_few_warnings(
     trained_run: Path, here: None, capsys: Captured
 ) -> None:

@@ -306,6 +306,7 @@ def test_docstring_examples() -> None:
         (["a", "b"], {"labels": ["a", "tail"]}, ["label 1", "'tail'", "a, b"]),
         (["a", "b"], {"labels": {-1: "a"}}, ["label -1 (a)", "in [0, 65535]"]),
         (["a", "b"], {"void": [1]}, ["label 1", "both void and 'b'"]),
+        (["a"], {"labels": {200: "void"}}, ["label 200", "list it as void: [200]"]),
         (["a", "b"], {"labels": {65_536: "a"}}, ["label 65536 (a)", "65535"]),
         (["a", "b"], {"labels": {True: "a"}}, ["label True (a)", "must be an integer"]),
         (["a", "b"], {"void": [65_536]}, ["void 65536", "in [0, 65535]"]),

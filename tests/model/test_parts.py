@@ -53,8 +53,8 @@ class Plain(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(2)
 
-    def forward(self, pyramid: Tensor) -> Prediction:
-        return Prediction((self.norm(pyramid),))
+    def forward(self, pyramid: list[Tensor]) -> Prediction:
+        return Prediction((self.norm(pyramid[-1]),))
 
 
 def encoder_decoder() -> SegmentationModel:
@@ -162,7 +162,11 @@ def test_nothing_left_to_train_is_refused() -> None:
 
 
 def test_a_compiled_model_keeps_its_frozen_parts() -> None:
-    body = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    class Body(nn.Sequential):
+        def forward(self, image: Tensor) -> list[Tensor]:
+            return [super().forward(image)]
+
+    body = Body(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
     body.__dict__.update(strides=(1,), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     model = EncoderDecoder(body, Plain())
     freeze(model, ["backbone"])

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.optim import SGD
 
 from hieraseg import registry
 from hieraseg.cli import main
@@ -19,8 +21,8 @@ from hieraseg.types import ArgumentError, PositiveInt, check_arguments
 @check_arguments
 def borrowed(
     parameters: dict[str, Any], from_: Path | None = None, lambda_: PositiveInt = 1
-) -> dict[str, Any]:
-    """An optimizer of sorts.
+) -> SGD:
+    """An optimizer that keeps what it gets.
 
     Args:
         parameters: the parameters.
@@ -29,7 +31,9 @@ def borrowed(
     """
     if lambda_ == 13:
         raise ArgumentError("lambda_", "must not be 13")
-    return {"from": from_, "lambda": lambda_}
+    optimizer = SGD([torch.zeros(1)])
+    optimizer.defaults = {"from": from_, "lambda": lambda_}
+    return optimizer
 
 
 def read(folder: Path, section: str, *overrides: tuple[str, str]) -> Recipe:
@@ -46,7 +50,7 @@ def test_names() -> None:
 def test_the_key_has_no_underscore(tmp_path: Path) -> None:
     recipe = read(tmp_path, "{name: borrowed, from: w.pth, lambda: 3}")
     built = build(recipe["optimizer"], parameters={})
-    assert built == {"from": tmp_path / "w.pth", "lambda": 3}
+    assert built.defaults == {"from": tmp_path / "w.pth", "lambda": 3}
     shown = recipe.to_dict()["optimizer"]
     assert shown == {"name": "borrowed", "from": f"{tmp_path}/w.pth", "lambda": 3}
     assert f"  lambda: 3  # {tmp_path}/r.yaml:2\n" in recipe.to_yaml(origins=True)

@@ -245,7 +245,7 @@ def test_circular_bases(tmp_path: Path) -> None:
 def test_missing_and_binary_files(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such recipe file"):
         load(tmp_path / "nowhere.yaml")
-    with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
+    with pytest.raises(RecipeError, match=f"is a folder; .*`hieraseg resume {tmp_path}`"):
         load(tmp_path)
     latin = tmp_path / "latin.yaml"
     latin.write_bytes(b"loss: \xff\xfe")

@@ -62,4 +62,4 @@ def test_a_folder_with_the_name_of_a_recipe_does_not_hide_it(
     assert main(["show", "camvid"]) == 0
     assert "dataset: camvid" in capsys.readouterr().out
     assert main(["show", "mine"]) == 2
-    assert "'mine': cannot be read: Is a directory" in capsys.readouterr().err
+    assert "mine: is a folder; name a recipe file in it" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def test_problems_are_sentences(trained_run: Path, model: hieraseg.Predictor) ->
     ("setting", "value", "problem"),
     [
         ("scales", (0.0,), "must be in (0, 16], got 0.0 at [0]"),
-        ("scales", 0.5, "expected a non-empty list of float in (0, 16], got 0.5"),
+        ("scales", 0.5, "expected a non-empty distinct list of float in (0, 16], got 0.5"),
         ("flip", "yes", "expected a bool, got 'yes': write true or false"),
         ("resolution", "nativ", "expected one of 'native', 'input', got 'nativ', did you mean"),
         ("window", 32, "expected a list [positive int, positive int] or null, got 32"),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import catalogue
 import pytest
 
-from hieraseg import Loss, registry
+from hieraseg import Hierarchy, Loss, registry
 from hieraseg.types import PositiveInt
 
 VALID = """\
@@ -31,8 +31,9 @@ class Mode(Enum):
     FOCAL = 2
 
 
-def fake_tree() -> None:
+def fake_tree() -> Hierarchy:
     """A tree."""
+    return Hierarchy.from_tree(["one", "other"])
 
 
 class FakeData:
@@ -136,8 +137,12 @@ class MisdefaultedLoss:
     def __init__(self, delta: int = 1.5) -> None: ...  # type: ignore[assignment]
 
 
+def no_tree() -> None:
+    """No tree at all."""
+
+
 class FakeRule:
-    pass
+    def __call__(self, scores: Any) -> None: ...
 
 
 def fake_optimizer(parameters: Any, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
@@ -152,6 +157,7 @@ def register_all() -> None:
     """Put them into the registries."""
     for kind, name, component in (
         ("hierarchies", "fake_tree", fake_tree),
+        ("hierarchies", "no_tree", no_tree),
         ("datasets", "fake_data", FakeData),
         ("backbones", "fake_backbone", FakeBackbone),
         ("decoders", "fake_decoder", FakeDecoder),

@@ -589,7 +589,7 @@ def test_a_loss_that_cannot_be_traced() -> None:
 @pytest.mark.parametrize(
     ("broken", "name", "message"),
     [
-        (NotALoss, "attributes_are_valid", "must be a subclass of `hieraseg.Loss`"),
+        (NotALoss, "attributes_are_valid", "is of type NotALoss, not hieraseg's Loss"),
         (PerImage, "terms_are_named_scalars", "must be a scalar, got shape [1]"),
     ],
 )

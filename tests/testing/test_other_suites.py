@@ -92,8 +92,7 @@ def test_returning_something_else_than_a_hierarchy() -> None:
         return {"a": None}
 
     report = check("hierarchies", mapping)
-    assert "it must return a `hieraseg.Hierarchy`" in reasons(report)
-    assert "got dict" in reasons(report)
+    assert "mapping is of type dict, not hieraseg's Hierarchy" in reasons(report)
 
 
 # Data sets.

@@ -98,7 +98,9 @@ def check_labels(labels: Mapping[int, str], void: Collection[int], names: Collec
     """
     for value, name in labels.items():
         if name not in names:
-            raise TreeError(f"label {value}: unknown class {name!r}, {_hint(name, names)}", name)
+            is_void = name in ("void", "ignore")
+            hint = f"list it as void: [{value}]" if is_void else _hint(name, names)
+            raise TreeError(f"label {value}: unknown class {name!r}, {hint}", name)
         check_value(value, f"label {value} ({name})", name)
         if value in void:
             raise TreeError(f"label {value} is both void and {name!r}; remove one of them", name)

@@ -10,6 +10,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from hieraseg.errors import RecipeError
 from hieraseg.files import strict_yaml
+from hieraseg.files.paths import quoted
 from hieraseg.files.strict_yaml import InvalidYAMLError, unquoted
 from hieraseg.recipe.environment import SubstitutedString, has_reference, substitute
 
@@ -83,6 +84,11 @@ def read_file(path: Path) -> tuple[Layer, list[Problem]]:
         raise RecipeError(f"{path}:{error.line}: is {error}") from error
     except FileNotFoundError as error:
         raise RecipeError(f"{path}: no such recipe file") from error
+    except IsADirectoryError as error:
+        raise RecipeError(
+            f"{path}: is a folder; name a recipe file in it, or go on with a run by `hieraseg "
+            f"resume {quoted(path)}`"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecipeError(f"{str(path)!r}: cannot be read: {reason}") from error

@@ -97,7 +97,7 @@ def read_finished(folder: RunFolder, key: str) -> FinishedRun:
     if result is None or not result["cost"]:
         raise RecipeError(
             f"{folder.path}: did not finish training (epoch {_epochs(folder)} of "
-            f"{training['epochs']}); wait for its end, or go on with `hieraseg resume {path}`"
+            f"{training['epochs']}); {_what_to_do(folder)}"
         )
     if key not in result["splits"]:
         split, _, protocol = key.partition("@")
@@ -163,6 +163,14 @@ def _read_provenance(folder: RunFolder, recipe: Mapping[str, Any]) -> Provenance
     if "plugins" not in recipe and not folder.provenance.exists():
         return {}
     return folder.read_provenance()
+
+
+def _what_to_do(folder: RunFolder) -> str:
+    """Why a run did not finish, if it says so, or else what to do."""
+    failure = folder.read_failure()
+    if failure and failure["message"]:
+        return f"it {failure['state']}: {failure['message']}"
+    return f"wait for its end, or go on with `hieraseg resume {quoted(folder.path)}`"
 
 
 def _epochs(folder: RunFolder) -> int:

@@ -24,6 +24,7 @@ from hieraseg.files.writing import (
     write_json,
 )
 from hieraseg.runs.records import (
+    Failure,
     Provenance,
     Result,
     checksum,
@@ -288,6 +289,18 @@ class RunFolder:
             raise RecipeError(
                 f"{self.path}: has no result.json, so its run did not finish; run it again"
             ) from None
+
+    def read_failure(self) -> Failure | None:
+        """Read `failure.json`; None if the run did not say how it ended.
+
+        Raises:
+            RecipeError: the file is damaged.
+        """
+        try:
+            failure: Failure = read_record(self.failure, Failure)
+        except FileNotFoundError:
+            return None
+        return failure
 
     def is_finished(self) -> bool:
         """Whether the run is trained to its end, and scored.

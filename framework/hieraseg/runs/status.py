@@ -12,7 +12,7 @@ from hieraseg.files.writing import is_free
 from hieraseg.runs.finished import find_runs, read_recipe
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.json_types import problem_in
-from hieraseg.runs.records import Failure, LevelMeans, Result, Score, read_record
+from hieraseg.runs.records import LevelMeans, Result, Score, read_record
 from hieraseg.runs.saved import saved_step
 from hieraseg.runs.validations import read_validations
 
@@ -151,11 +151,8 @@ def _ending(folder: RunFolder, running: bool | None) -> tuple[State, str]:
         return "unknown", ""
     if running:
         return "running", ""
-    try:
-        failure: Failure = read_record(folder.failure, Failure)
-    except FileNotFoundError:
-        return "stopped", ""
-    return failure["state"], failure["message"]
+    failure = folder.read_failure()
+    return (failure["state"], failure["message"]) if failure else ("stopped", "")
 
 
 def _files_in(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:

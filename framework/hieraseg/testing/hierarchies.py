@@ -1,5 +1,7 @@
 """The contract of hierarchies."""
 
+from typing import cast
+
 import pytest
 import torch
 
@@ -13,12 +15,7 @@ class HierarchyContract(ComponentContract):
 
     def make(self, arguments: Arguments = DEFAULTS) -> Hierarchy:
         """Build the class tree."""
-        made = self.build(arguments)
-        assert isinstance(made, Hierarchy), (
-            f"it must return a `hieraseg.Hierarchy`, as from `Hierarchy.from_tree`, got "
-            f"{type(made).__name__}"
-        )
-        return made
+        return cast(Hierarchy, self.build(arguments))
 
     def test_returns_a_hierarchy(self, arguments: Arguments) -> None:
         """It returns a class tree with classes on each level."""

@@ -1,7 +1,7 @@
 """Building losses with random inputs, and computing their terms and gradients."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -103,9 +103,7 @@ class LossCases(TreeContract):
         class_pixels: list[Tensor] | None = None,
     ) -> Loss:
         """Build the loss, by default for the main tree."""
-        loss = self.build(arguments, **self.supplied(hierarchy, class_pixels))
-        assert isinstance(loss, Loss), "it must be a subclass of `hieraseg.Loss`"
-        return loss
+        return cast(Loss, self.build(arguments, **self.supplied(hierarchy, class_pixels)))
 
     def draw(
         self,

@@ -80,7 +80,7 @@ def test_addresses(uri: str, is_accepted: bool) -> None:
 def test_what_an_address_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     trackers = json.dumps([{"name": "mlflow", "tracking_uri": 3}])
     assert main(["validate", "quickstart", "--trackers", trackers]) == 2
-    assert "expected an address without user" in capfd.readouterr().out
+    assert "expected an address without password" in capfd.readouterr().out
 
 
 @needs_mlflow
