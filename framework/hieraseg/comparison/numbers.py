@@ -64,6 +64,6 @@ def p_value(value: float) -> str:
     """As in `0.012`, or `0.0496` where three digits would be on the other side of 0.05."""
     if value < 0.001:
         return "<0.001"
-    texts = [f"{value:.{digits}f}" for digits in range(3, 16)]
+    rounded = [f"{value:.{digits}f}" for digits in range(3, 16)]
     is_found = value < SIGNIFICANCE
-    return next((text for text in texts if (float(text) < SIGNIFICANCE) == is_found), texts[-1])
+    return next((one for one in rounded if (float(one) < SIGNIFICANCE) == is_found), rounded[-1])
