@@ -46,7 +46,7 @@ class WandB:
         saved = json.loads(self.file.read_text()) if after_step and self.file.is_file() else {}
         settings = wandb.Settings(console="off", silent=True)
         if hasattr(settings, "x_transaction_log_flush_interval"):  # else a kill loses 15 seconds
-            settings.x_transaction_log_flush_interval = 1.0
+            settings.x_transaction_log_flush_interval = 0.1
         self.run = wandb.init(
             dir=folder,
             project=project or folder.parent.name,
