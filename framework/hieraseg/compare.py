@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hieraseg.comparison.comparison import Comparison
-from hieraseg.comparison.counts import image_ids
+from hieraseg.comparison.counts import has_counts, image_ids
 from hieraseg.comparison.differences import differences_to, limits
 from hieraseg.comparison.marks import PROTOCOL, with_marks
 from hieraseg.comparison.protocol import protocol_of
@@ -31,8 +31,8 @@ def compare(
 
     Runs share a row if their resolved recipes, the files that these name, their code, their data
     and the protocol of their scores differ only in the seed. A rerun of a seed is no new
-    measurement, so the newest counts. Runs that are damaged or did not finish are left out, with a
-    warning for each.
+    measurement, so the newest counts. Runs that are damaged, that did not finish, or whose scores
+    are not those of their counts are left out, with a warning for each.
 
     Args:
         entries: run folders, folders of run folders, or recipes. A recipe stands for all of its
@@ -43,13 +43,14 @@ def compare(
         per_class: whether to compare each class to the baseline, too.
 
     Raises:
-        RecipeError: an entry has no run, no run can be compared, or there is no such baseline.
+        RecipeError: an entry has no run, no run can be compared, it is not known which of several
+            runs is the newest, or there is no such baseline.
     """
-    finished, left_out = _read(entries, split, Path(runs))
+    finished, unchecked, left_out = _read(entries, split, Path(runs))
     rows = with_settings(_rows(finished))
     chosen = None if baseline is None else find_row(rows, baseline)
     rows, notes = with_marks(rows, split, chosen)
-    notes = [*_left_out(left_out), *notes]
+    notes = [*_left_out(left_out), *_unchecked(unchecked), *notes]
     if chosen is None:
         return Comparison(split, rows, notes=notes)
     chosen = find_row(rows, chosen.title)  # with its marks
@@ -66,13 +67,19 @@ def compare(
 
 def _read(
     entries: Sequence[str | Path], split: str, runs: Path
-) -> tuple[list[FinishedRun], list[RunFolder]]:
-    """The finished runs of all entries, each one once, and the others, with a warning for each."""
+) -> tuple[list[FinishedRun], list[RunFolder], list[RunFolder]]:
+    """The finished runs of all entries, each one once, and the others, with a warning for each.
+
+    Between them are those of the finished ones that have no counts to check their scores with.
+    """
     folders = [folder for entry in entries for folder in _run_folders(Path(entry), runs)]
-    found, left_out, problems = [], [], []
+    found, unchecked, left_out, problems = [], [], [], []
     for folder in {folder.path.resolve(): folder for folder in folders}.values():
         try:
-            found.append(read_finished(folder, split))
+            run = read_finished(folder, split)
+            if not has_counts(run):
+                unchecked.append(folder)
+            found.append(run)
         except RecipeError as error:
             left_out.append(folder)
             problems.append(str(error))
@@ -82,19 +89,25 @@ def _read(
         warn(f"left out: {problem}")
     if len(problems) > _SHOWN:
         warn(f"left out: {len(problems) - _SHOWN} more runs, for such reasons")
-    return found, left_out
+    return found, unchecked, left_out
 
 
 def _left_out(folders: Sequence[RunFolder]) -> list[str]:
     """That runs are missing: a table of those that survived is better than the recipes are."""
-    if not folders:
-        return []
+    why = "runs left out, since they did not finish, are damaged or have no such scores"
+    return [f"{why}: {_names(folders)}"] if folders else []
+
+
+def _unchecked(folders: Sequence[RunFolder]) -> list[str]:
+    """That the scores of runs might have been changed."""
+    why = "runs without counts of their images, so their scores could not be checked"
+    return [f"{why}: {_names(folders)}"] if folders else []
+
+
+def _names(folders: Sequence[RunFolder]) -> str:
+    """How many run folders there are, and names of some."""
     names = [folder.path.name for folder in folders]
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return [
-        "runs left out, since they did not finish, are damaged or have no such scores: "
-        f"{len(names)} ({shown})"
-    ]
+    return f"{len(names)} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
 
 
 def _rows(runs: Iterable[FinishedRun]) -> list[Row]:
@@ -148,6 +161,12 @@ def _newest(runs: Sequence[FinishedRun]) -> Iterator[FinishedRun]:
     for seed, same in sorted(by_seed.items()):
         newest = max(same, key=lambda run: run.started)
         times = len({run.started for run in same})
+        if not all(run.started for run in same) and any(r.scores != newest.scores for r in same):
+            raise RecipeError(
+                f"{', '.join(str(run.path) for run in same)}: are runs of the same recipe and seed "
+                f"{seed} with other scores; the newest would count, but not all of them say when "
+                "they started; name only one of them"
+            )
         if times > 1:
             warn(
                 f"seed {seed} was run {times} times, of which {newest.path} is the newest, "

@@ -44,7 +44,9 @@ def change_result(run: Path, change: Callable[[Result], Any]) -> None:
 
 
 def set_leaf_score(run: Path, score: float) -> None:
+    """Change a score of a run, which has no counts from then on."""
     change_result(run, lambda result: result["splits"]["val"]["levels"][2].update(miou=score))
+    shutil.rmtree(run / "evaluation")
 
 
 def compared(capsys: Captured, *words: str) -> tuple[Result, list[str]]:
@@ -261,6 +263,8 @@ DAMAGED: list[tuple[str, bytes | None]] = [
     ("provenance.json", b"\x00"),
     ("provenance.json", b'{"code": 3}'),
     ("provenance.json", b'{"plugins": {"loss": [{"name": 3}]}}'),
+    ("evaluation/val.npz", b""),
+    ("evaluation/val.npz", b"PK"),
 ]
 
 
@@ -347,6 +351,66 @@ def test_a_changed_result_is_left_out(trained_run: Path, here: None, capsys: Cap
     assert f"{changed}/result.json: was changed after it was written" in warning
 
 
+def change_level(**scores: float) -> Callable[[Result], Any]:
+    return lambda result: result["splits"]["val"]["levels"][2].update(scores)
+
+
+@pytest.mark.parametrize(
+    ("change", "which"),
+    [
+        (change_level(miou=0.9), " of level 3"),
+        (change_level(miou_with_background=0.9), " of level 3"),
+        (
+            lambda result: result["splits"]["val"]["levels"][0]["iou"].update(body=0.9),
+            " of level 1",
+        ),
+        (lambda result: result["splits"]["val"].update(coherence=0.9), ""),
+        (lambda result: result["splits"]["val"].update(mistake_distance=None), ""),
+    ],
+)
+def test_scores_that_are_not_those_of_the_counts_are_left_out(
+    trained_run: Path, here: None, change: Callable[[Result], Any], which: str, capsys: Captured
+) -> None:
+    """Without a baseline, too, and though the checksum of the result was removed."""
+    _, changed = (add_run(trained_run, f"runs/q/base-seed{seed}", seed) for seed in (0, 1))
+    change_result(changed, change)
+    table, (warning,) = compared(capsys, "runs")
+    assert table["rows"][0]["seeds"] == [0]
+    file = changed / "evaluation/val.npz"
+    assert f"{file}: its counts{which} do not give the scores in result.json, so one" in warning
+    assert "; evaluate the run again" in warning
+    assert table["notes"][0].endswith(": 1 (base-seed1)")
+
+
+def test_runs_without_counts_are_compared_and_named(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    for seed in (0, 1):
+        run = add_run(trained_run, f"runs/q/base-seed{seed}", seed)
+    (run / "evaluation/val.npz").unlink()
+    table, warnings = compared(capsys, "runs")
+    assert table["rows"][0]["seeds"] == [0, 1]
+    assert not warnings
+    assert table["notes"][0] == (
+        "runs without counts of their images, so their scores could not be checked: 1 (base-seed1)"
+    )
+
+
+def test_which_run_is_the_newest_is_not_guessed(
+    trained_run: Path, here: None, capsys: Captured
+) -> None:
+    """Runs of one seed that do not say when they started are copies only if they have one score."""
+    for name, score in (("base", 0.25), ("base-run2", 0.25), ("base-run3", 0.5)):
+        set_leaf_score(add_run(trained_run, f"runs/q/{name}-seed0", 0, started=""), score)
+    table, (warning,) = compared(capsys, "runs/q/base-seed0", "runs/q/base-run2-seed0")
+    assert table["rows"][0]["mIoU L3"] == [0.25]
+    assert "seed 0 has 2 copies of one run" in warning
+    assert main(["compare", "runs/q/base-seed0", "runs/q/base-run3-seed0"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "runs/q/base-seed0, runs/q/base-run3-seed0: are runs of the same recipe and se" in error
+    assert "not all of them say when they started; name only one of them" in error
+
+
 def test_compare_runs_no_code_of_a_run(trained_run: Path, here: None, capsys: Captured) -> None:
     run = add_run(trained_run, "runs/q/base-seed0")
     (run / "plugins").mkdir()
@@ -375,6 +439,7 @@ def test_trees_that_differ_are_not_comparable(
     add_run(trained_run, "runs/q/base-seed0")
     other = add_run(trained_run, "runs/other/base-seed0")
     change_result(other, lambda result: result["splits"]["val"]["tree"].update(change))
+    shutil.rmtree(other / "evaluation")  # counts with another background give other scores
     table, (warning,) = compared(capsys, "runs/q", "runs/other")
     assert not table["comparable"]
     assert f"with different {part}; their scores are not comparable" in warning
@@ -486,7 +551,9 @@ def add_perfect_run(trained_run: Path, name: str, seed: int) -> None:
             counts[f"intersection_{number}"] = counts[f"predicted_{number}"] = truth
             seen = dict(zip(level["iou"], truth.any(0).tolist(), strict=True))
             level["iou"] = {name: 1.0 if seen[name] else None for name in seen}
-            level["miou"] = 1.0
+            level["miou"] = level["miou_with_background"] = 1.0
+        counts["mistakes"][:] = counts["distance"][:] = 0
+        result["splits"]["val"]["mistake_distance"] = None
 
     change_result(run, change)
     np.savez_compressed(run / "evaluation/val.npz", **counts)

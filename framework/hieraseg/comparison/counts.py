@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from hieraseg.comparison.level_counts import LevelCounts, SplitCounts
 from hieraseg.comparison.rows import Row
 from hieraseg.errors import RecipeError
-from hieraseg.runs.counts import COUNTS, counts_file, read_ids, read_levels
+from hieraseg.runs.counts import COUNTS, counts_file, read_arrays, read_ids, read_levels
 from hieraseg.runs.finished import FinishedRun
+from hieraseg.statistics.overlap import mean_iou
+
+_TREE_SCORES = {"coherence": ("coherent", "pixels"), "mistake_distance": ("distance", "mistakes")}
+"""Scores over all levels that tables show, and the counts whose ratios they are."""
 
 
 def read_counts(row: Row) -> list[LevelCounts]:
@@ -49,6 +54,19 @@ def _stack(runs: Sequence[LevelCounts]) -> LevelCounts:
     return replace(runs[0], intersection=intersection, predicted=predicted, truth=truth)
 
 
+def has_counts(run: FinishedRun) -> bool:
+    """Whether a run keeps the counts of its scores; if it does, they have to give these scores.
+
+    Raises:
+        RecipeError: the file of counts is damaged, or its counts do not give the scores.
+    """
+    if not counts_file(run).exists():
+        return False
+    _levels(run, len(read_ids(run)))
+    _check_tree_scores(run)
+    return True
+
+
 def _read_run(run: FinishedRun) -> SplitCounts:
     """Counts of one run, in the order in which it was scored."""
     if "tree" not in run.scores:
@@ -56,25 +74,49 @@ def _read_run(run: FinishedRun) -> SplitCounts:
             f"{run.path}: its scores do not say which class is background; "
             f"run `hieraseg evaluate {run.path}` again"
         )
-    background, ids = run.scores["tree"]["background"], read_ids(run)
-    levels = []
-    for number, counts in enumerate(read_levels(run, len(ids)), 1):
+    ids = read_ids(run)
+    return SplitCounts(str(run.path), ids, _levels(run, len(ids)))
+
+
+def _levels(run: FinishedRun, images: int) -> list[LevelCounts]:
+    """Counts of each level of a run, which give its scores."""
+    background, levels = run.scores.get("tree", {}).get("background"), []
+    for number, counts in enumerate(read_levels(run, images), 1):
         classes = list(run.scores["levels"][number - 1]["iou"])
         is_foreground = np.array([name != background for name in classes])
         level = LevelCounts(number, classes, is_foreground, *(array[None] for array in counts))
-        _check_scores(level, run)
+        _check_level_scores(level, run)
         levels.append(level)
-    return SplitCounts(str(run.path), ids, levels)
+    return levels
 
 
-def _check_scores(level: LevelCounts, run: FinishedRun) -> None:
-    """Raise RecipeError if the counts of a run are not those of its scores."""
-    scores = run.scores["levels"][level.level - 1]
-    stored = [scores["miou"], *scores["iou"].values()]
+def _check_level_scores(level: LevelCounts, run: FinishedRun) -> None:
+    scores, ious = run.scores["levels"][level.level - 1], level.iou()
+    stored, found = [*scores["iou"].values()], [*ious[0]]
+    if "tree" in run.scores:  # older scores do not say which class is left out
+        stored, found = [scores["miou"], *stored], [*level.miou(), *found]
+    if "miou_with_background" in scores:
+        stored, found = [scores["miou_with_background"], *stored], [*mean_iou(ious), *found]
+    _check_equal(run, stored, found, f" of level {level.level}")
+
+
+def _check_tree_scores(run: FinishedRun) -> None:
+    """Check the scores over all levels that tables show."""
+    names = [name for pair in _TREE_SCORES.values() for name in pair]
+    arrays, scores = read_arrays(counts_file(run), names), dict[str, Any](run.scores)
+    for score, (part, whole) in _TREE_SCORES.items():
+        if score in scores:  # older runs lack some
+            total = arrays[whole].sum()
+            _check_equal(run, [scores[score]], [arrays[part].sum() / total if total else np.nan])
+
+
+def _check_equal(
+    run: FinishedRun, stored: Sequence[float | None], found: Sequence[float], which: str = ""
+) -> None:
+    """Raise RecipeError if scores are not those that the counts of their run give."""
     expected = np.array([np.nan if score is None else score for score in stored])
-    found = [*level.miou(), *level.iou()[0]]
     if not np.allclose(found, expected, rtol=0, atol=1e-9, equal_nan=True):
         raise RecipeError(
-            f"{counts_file(run)}: its counts of level {level.level} do not give the scores in "
-            "result.json, so they are of another evaluation; evaluate the run again"
+            f"{counts_file(run)}: its counts{which} do not give the scores in result.json, so one "
+            "of the two files was changed, or is of another evaluation; evaluate the run again"
         )
