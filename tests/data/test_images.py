@@ -5,6 +5,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -186,26 +187,49 @@ def test_transparency_is_dropped(tmp_path: Path, mode: str) -> None:
     assert read_image(path).tolist() == [[[90, 90, 90]] * 2]
 
 
-def tiff(path: Path, pixels: np.ndarray, others: tuple[int, ...]) -> Path:
-    """Write a TIFF by hand: three colors, then bands of the given kinds (0 is unspecified)."""
+def tiff(
+    path: Path,
+    pixels: np.ndarray,
+    others: tuple[int, ...],
+    photometric: int = 2,
+    separate: bool = False,
+) -> Path:
+    """Write a TIFF by hand.
+
+    Args:
+        path: the file.
+        pixels: `[H, W, bands]` of any unsigned type.
+        others: kind of each band behind the colors (0 is unspecified).
+        photometric: 2 for RGB, 1 for gray.
+        separate: whether bands are stored one after the other.
+    """
     height, width, bands = pixels.shape
-    bits, kinds = (
-        (258, 3, struct.pack(f"<{bands}H", *[8] * bands)),
-        (338, 3, struct.pack(f"<{len(others)}H", *others).ljust(4, b"\0")),
-    )
-    numbers = {256: width, 257: height, 259: 1, 262: 2, 273: 0, 277: bands, 278: height}
-    entries = [(tag, 4, struct.pack("<I", value)) for tag, value in numbers.items()]
-    entries = sorted([*entries, (279, 4, struct.pack("<I", pixels.size)), bits, kinds])
-    end = 8 + 2 + 12 * len(entries) + 4
-    table, extra = struct.pack("<H", len(entries)), b""
-    place = end + sum(len(value) for _, _, value in entries if len(value) > 4)
-    for tag, kind, value in entries:
-        count = bands if tag == 258 else len(others) if tag == 338 else 1
-        value = struct.pack("<I", place) if tag == 273 else value
-        if len(value) > 4:
+    planes = list(pixels.transpose(2, 0, 1)) if separate else [pixels]
+    size, count = pixels.nbytes // len(planes), len(planes)
+    tags = {
+        256: [width],
+        257: [height],
+        258: [8 * pixels.itemsize] * bands,
+        259: [1],
+        262: [photometric],
+        273: [0] * count,
+        277: [bands],
+        278: [height],
+        279: [size] * count,
+        284: [2 if separate else 1],
+        **({338: list(others)} if others else {}),
+    }
+    long = {tag: 4 * len(values) for tag, values in tags.items() if len(values) > 1}
+    end = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = [end + sum(long.values()) + size * plane for plane in range(count)]
+    table, extra = struct.pack("<H", len(tags)), b""
+    for tag, values in sorted(tags.items()):
+        value = struct.pack(f"<{len(values)}I", *values)
+        if tag in long:
             value, extra = struct.pack("<I", end + len(extra)), extra + value
-        table += struct.pack("<HHI", tag, kind, count) + value
-    path.write_bytes(b"II*\0\x08\0\0\0" + table + b"\0\0\0\0" + extra + pixels.tobytes())
+        table += struct.pack("<HHI", tag, 4, len(values)) + value
+    content = b"".join(plane.tobytes() for plane in planes)
+    path.write_bytes(b"II*\0\x08\0\0\0" + table + b"\0\0\0\0" + extra + content)
     return path
 
 
@@ -220,6 +244,38 @@ def test_bands_that_are_neither_colors_nor_alpha_are_refused(
     assert expected in rejected(read_image, path)
     path = tiff(path, pixels[..., :4], (2,))
     np.testing.assert_array_equal(read_image(path), pixels[..., :3])
+
+
+def test_a_band_without_a_kind_is_refused(tmp_path: Path) -> None:
+    """Pillow would take it for padding, although it may be infrared."""
+    path = tiff(tmp_path / "bands.tif", RNG.integers(0, 255, (2, 3, 4), np.uint8), ())
+    assert "has 4 bands, of which 3 are colors; save the three" in rejected(read_image, path)
+
+
+@pytest.mark.parametrize(("bands", "dtype"), [(2, np.uint16), (3, np.uint8), (8, np.uint16)])
+def test_tiffs_of_bands_that_pillow_does_not_read(
+    tmp_path: Path, bands: int, dtype: type[np.unsignedinteger[Any]]
+) -> None:
+    """GDAL writes 16-bit RGB so, unless it is told that the bands are colors."""
+    pixels = np.zeros((2, 3, bands), dtype)
+    path = tiff(tmp_path / "bands.tif", pixels, (0,) * (bands - 1), photometric=1)
+    message = rejected(read_image, path)
+    assert f"is a TIFF with {bands} bands of a kind that Pillow does not read; save" in message
+
+
+@pytest.mark.parametrize("read", [read_image, lambda path: read_color_mask(path, {(0, 0, 0): 0})])
+def test_separate_bands_of_16_bits_are_refused(
+    tmp_path: Path, read: Callable[[Path], np.ndarray]
+) -> None:
+    """Pillow would take their bytes for pixels."""
+    pixels = RNG.integers(0, 65_536, (2, 3, 3), np.uint16)
+    path = tiff(tmp_path / "bands.tif", pixels, (), separate=True)
+    assert "the bands of more than 8 bits are stored one after the other" in rejected(read, path)
+    path = tiff(path, pixels, ())
+    np.testing.assert_array_equal(read_image(path), pixels >> 8)
+    small = (pixels >> 8).astype(np.uint8)
+    path = tiff(path, small, (), separate=True)
+    np.testing.assert_array_equal(read_image(path), small)
 
 
 @pytest.mark.parametrize("transparency", [1, b"\0\x80"])

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from hieraseg.errors import DataError
 
-VERSION = 2
+VERSION = 3
 """Increase it when files are read as other pixels than before: stores depend on it."""
 
 _LARGEST_LABEL = np.iinfo(np.uint16).max
@@ -23,6 +23,7 @@ _CHANGES_LABELS = {
     **dict.fromkeys(("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"), "compression"),
     "GIF": "palette",  # Pillow saves it without the colors that no pixel has
 }
+_WITHOUT_LIBTIFF = (1, 32_773)  # compression of a TIFF that Pillow decodes itself: none, PackBits
 _LISTED = 8  # colors in one message
 _COLOR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")
 # Python's warning filters, and NumPy's parser of headers (python/cpython#106905, in Python 3.11),
@@ -185,6 +186,7 @@ def _encoding_of(image: Image.Image) -> _Encoding:
 def _rgb(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.ndarray, "H W 3"]:
     mode = image.mode
     _check_bands(image, path)
+    _check_planes(image, path)
     if mode.startswith(("I", "F")) and _is_white_zero(image):
         raise DataError(f"{path}: the image is stored inverted, with 0 for white; save it as a PNG")
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
@@ -213,10 +215,30 @@ def _check_bands(image: Image.Image, path: Path) -> None:
     tags = getattr(image, "tag_v2", {})
     bands = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     others = tags.get(TiffImagePlugin.EXTRASAMPLES, ())
+    is_rgb = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 2
+    if is_rgb and bands > 3 + len(others):  # Pillow takes those that have no kind for padding
+        others = (0,) * (bands - 3)
     if len(others) > 1 or 0 in others:  # 0: unspecified data, 1 and 2: alpha
+        colors = bands - len(others)
         raise DataError(
-            f"{path}: the image has {bands} bands, of which {bands - len(others)} are colors; save "
+            f"{path}: the image has {bands} bands, of which {colors} {_are(colors)}; save "
             "the three that the model should see as an RGB image"
+        )
+
+
+def _are(colors: int) -> str:
+    return "is a color" if colors == 1 else "are colors"
+
+
+def _check_planes(image: Image.Image, path: Path) -> None:
+    """Refuse a TIFF whose bands of 16 bits lie one after the other, of which Pillow reads bytes."""
+    tags = getattr(image, "tag_v2", {})
+    is_separate = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    is_read_by_pillow = tags.get(TiffImagePlugin.COMPRESSION, 1) in _WITHOUT_LIBTIFF
+    if is_separate and is_read_by_pillow and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
+        raise DataError(
+            f"{path}: the bands of more than 8 bits are stored one after the other, which Pillow "
+            "reads wrongly; save it as a PNG, or with the bands of each pixel side by side"
         )
 
 
@@ -270,6 +292,7 @@ def _colors(image: Image.Image, encoding: _Encoding, path: Path) -> UInt8[np.nda
             f"{path}: an image of mode {image.mode}{bits} is no mask of colors; save RGB with 8 "
             "bits per channel as a PNG, or label values without a table of colors"
         )
+    _check_planes(image, path)
     image.info.pop("transparency", None)
     return np.array(image.convert("RGB"))
 
@@ -349,6 +372,12 @@ def _reading(path: Path) -> Iterator[None]:
             f"{path}: {reason or f'is larger than {limit} pixels'}; make the image smaller"
         ) from error
     except UnidentifiedImageError as error:
+        bands = _tiff_bands(path)
+        if bands > 1:
+            raise DataError(
+                f"{path}: is a TIFF with {bands} bands of a kind that Pillow does not read; save "
+                "the three that the model should see as an RGB image, and a mask with one band"
+            ) from error
         raise DataError(
             f"{path}: is damaged, or not an image that Pillow reads; copy the file again, or "
             "save it as an RGB PNG"
@@ -359,6 +388,20 @@ def _reading(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: is damaged ({error}); copy the file again") from error
     except Exception as error:  # Pillow's decoders fail in any way on damaged files
         raise DataError(f"{path}: is damaged ({error}); copy the file again") from error
+
+
+def _tiff_bands(path: Path) -> int:
+    """Number of bands of a TIFF, whether or not Pillow reads its pixels; 0 for other files."""
+    try:
+        with _filtered_warnings(), path.open("rb") as file:
+            header = file.read(8)
+            header += file.read(8) if header[2:3] == b"+" else b""  # BigTIFF
+            directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+            file.seek(directory.next)
+            directory.load(file)
+            return int(directory.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+    except Exception:  # any other file, or a damaged one
+        return 0
 
 
 def _read_array_mask(path: Path) -> UInt[np.ndarray, "H W"]:
