@@ -70,7 +70,7 @@ def _read(
 ) -> tuple[list[FinishedRun], list[RunFolder], list[RunFolder]]:
     """The finished runs of all entries, each one once, and the others, with a warning for each.
 
-    Between them are those of the finished ones that have no counts to check their scores with.
+    Between them are those of the finished ones whose scores cannot be checked by their counts.
     """
     folders = [folder for entry in entries for folder in _run_folders(Path(entry), runs)]
     found, unchecked, left_out, problems = [], [], [], []
@@ -100,7 +100,7 @@ def _left_out(folders: Sequence[RunFolder]) -> list[str]:
 
 def _unchecked(folders: Sequence[RunFolder]) -> list[str]:
     """That the scores of runs might have been changed."""
-    why = "runs without counts of their images, so their scores could not be checked"
+    why = "scores that could not be checked, since the counts of images are missing or damaged"
     return [f"{why}: {_names(folders)}"] if folders else []
 
 

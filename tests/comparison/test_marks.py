@@ -62,7 +62,7 @@ def test_the_score_that_chose_the_epoch_is_said() -> None:
 
     assert note(usual).startswith("† best epoch chosen on this split, so")
     assert note("loss", "loss").startswith("† best epoch chosen on this split by loss, so")
-    several = f"† best epoch chosen on this split by row 0 loss; row 1 {usual}, so"
+    several = f"† best epoch chosen on this split by row 0 (loss); row 1 ({usual}), so"
     assert note("loss", usual).startswith(several)
 
 
@@ -75,6 +75,8 @@ def test_another_protocol_than_most_rows_or_the_baseline() -> None:
     assert note.endswith("tta (flip | scales 1)")
     found, _ = marks(flipped, *usual, baseline="c")
     assert found == {"c": "", "a": "‡", "b": "‡"}
+    _, (note, *_) = marks(*usual, flipped, baseline="b")
+    assert note.startswith("‡ scored by another protocol or on other data than b, so not compared")
     assert marks(*usual)[0] == {"a": "", "b": ""}
 
 
@@ -99,9 +101,10 @@ def test_steps_and_seeds_unlike_the_baseline() -> None:
     found, notes = marks(*rows, baseline="a")
     assert found == {"a": "", "b": "*", "c": "§", "d": "*"}
     assert (
-        "* trained for another number of steps than the baseline (300): b 600; d unknown" in notes
+        "* trained for another number of steps than the baseline (300): b (600); d (unknown)"
+        in notes
     )
-    assert "§ other seeds than the baseline (0, 1, 2): c 1, 2, 3" in notes
+    assert "§ other seeds than the baseline (0, 1, 2): c (1, 2, 3)" in notes
     assert set(marks(*rows)[0].values()) == {""}
 
 
@@ -142,7 +145,7 @@ def test_classes_that_are_only_predicted_are_said() -> None:
         make_row("older", [scores_of(0.0)]),
     ]
     found = [note for note in marks(*rows)[1] if "in no target" in note]
-    assert [note.partition(": ")[2] for note in found] == ["leg (L1); predicted by b 2 of 3 runs"]
+    assert [note.partition(": ")[2] for note in found] == ["leg (L1); predicted by b (2 of 3 runs)"]
     tree = {"parents": "p", "labels": "l", "pairs": "", "void": [], "background": "leg"}
     predicted["tree"] = tree
     assert not [note for note in marks(*rows)[1] if "in no target" in note]

@@ -31,6 +31,8 @@ def test_curves_are_the_mean_over_seeds(comparison: Comparison) -> None:
         assert traces[-1]["y"] == pytest.approx(loss)
         assert traces[-1]["x"] == [record["epoch"] for record in records[0]]
         assert len(traces) == (4 if len(row.runs) == 3 else 1), "a thin line for each of 3 seeds"
+        modes = {trace["mode"] for trace in traces[:-1]}
+        assert modes <= {"markers"}, "one validation is no line, which could not be seen"
         for level, figure in enumerate(levels):
             mious = [[record["val"]["levels"][level]["miou"] for record in one] for one in records]
             traces = [trace for trace in figure["data"] if trace["legendgroup"] == str(index)]

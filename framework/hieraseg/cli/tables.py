@@ -11,7 +11,7 @@ from hieraseg.comparison import numbers
 from hieraseg.comparison.columns import Column
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
-from hieraseg.comparison.protocol import protocol_differences
+from hieraseg.comparison.protocol import protocol_differences, shared_protocol
 from hieraseg.comparison.rows import Row
 
 Cells = list[list[str]]
@@ -84,8 +84,15 @@ def _difference_cells(one: Difference) -> list[str]:
 
 
 def heading(comparison: Comparison) -> str:
-    """What the table of rows shows."""
-    return f"split {comparison.split}, mean ± standard deviation over n seeds; scores are fractions"
+    """What the table of rows shows, and the protocol that all rows share."""
+    protocol = shared_protocol(comparison.rows)
+    return "; ".join(
+        [
+            f"split {comparison.split}, mean ± standard deviation over n seeds",
+            "scores are fractions",
+            *([protocol] if protocol else []),
+        ]
+    )
 
 
 def difference_heading(comparison: Comparison, per_class: bool = False) -> str:

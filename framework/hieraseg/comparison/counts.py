@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from hieraseg.comparison.level_counts import LevelCounts, SplitCounts
 from hieraseg.comparison.rows import Row
@@ -57,13 +59,23 @@ def _stack(runs: Sequence[LevelCounts]) -> LevelCounts:
 def has_counts(run: FinishedRun) -> bool:
     """Whether a run keeps the counts of its scores; if it does, they have to give these scores.
 
+    A file of counts that is damaged is none.
+
     Raises:
-        RecipeError: the file of counts is damaged, or its counts do not give the scores.
+        RecipeError: the counts do not give the scores.
     """
-    if not counts_file(run).exists():
+    try:
+        counts = read_levels(run, len(read_ids(run)))
+        arrays = read_arrays(counts_file(run), set(chain(*_TREE_SCORES.values())))
+    except RecipeError:
         return False
-    _levels(run, len(read_ids(run)))
-    _check_tree_scores(run)
+    _levels(run, counts)
+    totals = {name: array.sum() for name, array in arrays.items()}
+    scores: dict[str, Any] = {**run.scores}
+    for score, (part, whole) in _TREE_SCORES.items():
+        if score in scores:  # older runs lack some
+            found = totals[part] / totals[whole] if totals[whole] else np.nan
+            _check_equal(run, [scores[score]], [found])
     return True
 
 
@@ -75,16 +87,18 @@ def _read_run(run: FinishedRun) -> SplitCounts:
             f"run `hieraseg evaluate {run.path}` again"
         )
     ids = read_ids(run)
-    return SplitCounts(str(run.path), ids, _levels(run, len(ids)))
+    return SplitCounts(str(run.path), ids, _levels(run, read_levels(run, len(ids))))
 
 
-def _levels(run: FinishedRun, images: int) -> list[LevelCounts]:
-    """Counts of each level of a run, which give its scores."""
+def _levels(
+    run: FinishedRun, counts: Sequence[Sequence[Int64[np.ndarray, "N _"]]]
+) -> list[LevelCounts]:
+    """The `COUNTS` of each level of a run, which give its scores."""
     background, levels = run.scores.get("tree", {}).get("background"), []
-    for number, counts in enumerate(read_levels(run, images), 1):
+    for number, of_level in enumerate(counts, 1):
         classes = list(run.scores["levels"][number - 1]["iou"])
         is_foreground = np.array([name != background for name in classes])
-        level = LevelCounts(number, classes, is_foreground, *(array[None] for array in counts))
+        level = LevelCounts(number, classes, is_foreground, *(array[None] for array in of_level))
         _check_level_scores(level, run)
         levels.append(level)
     return levels
@@ -98,16 +112,6 @@ def _check_level_scores(level: LevelCounts, run: FinishedRun) -> None:
     if "miou_with_background" in scores:
         stored, found = [scores["miou_with_background"], *stored], [*mean_iou(ious), *found]
     _check_equal(run, stored, found, f" of level {level.level}")
-
-
-def _check_tree_scores(run: FinishedRun) -> None:
-    """Check the scores over all levels that tables show."""
-    names = [name for pair in _TREE_SCORES.values() for name in pair]
-    arrays, scores = read_arrays(counts_file(run), names), dict[str, Any](run.scores)
-    for score, (part, whole) in _TREE_SCORES.items():
-        if score in scores:  # older runs lack some
-            total = arrays[whole].sum()
-            _check_equal(run, [scores[score]], [arrays[part].sum() / total if total else np.nan])
 
 
 def _check_equal(

@@ -83,18 +83,18 @@ def _protocol(rows: Sequence[Row], baseline: Row | None) -> Marked:
     different = protocol_differences(rows)
     protocols = [{part: protocol_of(row.scores[0]).get(part) for part in different} for row in rows]
     counts = Counter(map(str, protocols))
+    titles = [row.title for row in rows]
     usual = max(protocols, key=lambda one: counts[str(one)])  # the first of those
-    if baseline:
-        usual = protocols[[row.title for row in rows].index(baseline.title)]
-    reference = rows[protocols.index(usual)].title
+    reference = titles.index(baseline.title) if baseline else protocols.index(usual)
+    usual = protocols[reference]
     other = [
         row
         for row, protocol in zip(rows, protocols, strict=True)
         if any(protocol[part] not in (None, value) for part, value in usual.items() if value)
     ]
     return other, (
-        f"scored by another protocol or on other data than {reference}, so not compared with it: "
-        f"{in_words(different)}"
+        f"scored by another protocol or on other data than {titles[reference]}, so not compared "
+        f"with it: {in_words(different)}"
     )
 
 
@@ -189,4 +189,4 @@ def _listed(values: Sequence[int]) -> str:
 
 
 def _of(values: Mapping[str, str]) -> str:
-    return "; ".join(f"{title} {value}" for title, value in values.items())
+    return "; ".join(f"{title} ({value})" for title, value in values.items())

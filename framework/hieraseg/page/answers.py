@@ -12,7 +12,7 @@ from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.differences import SEEDS
 from hieraseg.comparison.rows import Row
-from hieraseg.page.charts import chart, label, tick
+from hieraseg.page.charts import around_zero, chart, label, tick
 from hieraseg.page.looks import Look, lines_of, with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
@@ -96,13 +96,16 @@ def _differences(
 ) -> Iterator[Panel]:
     """A chart per level: the difference of each row, and its interval."""
     for level in sorted({one.level for found in differences.values() for one in found}):
-        figure = _forest("difference in mIoU", [look for _, look in rows])
+        shown = [
+            (one, look)
+            for row, look in rows
+            for one in differences.get(row.title, ())
+            if one.level == level
+        ]
+        figure = _forest("difference in mIoU", [look for _, look in shown])
         figure.add_vline(0, line={"color": "#7a7a7a", "width": 1.5})
-        for row, look in rows:
-            for one in differences.get(row.title, ()):
-                if one.level == level:
-                    figure.add_trace(_interval(one, look))
-        figure.update_xaxes(tickformat="+.3~f")
+        figure.add_traces([_interval(one, look) for one, look in shown])
+        figure.update_xaxes(tickformat="+.3~f", range=around_zero(one.interval for one, _ in shown))
         text = f"Differences to the baseline on level {level}, with 95 % intervals"
         yield Panel({"level": str(level)}, chart(figure, text))
 

@@ -1,6 +1,8 @@
 """Plotly figures as parts of the page."""
 
 import html
+import math
+from collections.abc import Iterable
 
 from markupsafe import Markup
 from plotly import graph_objects as go
@@ -31,6 +33,13 @@ def chart(figure: go.Figure, description: str) -> Markup:
 def label(text: str) -> str:
     """Text for a figure, whose strings are a kind of HTML to plotly."""
     return html.escape(text, quote=False)
+
+
+def around_zero(intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The range of an axis that has 0 and all intervals, with room at both ends."""
+    ends = [0.0, *(end for interval in intervals for end in interval if math.isfinite(end))]
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - room, max(ends) + room
 
 
 def tick(text: str) -> str:

@@ -68,6 +68,19 @@ def _panel(
     return Panel({"curve": title}, chart(figure, f"{title} of each recipe, {where}, by epoch"))
 
 
+def _seed(values: dict[float, float | None], look: Look) -> go.Scatter:
+    """The thin line of a seed; a small marker if there is one moment, which makes no line."""
+    return go.Scatter(
+        x=list(values),
+        y=list(values.values()),
+        mode="lines" if len(values) > 1 else "markers",
+        line={"color": look.color, "dash": look.dash, "width": 1},
+        marker={"color": look.color, "symbol": f"{look.symbol}-open", "size": 5},
+        opacity=0.45 if len(values) > 1 else 1,
+        hoverinfo="skip",
+    )
+
+
 def _traces(title: str, look: Look, lines: Sequence[dict[float, float | None]]) -> list[go.Scatter]:
     """A line per seed, and their mean at the moments that all seeds have."""
     if not lines:
@@ -75,9 +88,8 @@ def _traces(title: str, look: Look, lines: Sequence[dict[float, float | None]]) 
     moments = sorted(set.intersection(*(set(line) for line in lines)))
     values = np.array([[line[moment] for moment in moments] for line in lines], dtype=float)
     line = {"color": look.color, "dash": look.dash}
-    thin = {"mode": "lines", "line": {**line, "width": 1}, "opacity": 0.45, "hoverinfo": "skip"}
     several = lines if len(lines) > 1 else []
-    seeds = [go.Scatter(x=list(one), y=list(one.values()), **thin) for one in several]
+    seeds = [_seed(one, look) for one in several]
     mean = go.Scatter(
         x=moments,
         y=values.mean(axis=0),

@@ -9,13 +9,16 @@ from hieraseg.comparison import numbers
 from hieraseg.comparison.comparison import Comparison
 from hieraseg.comparison.difference import Difference
 from hieraseg.comparison.rows import Row
-from hieraseg.page.charts import chart, label, tick
+from hieraseg.page.charts import around_zero, chart, label, tick
 from hieraseg.page.looks import Look, legend, with_looks
 from hieraseg.page.panels import Panel, switched
 from hieraseg.page.sections import Section, render
 
 _LINE = 24
 """Height of a class in pixels."""
+
+_WHOLE = (-0.015, 1.015)
+"""From 0 to 1, with room for the markers at both ends."""
 
 
 def section(comparison: Comparison) -> Section:
@@ -69,7 +72,8 @@ def _gains(differences: Sequence[Difference], look: Look) -> go.Figure:
         )
     )
     figure.update_layout(height=110 + _LINE * len(differences))
-    figure.update_xaxes(title="difference in IoU", tickformat="+.2f", zeroline=True)
+    limits = around_zero(one.interval for one in differences)
+    figure.update_xaxes(title="difference in IoU", tickformat="+.3~f", range=limits, zeroline=True)
     figure.update_yaxes(type="category")
     return figure
 
@@ -102,7 +106,7 @@ def _ious(comparison: Comparison) -> Iterator[Panel]:
                 )
             )
         figure.update_layout(height=110 + _LINE * len(classes))
-        figure.update_xaxes(title="IoU, mean over seeds", range=[0, 1])
+        figure.update_xaxes(title="IoU, mean over seeds", range=_WHOLE)
         figure.update_yaxes(type="category", autorange="reversed")
         text = f"IoU of each class and recipe, level {level}"
         yield Panel({"level": str(level)}, chart(figure, text))

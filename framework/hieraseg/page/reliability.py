@@ -92,8 +92,8 @@ def _diagram(curves: Sequence[_Curve]) -> go.Figure:
         text = f"{name}<br>score %{{x:.3f}}<br>%{{y:.1f}} % of pixels<extra></extra>"
         figure.add_trace(go.Scatter(y=share, hovertemplate=text, **line), 2, 1)
     figure.update_layout(height=560, showlegend=False, hovermode="closest")
-    figure.update_xaxes(range=[0, 1.02])
+    figure.update_xaxes(range=[-0.02, 1.02])
     figure.update_xaxes(title="score of the predicted class", row=2)
-    figure.update_yaxes(title="fraction correct", range=[0, 1.02], row=1)
+    figure.update_yaxes(title="fraction correct", range=[-0.02, 1.02], row=1)
     figure.update_yaxes(title="% of pixels", rangemode="tozero", row=2)
     return figure

@@ -10,6 +10,9 @@ from hieraseg.comparison.rows import Row
 from hieraseg.page.looks import looks
 from hieraseg.page.sections import Section, render
 
+_ORDER = ("seeds", "score", "setting", "cost")
+"""Kinds of columns. Scores are seen first where the page is too narrow for all of them."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -45,7 +48,7 @@ class Heading:
 def section(comparison: Comparison) -> Section:
     """The table, whose numbers are those of `hieraseg compare`."""
     headings, columns = [], []
-    for column in main_columns(comparison.rows):
+    for column in sorted(main_columns(comparison.rows), key=lambda one: _ORDER.index(one.kind)):
         headings.append(Heading(column.title, column.kind == "setting"))
         columns.append([_cell(column, row) for row in comparison.rows])
         for level in _levels(comparison):
