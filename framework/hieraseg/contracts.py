@@ -209,6 +209,10 @@ class Dataset(Protocol):
     how often training takes images of each, relative to the others, or None to take all images
     equally often. Its ids are those of the members behind their number, as in `2/<id>`.
 
+    If it knows the names of its label values, an attribute `label_names` has them, as in
+    `{0: "background", 1: "head"}`. A recipe whose hierarchy has one of these names for another
+    value is refused.
+
     Attributes:
         splits: names of the splits; training needs `train` and `val`.
     """

@@ -7,6 +7,7 @@ from itertools import combinations_with_replacement
 from hieraseg.console import log
 from hieraseg.data.checking import CheckedDataset, missing_splits
 from hieraseg.data.duplicates import Duplicates, Pair, find_duplicates
+from hieraseg.data.label_names import naming_notices
 from hieraseg.data.survey import Survey, survey_split
 from hieraseg.errors import DataError, RecipeError
 from hieraseg.files.paths import keep_working_directory
@@ -19,6 +20,8 @@ from hieraseg.recipe.dataset import build_dataset
 _FIX_LABELS = (
     "fix the masks, map the labels in the data set's arguments, or add them to the hierarchy"
 )
+
+_DARK = 64  # of 255
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,13 @@ def inspect_data(recipe: Recipe, split: str | None = None) -> DataReport:
         problems += _problems(name, survey)
     flips = recipe.augmentation.flip or recipe.evaluation.flip
     sides = [notice] if flips and (notice := sides_notice(hierarchy)) else []
-    warnings = [*sides, *_missing_classes(surveys, hierarchy), *_repeated_images(duplicates)]
+    warnings = [
+        *naming_notices(dataset, hierarchy),
+        *sides,
+        *_dark_images(surveys),
+        *_missing_classes(surveys, hierarchy),
+        *_repeated_images(duplicates),
+    ]
     return DataReport(hierarchy, surveys, duplicates, problems, warnings)
 
 
@@ -102,6 +111,21 @@ def _missing_classes(surveys: Mapping[str, Survey], hierarchy: Hierarchy) -> Ite
                 listed = ", ".join(sorted(missing - known, key=names.index))
                 yield f"{split}: no image has these classes of level {level + 1}: {listed}"
             known |= missing
+
+
+def _dark_images(surveys: Mapping[str, Survey]) -> Iterator[str]:
+    """Splits of which most images are as dark as those of cameras that fill 14 of 16 bits."""
+    for split, survey in surveys.items():
+        is_dark = survey.brightest < _DARK
+        if 2 * is_dark.sum() > len(is_dark):
+            highest = int(survey.brightest[is_dark].max())
+            yield (
+                f"{split}: {is_dark.sum()} of {len(is_dark)} images are nearly black, with no "
+                f"value above {highest} of 255, such as "
+                f"{survey.fingerprints.ids[int(is_dark.argmax())]!r}; of files with 16 bits the "
+                f"upper 8 are read, so multiply values that fill {8 + highest.bit_length()} bits "
+                f"by {256 >> highest.bit_length()}, also in images to predict"
+            )
 
 
 def _repeated_images(duplicates: Mapping[tuple[str, str], Duplicates]) -> Iterator[str]:

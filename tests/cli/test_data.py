@@ -363,3 +363,20 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "hieraseg data --clean --dry-run" in out
     assert "Exit code 0" in out
+
+
+@pytest.mark.parametrize(
+    ("bits", "advice"),
+    [(10, "no value above 3 of 255"), (12, "values that fill 12 bits by 16, also"), (14, "by 4,")],
+)
+def test_dark_images_of_16_bits(
+    data: Data, report: Callable[..., dict[str, Any]], bits: int, advice: str
+) -> None:
+    for split in ("train", "val"):
+        for index, brightest in enumerate((2**bits - 1, 2**bits // 2, 0xFFFF)):
+            gray = np.linspace(0, brightest if split == "train" else 0xFFFF, 64).astype(np.uint16)
+            data.add(f"{split}/{index}", Image.fromarray(gray.reshape(8, 8)), [[1] * 8] * 8)
+    (said,) = [one for one in report()["warnings"] if "nearly black" in one]
+    assert said.startswith("train: 2 of 3 images are nearly black, with no value above ")
+    assert "such as 'train/0'; of files with 16 bits the upper 8 are read" in said
+    assert advice in said

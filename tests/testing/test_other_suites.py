@@ -11,6 +11,7 @@ from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from hieraseg import Hierarchy
+from hieraseg.testing.cases import MAIN_TREE
 from hieraseg.testing.running import Report
 from tests.support.broken import check, failed, reasons
 
@@ -171,6 +172,18 @@ class UnknownLabel(Data):
         return super().mask(id) + np.uint8(70)
 
 
+class OtherNames(Data):
+    """Labels have the names of other classes of the hierarchy."""
+
+    label_names = (*reversed([*MAIN_TREE.labels.values()]),)
+
+
+class NamesOfNothing(Data):
+    """Names of labels are no names."""
+
+    label_names = "background"
+
+
 class ReturnsCache(Data):
     """Returns cached arrays without copying."""
 
@@ -210,6 +223,8 @@ def test_datasets() -> None:
         ),
         (LargerMask, {"images_and_masks_are_arrays_of_the_same_size"}, "but its mask (12, 14)"),
         (UnknownLabel, {"labels_belong_to_the_hierarchy"}, "has the values [70]"),
+        (OtherNames, {"label_names_agree_with_the_hierarchy"}, "label 0 is "),
+        (NamesOfNothing, {"label_names_agree_with_the_hierarchy"}, "label_names is 'background'"),
         (ReturnsCache, {"reading_is_repeatable"}, "copies of cached arrays"),
         (SharedState, {"reading_is_thread_safe"}, "threads must not share state"),
     ],

@@ -112,6 +112,7 @@ class Survey:
         images: number of ids.
         labels: counts of the masks that can be read.
         shapes: height and width of the images that can be read, int64 `[N, 2]`.
+        brightest: highest pixel value of each of these, int64 `[N]`.
         fingerprints: what is known of their pixels.
         bad_files: images and masks that cannot be used.
     """
@@ -119,6 +120,7 @@ class Survey:
     images: int
     labels: LabelCounts
     shapes: Int[np.ndarray, "N 2"]
+    brightest: Int[np.ndarray, " N"]
     fingerprints: Fingerprints
     bad_files: list[BadFile]
 
@@ -126,7 +128,7 @@ class Survey:
 def survey_split(dataset: CheckedDataset, split: str, hierarchy: Hierarchy) -> Survey:
     """Read all images and masks of a split with several threads.
 
-    Only the size and the fingerprints of an image are kept.
+    Only the size, the highest value and the fingerprints of an image are kept.
 
     Raises:
         DataError: the split cannot be listed. What is wrong with its files is in the result.
@@ -142,9 +144,9 @@ def survey_split(dataset: CheckedDataset, split: str, hierarchy: Hierarchy) -> S
             labels.add(id, one.label_pixels)
         if one.image is not None:
             read.append((id, one.image))
-    table = np.array([image for _, image in read], np.int64).reshape(-1, 4)
-    fingerprints = Fingerprints([id for id, _ in read], table[:, 2], table[:, 3])
-    return Survey(len(ids), labels, table[:, :2], fingerprints, bad_files)
+    table = np.array([image for _, image in read], np.int64).reshape(-1, 5)
+    fingerprints = Fingerprints([id for id, _ in read], table[:, 3], table[:, 4])
+    return Survey(len(ids), labels, table[:, :2], table[:, 2], fingerprints, bad_files)
 
 
 class _Image(NamedTuple):
@@ -152,6 +154,7 @@ class _Image(NamedTuple):
 
     height: int
     width: int
+    brightest: int
     digest: int
     hash: int
 
@@ -172,7 +175,8 @@ def _read(dataset: CheckedDataset, id: str) -> _Files:
         with decoding(id):
             image = dataset.image(id)
             height, width, _ = image.shape
-            facts = _Image(height, width, pixel_digest(image), perceptual_hash(image))
+            brightest = int(image.max())
+            facts = _Image(height, width, brightest, pixel_digest(image), perceptual_hash(image))
     except DataError as error:
         problems.append(_sentence(id, error))
     try:

@@ -7,6 +7,7 @@ from hieraseg.contracts import Dataset
 from hieraseg.data.batches.cropping import num_levels
 from hieraseg.data.checking import check_attributes
 from hieraseg.data.joining import members_of
+from hieraseg.data.label_names import names_by_key, naming_problem
 from hieraseg.data.stores.repeats import repeat_rare
 from hieraseg.data.stores.store import Store, open_store
 from hieraseg.data.subset import unwrapped
@@ -25,7 +26,7 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
     """Build the data set of a recipe.
 
     Raises:
-        RecipeError: it refuses an argument.
+        RecipeError: it refuses an argument, or its labels are other classes in the hierarchy.
         DataError: the data cannot be used, its code fails, or it lacks an attribute.
     """
     spec = recipe["data"]
@@ -33,6 +34,7 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
         dataset: Dataset = build(spec, hierarchy=hierarchy)
         try:
             check_attributes(dataset)
+            named = dict(names_by_key(dataset))
         except DataError as error:
             raise DataError(f"{recipe.origin['data.name']}: {error}") from error
     except HierasegError:
@@ -44,6 +46,10 @@ def build_dataset(recipe: Recipe, hierarchy: Hierarchy) -> Dataset:
             f"data: {spec.name} cannot be opened{where}: {describe(error)}; "
             "fix the data, or the code that reads it"
         ) from error
+    for key, names in named.items():
+        problem = naming_problem(names, hierarchy)
+        if problem:
+            raise RecipeError(f"{recipe.origin['data.name']}: {key}: {problem}")
     return dataset
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hieraseg.data.checking import id_problem
+from hieraseg.data.label_names import label_names, naming_problem
 from hieraseg.hierarchy import VOID
 from hieraseg.testing.cases import MAIN_TREE
 from hieraseg.testing.component import DEFAULTS, Arguments, ComponentContract
@@ -132,6 +133,11 @@ class DatasetContract(ComponentContract):
             )
             seen |= values
         assert seen & set(self.hierarchy.labels), "the masks contain only void"
+
+    def test_label_names_agree_with_the_hierarchy(self, arguments: Arguments) -> None:
+        """If it has `label_names`, no class of the hierarchy has the name of another label."""
+        problem = naming_problem(label_names(self.make(arguments)), self.hierarchy)
+        assert problem is None, problem
 
     def test_reading_is_repeatable(self, arguments: Arguments) -> None:
         """Reading again gives the same pixels, even if the first array was modified."""

@@ -10,6 +10,7 @@ from hieraseg.console import warn
 from hieraseg.contracts import Dataset, Loss
 from hieraseg.data.batches.views import View, open_view
 from hieraseg.data.checking import missing_splits
+from hieraseg.data.label_names import naming_notices
 from hieraseg.data.sampling import steps_per_epoch
 from hieraseg.data.shapes import evaluation_input
 from hieraseg.data.stores.store import Store, open_store
@@ -124,7 +125,7 @@ def set_up(
     model = _prepared(model, recipe, hierarchy, device)
     trained = len(stores["train"] if images is None else unwrapped(dataset).ids("train"))
     plan = make_plan(settings, recipe.validation, trained)
-    for sentence in length_notices(settings, plan, trained):
+    for sentence in [*naming_notices(dataset, hierarchy), *length_notices(settings, plan, trained)]:
         warn(sentence)
     average = None if settings.ema is None else WeightAverage(model, settings.ema, device)
     scored = model if average is None else average.model

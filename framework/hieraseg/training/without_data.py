@@ -1,10 +1,11 @@
 """What is checked of a recipe before its data is read, which can take long."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
+from hieraseg.data.label_names import naming_problem
 from hieraseg.errors import HierasegError, RecipeError
 from hieraseg.hierarchy import Hierarchy
 from hieraseg.recipe import Recipe
@@ -29,6 +30,7 @@ def check_without_data(recipe: Recipe) -> None:
     problems = [*without_effect(recipe), *_late_moments(recipe)]
     hierarchy = _attempt(lambda: build(recipe["hierarchy"]), problems)
     if isinstance(hierarchy, Hierarchy):
+        _attempt(lambda: _check_label_names(recipe, hierarchy), problems)
         _attempt(lambda: build_transforms(recipe, hierarchy), problems)
         _attempt(lambda: build(recipe["inference"], hierarchy=hierarchy), problems)
         # The numbers of pixels are not known; any of them tells whether the arguments fit.
@@ -50,6 +52,18 @@ def _attempt(make: Callable[[], Any], problems: list[str]) -> Any:
     except Exception:  # of a component's code, which a run reports with its place
         pass
     return None
+
+
+def _check_label_names(recipe: Recipe, hierarchy: Hierarchy) -> None:
+    """Check the names of labels that the class of the data set has before it is built.
+
+    Raises:
+        RecipeError: the hierarchy has one of them for another label.
+    """
+    names = getattr(recipe["data"].factory, "label_names", None)
+    problem = naming_problem(names, hierarchy) if isinstance(names, Mapping) else None
+    if problem:
+        raise RecipeError(f"{recipe.origin['data.name']}: data: {problem}")
 
 
 def _late_moments(recipe: Recipe) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Mannequins: drawn people with exact body-part masks, for use without any data at hand."""
 
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from hieraseg.types import NonNegativeInt, PositiveInt, Range, check_arguments
 from hieraseg_plugins.datasets.mannequin_picture import draw_picture
 
 GENERATOR_VERSION = 1
+_LABELS = ("background", "low_hand", "torso", "low_leg", "head", "up_leg", "up_hand")
 Side = Annotated[int, Range(ge=32)]
 
 
@@ -35,6 +36,7 @@ class Mannequins:
     """
 
     splits = ("train", "val", "holdout")
+    label_names: ClassVar[dict[int, str]] = dict(enumerate(_LABELS))
 
     def __init__(
         self,

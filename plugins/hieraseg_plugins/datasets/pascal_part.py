@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 
 from hieraseg import Hierarchy, data_folder, read_image, read_mask
+from hieraseg.data.label_names import naming_problem
 from hieraseg.errors import DataError, first_few
 from hieraseg.types import PositiveInt, check_arguments
 
@@ -27,7 +28,8 @@ class PascalPart:
     Holistic Models and Body Parts", arXiv:1406.2031.
 
     Args:
-        hierarchy: the class tree, whose labels must agree with `classes.txt`.
+        hierarchy: the class tree. It may rename and merge the labels of `classes.txt`, but not
+            give the name of one to another.
         root: folder of the data set. Null for `$HIERASEG_DATA/pascal_part`, or else
             `./data/pascal_part`.
         train_images: number of ids of `train_id.txt` in the split `train`. Null for the reference
@@ -55,7 +57,9 @@ class PascalPart:
             if root is None:
                 fix += ", or HIERASEG_DATA to the folder that has it (default: ./data)"
             raise DataError(f"{self.root}: no such data folder; {fix}")
-        _check_classes(self.root / "classes.txt", hierarchy)
+        classes = self.root / "classes.txt"
+        self.label_names = _label_names(classes)
+        _check_classes(classes, self.label_names, hierarchy)
 
     def ids(self, split: str) -> list[str]:
         """Ids of a split, in the order of their list.
@@ -139,8 +143,8 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _check_classes(path: Path, hierarchy: Hierarchy) -> None:
-    """Check that `classes.txt` lists the hierarchy's labels. Label 0 may be called `bg`."""
+def _label_names(path: Path) -> dict[int, str]:
+    """Name of each label that `classes.txt` lists. Label 0 may be called `bg`, or be left out."""
     listed = {}
     for number, line in enumerate(_lines(path), 1):
         label, separator, title = line.partition(":")
@@ -149,11 +153,16 @@ def _check_classes(path: Path, hierarchy: Hierarchy) -> None:
         listed[int(label)] = title.strip()
     if listed.get(0, "bg") == "bg":
         listed[0] = "background"
-    if listed != hierarchy.labels:
-        differing = sorted({*listed.items(), *hierarchy.labels.items()})
-        value = next(v for v, _ in differing if listed.get(v) != hierarchy.labels.get(v))
-        raise DataError(
-            f"{path}: label {value} is {listed.get(value, 'missing')!r} here, but "
-            f"{hierarchy.labels.get(value, 'missing')!r} in the hierarchy; "
-            "choose the hierarchy that this data set was labelled with"
-        )
+    return listed
+
+
+def _check_classes(path: Path, names: dict[int, str], hierarchy: Hierarchy) -> None:
+    problem = naming_problem(names, hierarchy)
+    if problem:
+        raise DataError(f"{path}: {problem}")
+    for value, name in sorted(names.items()):
+        if value not in hierarchy.labels and value not in hierarchy.void:
+            raise DataError(
+                f"{path}: label {value} is {name!r} in the data set, but missing in the tree; "
+                "add it to `labels` or `void` of the hierarchy"
+            )

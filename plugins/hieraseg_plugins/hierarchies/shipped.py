@@ -112,8 +112,8 @@ def pascal_person_part() -> Hierarchy:
 
     Label values are those of most published code: 0 background, 1 head, 2 torso, 3 upper arms, 4
     lower arms, 5 upper legs, 6 lower legs, and 255 for void. The tree is the same as that of
-    `pascal_part`, but the labels have another order: masks of one data set with the hierarchy of
-    the other train the wrong tree, and no error is raised.
+    `pascal_part`, but the labels have another order: masks in a `folder` of one data set with the
+    hierarchy of the other train the wrong tree, and no error is raised.
 
     Source: Chen et al. 2014, "Detect What You Can: Detecting and Representing Objects using
     Holistic Models and Body Parts", arXiv:1406.2031. The tree is from Li et al. 2022,
