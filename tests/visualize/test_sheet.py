@@ -51,9 +51,27 @@ def test_target_and_prediction_are_drawn_per_level(image: np.ndarray) -> None:
             expected = overlay(image, color_classes(classes[level], colors))
             found = panel(figure, level + 1, row)
             np.testing.assert_allclose(found, expected, atol=1)
-    errors = np.where((predicted[-1] == target[-1])[..., None], (40, 160, 90), (230, 40, 40))
+    errors = np.where((predicted[-1] == target[-1])[..., None], (0, 114, 178), (213, 94, 0))
     errors = np.where((target[-1] == IGNORE_INDEX)[..., None], 255, errors)
     np.testing.assert_allclose(panel(figure, 0, 1), overlay(image, errors), atol=1)
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_the_legend_says_what_is_wrong_and_ignored(image: np.ndarray, is_ignored: bool) -> None:
+    """In the first column, below its panels; all of it is in the picture."""
+    classes = np.zeros((3, HEIGHT, WIDTH), np.int64)
+    target = classes.copy()
+    if is_ignored:
+        target[:, :2] = IGNORE_INDEX
+    top = MARGIN + 2 * (HEIGHT * SCALE + LINE + MARGIN)
+    legend = np.asarray(draw(image, classes, HIERARCHY, target))[top:]
+    first = legend[:, MARGIN : MARGIN + 12].reshape(-1, 3).tolist()
+    assert [0, 114, 178] in first
+    assert [213, 94, 0] in first
+    for column in range(4):
+        left = MARGIN + column * (WIDTH * SCALE + MARGIN)
+        outlines = (legend[:, left] == 128).all(-1).sum()
+        assert outlines == (13 if is_ignored else 0), "the gray outline of white"
 
 
 def test_without_a_target_only_the_prediction_is_drawn(image: np.ndarray) -> None:
@@ -109,7 +127,7 @@ def test_figures_have_a_bounded_size(shape: tuple[int, int]) -> None:
     classes = np.zeros((HIERARCHY.num_levels, *shape), np.uint8)
     figure = draw(np.zeros((*shape, 3), np.uint8), classes, HIERARCHY, classes.astype(np.int64))
     assert figure.width <= 4 * (800 + MARGIN) + MARGIN
-    assert figure.height <= 2 * (800 + LINE + MARGIN) + LINE + 2 * MARGIN
+    assert figure.height <= 2 * (800 + LINE + MARGIN) + 2 * LINE + 2 * MARGIN
 
 
 def test_a_deep_tree_has_a_figure_of_bounded_width() -> None:

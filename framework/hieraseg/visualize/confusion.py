@@ -10,7 +10,7 @@ from hieraseg.visualize.fonts import SIZE, Font, default_font, find_fonts
 
 _WRITTEN = 12  # classes of the largest matrix whose cells hold numbers
 _CELLS = (34, 18)  # sides of a cell with a number, and without one, in pixels
-_BRIGHT = 0.45  # above this share, black has more contrast to the color than white
+_BRIGHT = 0.22  # above this share, black has more contrast to the color than white
 _NAME = 160  # most pixels of a name
 _MARGIN = 8
 _LINE = 18

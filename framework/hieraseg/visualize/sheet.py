@@ -10,8 +10,8 @@ from hieraseg.hierarchy import IGNORE_INDEX, Hierarchy
 from hieraseg.visualize.colors import VOID, Color, color_classes, palette, tree_order
 from hieraseg.visualize.fonts import Font, default_font, find_fonts
 
-_WRONG: Color = (230, 40, 40)
-_CORRECT: Color = (40, 160, 90)
+_WRONG: Color = (213, 94, 0)  # as on the page of a comparison: color-blind people tell them apart
+_CORRECT: Color = (0, 114, 178)
 _MARGIN = 8  # between panels, in pixels
 _LINE = 18  # height of a line of text in pixels
 _BASELINE = 13  # of a line of text, from its top
@@ -38,7 +38,8 @@ def draw(
 
     Panels have a longest side of at most 800 pixels, and the figure a width of at most 8192. The
     legend names up to 64 classes per level, of those that are in the target or the prediction. A
-    class whose name no font can show is named by its index (see `undrawable_names`).
+    class whose name no font can show is named by its index (see `undrawable_names`). Ignored pixels
+    of the target are white.
 
     Args:
         image: RGB.
@@ -51,7 +52,11 @@ def draw(
         rows = {"ground truth": target, **rows}
     colors = palette(hierarchy)
     fonts = find_fonts(_names(hierarchy))
-    legends = _legends(hierarchy, colors, fonts, list(rows.values()))
+    legends = [[], *_legends(hierarchy, colors, fonts, list(rows.values()))]
+    if target is not None:
+        legends[0] = [("correct", _CORRECT), ("wrong", _WRONG)]
+        for legend, classes in zip(legends, (target[-1], *target), strict=True):
+            legend += _ignored(classes)
     sheet = _Sheet(image.shape[:2], len(rows), legends, fonts)
     image = sheet.resize_image(image)
     rows = {title: sheet.resize_classes(classes) for title, classes in rows.items()}
@@ -65,7 +70,8 @@ def draw(
         for row, (title, classes) in enumerate(rows.items()):
             overlay = _blend(image, color_classes(classes[level], colors[level]))
             sheet.panel(overlay, f"{title}, level {level + 1}", level + 1, row)
-        sheet.legend(legends[level], level + 1)
+    for column, legend in enumerate(legends):
+        sheet.legend(legend, column)
     return sheet.picture
 
 
@@ -88,10 +94,9 @@ def draw_samples(
     """
     colors = palette(hierarchy)
     fonts = find_fonts(tuple(dict.fromkeys([*_names(hierarchy), *titles])))
-    legends = _legends(hierarchy, colors, fonts, list(targets))
-    for level, legend in enumerate(legends):
-        if (targets[:, level] == IGNORE_INDEX).any():
-            legend.append(("ignored", VOID))
+    legends = [[], *_legends(hierarchy, colors, fonts, list(targets))]
+    for level, legend in enumerate(legends[1:]):
+        legend += _ignored(targets[:, level])
     sheet = _Sheet(images.shape[1:3], len(images), legends, fonts, _SAMPLE)
     for row, (image, target, title) in enumerate(zip(images, targets, titles, strict=True)):
         image, classes = sheet.resize_image(image), sheet.resize_classes(target)
@@ -99,8 +104,8 @@ def draw_samples(
         for level in range(hierarchy.num_levels):
             overlay = _blend(image, color_classes(classes[level], colors[level]))
             sheet.panel(overlay, f"level {level + 1}", level + 1, row)
-    for level, legend in enumerate(legends):
-        sheet.legend(legend, level + 1)
+    for column, legend in enumerate(legends):
+        sheet.legend(legend, column)
     return sheet.picture
 
 
@@ -122,7 +127,7 @@ class _Sheet:
     Args:
         shape: height and width of the image.
         rows: number of rows of panels.
-        legends: lines of the legend of each level; a level is a column, after that of the image.
+        legends: lines of the legend of each column: that of the image, and one for each level.
         fonts: fonts of class names; other texts are drawn in the default font.
         largest: longest side of a panel in pixels.
     """
@@ -135,7 +140,7 @@ class _Sheet:
         fonts: Mapping[str, Font],
         largest: int = _PANEL,
     ) -> None:
-        columns = len(legends) + 1
+        columns = len(legends)
         limit = max((_SHEET - _MARGIN) // columns - _MARGIN, 1)
         self.height, self.width = _panel_size(shape, limit, largest)
         self.fonts = fonts
@@ -227,6 +232,11 @@ def _legends(
         ]
         legends.append([*lines, (f"... and {more} more", None)] if more > 1 else lines)
     return legends
+
+
+def _ignored(targets: Int[np.ndarray, "*shape"]) -> list[LegendLine]:
+    """The line of ignored pixels, if there are any."""
+    return [("ignored", VOID)] if (targets == IGNORE_INDEX).any() else []
 
 
 def _present(
