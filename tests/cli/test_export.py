@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
@@ -39,6 +39,8 @@ training: {{seed: 4}}  # whose random weights predict several classes
 """
 ONE_SIZE = ("--height", "31", "--width", "40")
 PHOTOS = ((33, 50), (40, 41), (7, 90), (61, 23), (24, 32), (5, 1))
+TURNED = Image.Exif()  # of a camera that was held upright
+TURNED[ExifTags.Base.Orientation] = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +67,8 @@ def photos(run: Path) -> Path:
     folder.mkdir()
     for index, (height, width) in enumerate(PHOTOS):
         coarse = np.random.default_rng(index).integers(0, 256, (5, 6, 3), np.uint8)
-        Image.fromarray(coarse).resize((width, height)).save(folder / f"{index}.png")
+        photo = Image.fromarray(coarse).resize((width, height))
+        photo.save(folder / f"{index}.png", exif=TURNED if index == 0 else None)
     assert main(["predict", str(run), str(folder), "--out", str(folder.parent / "classes")]) == 0
     return folder
 
@@ -83,7 +86,8 @@ def files(run: Path) -> Path:
 def inputs_of(photo: Path, sidecar: dict[str, Any]) -> dict[str, np.ndarray]:
     """Inputs of a file for a photo, as its sidecar describes them, without help of hieraseg."""
     assert sidecar["preprocessing"]["resize"] == "shorter"
-    image = Image.open(photo)
+    assert "exif_transpose" in sidecar["preprocessing"]["orientation"]
+    image = ImageOps.exif_transpose(Image.open(photo))
     sizes = sidecar["preprocessing"]["size"]
     if image.height <= image.width:
         size = sizes[0], max(round(image.width * sizes[0] / image.height), 1)
@@ -152,11 +156,11 @@ def test_the_example_of_the_documentation(
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     for name in ("model.onnx", "model.onnx.json"):
         shutil.copy(files / name, tmp_path / name.replace("model", "best"))
-    Image.open(photos / "0.png").save(tmp_path / "photo.jpg")
+    Image.open(photos / "0.png").save(tmp_path / "photo.jpg", exif=TURNED)
     monkeypatch.chdir(tmp_path)
     exec(block, {})
     assert "background" in capsys.readouterr().out
-    assert Image.open("classes.png").size == Image.open("photo.jpg").size
+    assert Image.open("classes.png").size == PHOTOS[0], "upright, as the photo is shown"
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

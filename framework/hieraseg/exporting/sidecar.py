@@ -60,6 +60,7 @@ def describe_file(
 def _preprocessing(plan: Plan) -> dict[str, Any]:
     model, rule = plan.model, plan.resizing.resize
     return {
+        "orientation": "upright, by the EXIF orientation, as ImageOps.exif_transpose of Pillow",
         "resize": rule,
         "size": None if rule == "none" else list(plan.resizing.size),
         "how": f"{_RESIZING[rule]}; bilinear with antialiasing, as Image.resize of Pillow",
