@@ -221,13 +221,22 @@ def test_a_named_file_in_a_plugin_folder_is_no_duplicate(
     assert load(QUICKSTART, [("loss", "mine")], [file, Path("plugins/my_loss.py")]).plugins
 
 
-def test_a_file_that_imports_its_neighbor(tmp_path: Path) -> None:
-    write(tmp_path / "helper.py", "")
-    file = write(tmp_path / "my_loss.py", "import helper\n" + LOSS)
+@pytest.mark.parametrize("is_found", [False, True])
+def test_a_file_that_imports_its_neighbor(
+    is_found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run has a copy of that, even if it is found, as in the folder of `python -m hieraseg`."""
+    if is_found:
+        monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path / "helper_beside.py", "")
+    write(tmp_path / "json.py", "raise RuntimeError('not that of Python')")
+    file = write(tmp_path / "my_loss.py", "import json, helper_beside\n" + LOSS)
     with pytest.raises(
         RecipeError, match="must be self-contained; for several files, make a package"
     ):
         load(QUICKSTART, [], [file])
+    write(file, "import json\n" + LOSS)
+    assert load(QUICKSTART, [("loss", "mine")], [file]).plugins
 
 
 @pytest.mark.parametrize(
@@ -280,6 +289,40 @@ def test_a_duplicate_in_a_parent_folder(
     monkeypatch.chdir(tmp_path / "sub")
     assert main(["validate", QUICKSTART, "--plugin", "../my_loss.py"]) == 2
     assert "--plugin: duplicate loss 'tree_min': registered by " in capsys.readouterr().out
+
+
+def test_a_duplicate_is_reported_once(tmp_path: Path, capsys: Captured) -> None:
+    files = [str(write(tmp_path / name, LOSS + f"# {name}\n")) for name in ("a.py", "b.py")]
+    assert main(["list", "losses", "mine", "--plugin", files[0], "--plugin", files[1]]) == 2
+    assert capsys.readouterr().err.count("duplicate loss 'mine'") == 1
+
+
+def test_paths_that_no_run_could_keep(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"l\xfe")
+    try:
+        file = write(folder / "my_loss.py")
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    with pytest.raises(RecipeError, match=r"plugin file '.*l\\udcfe/my_loss.py': the path must be"):
+        load(QUICKSTART, [], [file])
+    with pytest.raises(RecipeError, match=r"plugin file '.*' is a folder; name a file"):
+        load(QUICKSTART, [], [tmp_path])
+
+
+def test_unreadable_and_hidden_files_of_a_plugin_folder(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "plugins/._my_loss.py", "\0")  # as macOS leaves on other file systems
+    (tmp_path / "plugins/.#my_loss.py").symlink_to("lock of an editor")
+    (tmp_path / "plugins/lost.py").symlink_to("removed.py")
+    assert json_of(capsys, "list")["broken"] == {
+        "plugins/lost.py": "no such plugin file 'plugins/lost.py'"
+    }
+    with pytest.raises(
+        RecipeError, match=r"unknown loss 'mine'.*\(broken plugins: plugins/lost.py"
+    ):
+        load(QUICKSTART, [("loss", "mine")])
 
 
 @pytest.mark.parametrize("call", ["register(NAME)", 'register(name="mine")'])

@@ -39,4 +39,4 @@ def open_plugins(
                     by_name()[kind].find(name)
                 except RecipeError as error:
                     problems.append(Problem(one.place, one.key, str(error)))
-    return files, problems
+    return files, list(dict.fromkeys(problems))  # both files of a duplicate have the same one

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -20,8 +21,8 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from hieraseg.errors import HierasegError, RecipeError, from_here
-from hieraseg.files.paths import expanded, keep_working_directory
-from hieraseg.registry.static import Registration, fault_in, parse, registrations_in
+from hieraseg.files.paths import expanded, is_utf8, keep_working_directory, shown
+from hieraseg.registry.static import Registration, fault_in, imported_from, parse, registrations_in
 
 FOLDERS = "HIERASEG_PLUGINS"
 """Environment variable with plugin folders, separated as in PATH."""
@@ -58,17 +59,26 @@ class PluginFile:
         """Read a plugin file.
 
         Raises:
-            RecipeError: the file cannot be read, or its path contains `${`.
+            RecipeError: the file cannot be read, or no recipe could name its path.
         """
-        if "${" in str(path):
+        absolute = Path(os.path.abspath(path))
+        if "${" in str(absolute):
             raise RecipeError(
                 f"plugin file {str(path)!r}: the path must not contain ${{, since recipes replace "
                 "variables"
             )
+        if not is_utf8(absolute):  # neither could the run folder's recipe
+            raise RecipeError(
+                f"plugin file {shown(absolute)}: the path must be UTF-8, as recipes are; rename it"
+            )
         try:
-            return _known(cls(Path(os.path.abspath(path)), path.read_bytes()))
+            return _known(cls(absolute, path.read_bytes()))
         except FileNotFoundError:
             raise RecipeError(f"no such plugin file {str(path)!r}") from None
+        except IsADirectoryError:
+            raise RecipeError(
+                f"plugin file {str(path)!r} is a folder; name a file, or list it in {FOLDERS}"
+            ) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise RecipeError(f"plugin file {str(path)!r} cannot be read: {reason}") from error
@@ -89,7 +99,16 @@ class PluginFile:
             tree = parse(self.source)
         except ValueError as error:
             return [], str(error)
-        return registrations_in(tree), fault_in(tree)
+        return registrations_in(tree), fault_in(tree) or self.imports_neighbor
+
+    @cached_property
+    def imports_neighbor(self) -> str:
+        """That it imports a file beside it, of which a run would have no copy; empty if not."""
+        try:
+            other = imported_from(self.path.parent, parse(self.source))
+        except ValueError:
+            return ""
+        return f"imports {other.name} beside it, but {_SELF_CONTAINED}" if other else ""
 
     @property
     def registrations(self) -> list[Registration]:
@@ -133,7 +152,12 @@ def broken_files() -> dict[str, str]:
         for folder in _listed_folders()
         if not folder.is_dir()
     }
-    for file in files_on_path():
+    for path in _paths_on_path():
+        try:
+            file = PluginFile.read(path)
+        except RecipeError as error:
+            broken[shown(path)] = str(error)
+            continue
         if file.fault and not file.registrations:
             broken[file.shown] = file.fault
         for one in file.unnamed:
@@ -150,18 +174,23 @@ def _listed_folders() -> list[Path]:
 
 
 def files_on_path() -> Iterator[PluginFile]:
-    """Python files in the plugin folders, without tests and files that start with `_`."""
+    """Python files in the plugin folders, as far as they can be read."""
+    for path in _paths_on_path():
+        with suppress(RecipeError):  # `broken_files` has it
+            yield PluginFile.read(path)
+
+
+def _paths_on_path() -> Iterator[Path]:
+    """Python files in the plugin folders, without tests, hidden files and those with a `_`."""
     seen = set()
     for folder in plugin_folders():
         for path in sorted(folder.glob("*.py")):
             known = path.resolve()
-            if path.stem.startswith(("_", "test_")) or path.stem == "conftest" or known in seen:
+            if path.stem.startswith((".", "_", "test_")) or path.stem == "conftest":
                 continue
-            seen.add(known)
-            try:
-                yield PluginFile.read(path)
-            except RecipeError:
-                continue  # such as a dangling link
+            if known not in seen:
+                seen.add(known)
+                yield path
 
 
 @lru_cache(maxsize=1024)
@@ -180,11 +209,18 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.file.source, str(self.file.path))
 
+    def get_data(self, path: str) -> bytes:
+        return self.file.source if path == self.path else super().get_data(path)
+
 
 @lru_cache(maxsize=256)
 def _run(file: PluginFile) -> tuple[Components, str]:
     """Run a file. Returns its components, or why there are none."""
-    name = f"hieraseg_plugin_{file.path.stem}_{file.sha256[:8]}"
+    if file.imports_neighbor:
+        return {}, f"{file.shown} {file.imports_neighbor}"
+    # By path, too: copies in run folders are other modules, each with classes of its own.
+    key = hashlib.sha256(os.fsencode(file.path) + b"\0" + file.source).hexdigest()
+    name = f"hieraseg_plugin_{file.path.stem}_{key[:8]}"
     loader = _Loader(name, file)
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec is not None

@@ -23,6 +23,7 @@ from hieraseg.errors import RecipeError, did_you_mean
 from hieraseg.files.paths import keep_working_directory
 from hieraseg.registry.files import PluginFile, broken_files, collecting, files_on_path
 from hieraseg.registry.kinds import Kind, all_kinds
+from hieraseg.registry.sources import loaded_sources
 from hieraseg.registry.static import Registration, fault_of
 from hieraseg.tracebacks import source_file
 
@@ -152,7 +153,10 @@ class Registry:
         found = self.find(name)
         try:
             with keep_working_directory():
-                return found.load()
+                component = found.load()
+            if callable(component):
+                loaded_sources(component)  # read now: files may be edited while runs go on
+            return component
         except RecipeError as error:
             raise RecipeError(f"{self.singular} {name!r}: {error}") from error
         except (Exception, SystemExit) as error:  # importing a plugin can raise anything

@@ -6,6 +6,7 @@ So `hieraseg list` imports no plugin, and with it torch.
 import ast
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
@@ -74,6 +75,18 @@ def fault_in(tree: ast.Module) -> str:
     return ""
 
 
+def imported_from(folder: Path, tree: ast.Module) -> Path | None:
+    """A file of a folder that a module imports, which is on `sys.path`; None if there is none."""
+    for node in ast.walk(tree):
+        for name in _imported(node):
+            file = folder / f"{name}.py"
+            with suppress(ImportError, OSError):
+                found = _file_of(name) if file.is_file() else None
+                if found is not None and found.samefile(file):
+                    return file
+    return None
+
+
 def fault_of(point: EntryPoint) -> str:
     """Why an entry point cannot be loaded, as far as its source tells; empty otherwise."""
     try:
@@ -117,7 +130,7 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
-def _imported(node: ast.stmt) -> Iterator[str]:
+def _imported(node: ast.AST) -> Iterator[str]:
     """Top-level packages that a statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name.partition(".")[0] for alias in node.names)

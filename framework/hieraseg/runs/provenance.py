@@ -15,7 +15,7 @@ import hieraseg
 from hieraseg.data.stores.store import Store
 from hieraseg.recipe import ComponentSpec, Recipe
 from hieraseg.recipe.paths import paths_in
-from hieraseg.registry.sources import source_digest
+from hieraseg.registry.sources import module_digest, source_digest
 from hieraseg.runs.environment import all_versions, hardware, numerics
 from hieraseg.runs.records import sha256
 from hieraseg.tracebacks import source_file
@@ -93,15 +93,11 @@ def code_files(recipe: Recipe) -> Iterator[Path]:
 def _component(component: ComponentSpec) -> dict[str, Any]:
     """Digests of a component's code, and of the files that its arguments name."""
     factory = component.factory
-    digest: str | None = component.code
-    if not digest:
-        file = source_file(factory)
-        digest = sha256(file) if file else None
     named = [path for key, value in component.arguments.items() for _, path in paths_in(value, key)]
     return {
         "name": component.name,
         "object": f"{factory.__module__}:{factory.__qualname__}",
-        "sha256": digest,
+        "sha256": component.code or module_digest(factory),
         "sources": source_digest(factory),
         "files": {str(path): sha256(path) for path in named if path.is_file()},
     }
