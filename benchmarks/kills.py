@@ -391,7 +391,7 @@ class Trials:
             self._check(kill, ended, saved if words[0] == "resume" else 0)
             run = max(out.glob(_RUNS), key=lambda path: path.stat().st_mtime, default=None)
             is_refused = ended.code == 2 and words[0] == "resume"
-            if ended.code == 0 or (is_refused and "is finished after" in ended.output):
+            if ended.code == 0:
                 break
             if run is None or (is_refused and _AGAIN.search(ended.output)):
                 recipe = None if run is None else run / "recipe.yaml"

@@ -56,6 +56,12 @@ def is_main_process() -> bool:
     return _rank == 0
 
 
+def is_first_of(processes: int) -> bool:
+    """Whether this is the first of so many processes, also before they join, or the only one."""
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return processes == 1 or rank == "0"
+
+
 def join(rank: int) -> None:
     """Note that this is one of several processes. All but the first are silent until they fail."""
     global _rank, _reports, _has_joined

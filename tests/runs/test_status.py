@@ -64,7 +64,7 @@ def test_a_finished_run_of_an_older_version(
     unfinished.result.write_text(json.dumps(content))
     status = read_status(unfinished)
     assert (status.state, status.epochs) == ("finished", None)
-    assert main(["resume", str(unfinished.path)]) == 2
+    assert main(["resume", str(unfinished.path)]) == 0
     assert "is finished after 2 epochs; to train it further" in capsys.readouterr().err
     found = compare_runs(unfinished, RunFolder(trained_run))
     assert not found.result

@@ -1,6 +1,5 @@
 """`hieraseg run`: train recipes."""
 
-import os
 from argparse import SUPPRESS, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -170,7 +169,7 @@ def _run(arguments: Namespace) -> int:
         for job in planned.jobs
         if job.title not in outcomes
     ]
-    if not todo and not _is_first(planned.jobs):
+    if not todo and not launch.is_first_of(_processes(planned.jobs)):
         return _exit_code(outcomes.values())
     if not planned.is_sweep:
         for outcome in outcomes.values():
@@ -269,12 +268,6 @@ def _earlier(planned: "Plan", arguments: Namespace) -> dict[str, "Earlier"]:
 def _processes(jobs: Sequence["Job"]) -> int:
     """Number of processes that train one model, of which all jobs have the same."""
     return max(job.recipe.training.devices * job.recipe.training.num_nodes for job in jobs)
-
-
-def _is_first(jobs: Sequence["Job"]) -> bool:
-    """Whether this is the only process, or the first of those that torchrun or srun has started."""
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-    return _processes(jobs) == 1 or rank == "0"
 
 
 def _can_go_on(arguments: Namespace, jobs: Sequence["Job"], outcome: "Outcome") -> bool:

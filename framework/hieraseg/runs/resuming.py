@@ -54,19 +54,27 @@ def check_keys(folder: RunFolder, overrides: Sequence[tuple[str, str]]) -> None:
     )
 
 
-def check_unfinished(folder: RunFolder, recipe: Recipe) -> None:
-    """Check that there is something left to train, and that no other process does.
+def nothing_left(folder: RunFolder, recipe: Recipe) -> str:
+    """Why there is nothing left to train of a run; empty if it can go on.
+
+    Args:
+        folder: the run folder.
+        recipe: the recipe that it would go on with.
 
     Raises:
-        RecipeError: the run is finished, and has neither more epochs nor, if it stopped early, more
-            patience now; or it has no checkpoint; or it still runs.
+        RecipeError: it cannot do what the recipe asks for, has no checkpoint, or still runs.
     """
     if is_running(folder):
         raise still_runs(folder)
-    if folder.result.is_file():
-        _check_is_longer(folder, recipe)
+    cost = folder.read_result()["cost"] if folder.result.is_file() else {}
+    if cost:
+        find = _end_of_patience if cost.get("stopped_early") else _end_of_epochs
+        end = find(folder, recipe, cost)
+        if end:
+            return end
     if not versions_of(folder.checkpoint("last")):
         raise no_checkpoint(folder)
+    return ""
 
 
 def no_checkpoint(folder: RunFolder, problems: Sequence[str] = ()) -> RecipeError:
@@ -112,30 +120,35 @@ def _is_below(out: Path, folder: RunFolder) -> bool:
     return folder.path.resolve().parents[1:2] == (out.resolve(),)
 
 
-def _check_is_longer(folder: RunFolder, recipe: Recipe) -> None:
-    """Raise RecipeError if a run is finished, and has no more to train now."""
-    cost = folder.read_result()["cost"]
-    if cost.get("stopped_early"):
-        _check_patience(folder, recipe, cost)
-        return
-    done = cost.get("epochs", read_recipe(folder)["training"]["epochs"])  # older runs have none
-    if cost and recipe.training.epochs <= done:
-        raise RecipeError(
-            f"{folder.path}: is finished after {done} epochs; to train it further, increase "
-            "--training.epochs"
-        )
+def _end_of_epochs(folder: RunFolder, recipe: Recipe, cost: Cost) -> str:
+    """How a run ended that has taken all its steps; empty if it has more epochs now."""
+    before = recipe_at_start(folder, folder.read_provenance())["training"]["epochs"]
+    if recipe.training.epochs > before:
+        return ""
+    end = (
+        f"{folder.path}: is finished after {cost.get('epochs', before)} epochs; to train it "
+        "further, increase --training.epochs"
+    )
+    if recipe.training.epochs < before:
+        raise RecipeError(end)
+    return end
 
 
-def _check_patience(folder: RunFolder, recipe: Recipe, cost: Cost) -> None:
-    """Raise RecipeError if a run that stopped early has no more patience now."""
-    before = read_recipe(folder).get("validation", {}).get("patience") or 0
+def _end_of_patience(folder: RunFolder, recipe: Recipe, cost: Cost) -> str:
+    """How a run ended that stopped early; empty if it has more patience now."""
+    then = recipe_at_start(folder, folder.read_provenance())
+    before = then.get("validation", {}).get("patience") or 0
     patience = recipe.validation.patience
-    if patience is not None and patience <= before:
-        raise RecipeError(
-            f"{folder.path}: stopped early after epoch {cost.get('epochs', '(unknown)')}, because "
-            f"{cost.get('monitor', 'its score')} did not improve (validation.patience: {before}); "
-            "to train it further, increase --validation.patience, or set it to null"
-        )
+    if patience is None or patience > before:
+        return ""
+    end = (
+        f"{folder.path}: stopped early after epoch {cost.get('epochs', '(unknown)')}, because "
+        f"{cost.get('monitor', 'its score')} did not improve (validation.patience: {before}); "
+        "to train it further, increase --validation.patience, or set it to null"
+    )
+    if patience < before or recipe.training.epochs != then["training"]["epochs"]:
+        raise RecipeError(end)
+    return end
 
 
 def check_unchanged(folder: RunFolder, recipe: Recipe, data: DataRecord) -> dict[str, list[str]]:

@@ -113,7 +113,9 @@ def test_rare_classes_hard_pixels_and_restarts_go_on(
     assert rates == pytest.approx(expected)
 
 
-def test_steps_between_validations_and_patience_go_on(recipe: str, tmp_path: Path) -> None:
+def test_steps_between_validations_and_patience_go_on(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Steps 5 to 8, which are of two epochs."""
     options = (
         *("--training.epochs", "6", "--training.max_steps", "18", "--optimizer.lr", "1.0e-30"),
@@ -124,6 +126,13 @@ def test_steps_between_validations_and_patience_go_on(recipe: str, tmp_path: Pat
     assert outcome(resumed) == outcome(whole)
     assert [record["step"] for record in read_metrics(resumed)] == [4, 8, 12]
     assert read_json(resumed / "result.json")["cost"]["stopped_early"]
+    capsys.readouterr()
+    assert resume(resumed) == 0
+    said = f"{resumed}: stopped early after epoch 4, because loss did not improve"
+    assert said in capsys.readouterr().err
+    for key, value in (("validation.patience", "1"), ("training.epochs", "7")):
+        assert resume(resumed, f"--{key}", value) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_steps_that_were_skipped_go_on_to_count(recipe: str, tmp_path: Path) -> None:

@@ -33,16 +33,28 @@ def test_the_command_that_began_a_run_goes_on_with_it(
     (result,) = json.loads(capsys.readouterr().out)
     assert result["run"] == str(run)
     assert contents(run) == before
+    assert resume(run, "--logging.images", "1", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == result
+    assert "is finished after 3 epochs; to train it further, increase --training.epochs" in err
+    assert contents(run) == before
     assert list(run.parent.iterdir()) == [run]
 
 
 def test_a_finished_run_can_have_more_epochs(recipe: str, tmp_path: Path, capsys: Captured) -> None:
-    """It goes on as one that had as many from the beginning, but for the learning rates so far."""
+    """It goes on as one that had as many from the beginning, but for the learning rates so far.
+
+    The same command given again, as by a script, has nothing left to do.
+    """
     assert start(recipe, tmp_path, "--training.max_steps", "null") == 0
     (run,) = tmp_path.glob("*/*")
-    assert resume(run) == 2
-    assert "is finished after 3 epochs" in capsys.readouterr().err
+    assert resume(run) == 0
+    assert resume(run, "--training.epochs", "2") == 2
+    assert "error: " + str(run) + ": is finished after 3 epochs" in capsys.readouterr().err
     assert resume(run, "--training.epochs", "5") == 0
+    ended = contents(run)
+    assert resume(run, "--training.epochs", "5") == 0
+    assert contents(run) == ended
     assert [record["epoch"] for record in read_metrics(run)] == [1, 2, 3, 4, 5]
     assert read_json(run / "result.json")["cost"]["epochs"] == 5
     assert "epochs: 5\n" in (run / "recipe.yaml").read_text()
