@@ -7,6 +7,7 @@ from typing import Any
 from hieraseg.console import warn
 from hieraseg.data.batches.device import on_device
 from hieraseg.errors import DivergedError, WriteError
+from hieraseg.files.writing import check_writable
 from hieraseg.metrics import Counts, PixelCounts, SplitCounts, summarize
 from hieraseg.metrics.scoring import score_split
 from hieraseg.processes import broadcast, failing_together
@@ -50,6 +51,8 @@ def train(recipe: Recipe, out: Path, name: str) -> RunFolder | None:
         Stopped: so did the system.
     """
     with failing_together(), deterministic_algorithms(recipe.training.deterministic):
+        if _is_single(recipe):
+            RunFolder.check_place(out, recipe.path.stem)
         parts, state = set_up(recipe)
         folder = new_folder(parts, out, name)
         with Stopping() as stopping:
@@ -68,10 +71,17 @@ def resume(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> RunFold
         As `train`.
     """
     with failing_together(), deterministic_algorithms(recipe.training.deterministic):
+        if _is_single(recipe):
+            check_writable(folder.path)
         parts, state = set_up(recipe, has_weights=True)
         restore(parts, state, folder, command)
         with Stopping() as stopping:
             return _run(parts, state, folder, stopping)
+
+
+def _is_single(recipe: Recipe) -> bool:
+    """Whether one process trains alone. Of several, one that ends early would leave others."""
+    return recipe.training.devices * recipe.training.num_nodes == 1
 
 
 def _run(parts: Parts, state: State, folder: RunFolder, stopping: Stopping) -> RunFolder | None:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -47,6 +48,12 @@ def write_errors(path: Path) -> Iterator[None]:
         reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
         fix = _FIXES.get(error.errno or 0, "check its folder and disk")
         raise WriteError(f"{path}: cannot be written ({reason}); {fix}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise WriteError if no file can be created in a folder, before what takes long."""
+    with write_errors(folder):
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager

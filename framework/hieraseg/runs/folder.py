@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,11 +54,7 @@ class RunFolder:
         Raises:
             RecipeError: the folder cannot be created.
         """
-        if not is_utf8(root / recipe):
-            raise RecipeError(
-                f"{shown(root / recipe)}: the path of a run folder must be UTF-8; "
-                "choose another place with --out, or rename the recipe"
-            )
+        cls.check_place(root, recipe)
         attempt = 1
         while True:
             numbered = name if attempt == 1 else f"{name}-run{attempt}"
@@ -70,11 +67,29 @@ class RunFolder:
                 if os.path.lexists(path):
                     attempt += 1
                     continue
-                raise RecipeError(
-                    f"{path}: the run folder cannot be created ({error.strerror}); "
-                    "choose another place with --out"
-                ) from error
+                raise _not_created(path, error) from error
             return cls(path)
+
+    @staticmethod
+    def check_place(root: Path, recipe: str) -> None:
+        """Check that a folder can be created, before what takes long.
+
+        Raises:
+            RecipeError: it cannot.
+        """
+        parent = root / recipe
+        if not is_utf8(parent):
+            raise RecipeError(
+                f"{shown(parent)}: the path of a run folder must be UTF-8; "
+                "choose another place with --out, or rename the recipe"
+            )
+        above = next(
+            one for one in (parent.absolute(), *parent.absolute().parents) if os.path.lexists(one)
+        )
+        try:
+            tempfile.TemporaryFile(dir=above).close()
+        except OSError as error:
+            raise _not_created(parent, error) from error
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -386,3 +401,11 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def _not_created(path: Path, error: OSError) -> RecipeError:
+    """The error of a folder that cannot be created."""
+    return RecipeError(
+        f"{path}: the run folder cannot be created ({error.strerror}); choose another place with "
+        "--out"
+    )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from benchmarks.kills import outcome
@@ -150,6 +151,22 @@ def test_a_disk_that_cannot_be_written_leaves_the_checkpoint_before(
     assert not list(run.glob("checkpoints/*unfinished"))
     assert resume(run) == 0
     assert outcome(run) == outcome(killed_runs.whole)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_read(
+    killed: Path, recipe: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    read = Mock(side_effect=SystemError)
+    monkeypatch.setattr("hieraseg.train.set_up", read)
+    read_only = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    monkeypatch.setattr("tempfile.TemporaryFile", Mock(side_effect=read_only))
+    assert resume(killed) == 2
+    said = f"{killed}: cannot be written (Read-only file system); choose a disk that is writable"
+    assert said in capsys.readouterr().err
+    assert start(recipe, killed) == 2
+    said = "the run folder cannot be created (Read-only file system); choose another place"
+    assert said in capsys.readouterr().err
+    assert not read.called
 
 
 @pytest.mark.parametrize("left", [None, "run.lock", "checkpoints"])
