@@ -159,6 +159,7 @@ def test_checkpoint_of_another_model(run_copy: Path, capsys: Captured) -> None:
     error = capsys.readouterr().err
     assert "weights of another model" in error
     assert f"{recipe} is not the one that" in error
+    assert "was trained with (decoder.width: 8 -> 16)\n" in error
     assert (run_copy / "result.json").read_bytes() == before
 
 
@@ -281,6 +282,38 @@ def test_a_changed_or_foreign_plugin_file_is_not_run(oracle_copy: Path, capsys: 
     error = capsys.readouterr().err
     assert "oracle_plugin.py: was changed after the run" in error
     assert "it runs" not in error
+
+
+def test_a_recipe_with_a_comment_is_the_same(run_copy: Path, capsys: Captured) -> None:
+    """So is one that only says where things are, or what is written."""
+    recipe = run_copy / "recipe.yaml"
+    text = recipe.read_text()
+    assert "images: 4" in text
+    recipe.write_text("# the baseline\n\n" + text.replace("images: 4", "images:   7"))
+    assert main(["evaluate", str(run_copy)]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_settings_of_training_that_are_refused_today_do_not_matter(
+    run_copy: Path, capsys: Captured
+) -> None:
+    """As those of older runs. They are not used, unlike those of an inference rule."""
+    recipe = run_copy / "recipe.yaml"
+    content = read_plain(recipe)
+    old = {
+        "loss": {"name": "tree_min", "gamma": -1.0},
+        "optimizer": {"name": "no_such_optimizer"},
+        "schedule": {"name": "multistep", "milestones": [0.5, 1.0]},
+        "trackers": [{"name": "csv", "path": 1}],
+    }
+    recipe.write_text(as_yaml(content | old))
+    assert main(["evaluate", str(run_copy)]) == 0
+    assert main(["resume", str(run_copy)]) == 2
+    error = capsys.readouterr().err
+    assert all(section in error.partition("error:")[2] for section in old)
+    recipe.write_text(as_yaml(content | {"inference": {"name": "no_such_rule"}}))
+    assert main(["evaluate", str(run_copy)]) == 2
+    assert "no_such_rule" in capsys.readouterr().err
 
 
 def test_a_run_of_an_earlier_version_says_what_to_write_instead(

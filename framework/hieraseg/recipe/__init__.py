@@ -24,6 +24,7 @@ def load(
     overrides: Sequence[tuple[str, str]] = (),
     plugins: Sequence[Path] = (),
     require_paths: bool = False,
+    trains: bool = True,
 ) -> Recipe:
     """Read a recipe, merge it with its base recipes and overrides, check it, fill in defaults.
 
@@ -35,6 +36,8 @@ def load(
             `("loss.gamma", "2")` or `("loss", "tree_min")`; the value is parsed as YAML.
         plugins: plugin files of the command line, in addition to those of the recipe.
         require_paths: whether files and folders that the recipe names must exist.
+        trains: whether it is trained; else components that only training uses may have problems,
+            and must not be built.
 
     Raises:
         RecipeError: all problems, one per line, each as `file:line: key: what is wrong`.
@@ -42,7 +45,7 @@ def load(
     """
     path = recipe_file(path)
     composed = compose(path, overrides)
-    recipe = _resolve(path, composed, plugins, require_paths)
+    recipe = _resolve(path, composed, plugins, require_paths, trains)
     if composed.sweep is not None:
         log(f"{path}: its sweep is left out, which only `hieraseg run` and `validate` follow")
     return recipe
@@ -71,7 +74,11 @@ def load_row(
 
 
 def _resolve(
-    path: Path, composed: Composed, plugins: Sequence[Path], require_paths: bool
+    path: Path,
+    composed: Composed,
+    plugins: Sequence[Path],
+    require_paths: bool,
+    trains: bool = True,
 ) -> Recipe:
     from hieraseg.recipe.plugins import open_plugins
     from hieraseg.registry import plugin_files
@@ -90,7 +97,7 @@ def _resolve(
 
             sections = composed.sections
             sections = as_written_now(sections) if in_run_folder else sections
-            recipe, found = check(path, sections, files, require_paths)
+            recipe, found = check(path, sections, files, require_paths, trains)
     problems += found
     if recipe is None or problems:
         is_data = all(problem.of_data for problem in problems)

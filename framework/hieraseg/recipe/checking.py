@@ -1,6 +1,7 @@
 """Check a recipe's sections against the signatures of the components that they name."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,11 @@ def sections() -> list[str]:
 
 
 def check(
-    path: Path, layer: Layer, plugins: Sequence[PluginFile] = (), require_paths: bool = False
+    path: Path,
+    layer: Layer,
+    plugins: Sequence[PluginFile] = (),
+    require_paths: bool = False,
+    trains: bool = True,
 ) -> tuple[Recipe | None, list[Problem]]:
     """Resolve a recipe, or find all of its problems.
 
@@ -42,11 +47,14 @@ def check(
         layer: its sections.
         plugins: its own plugin files, which the registries know meanwhile.
         require_paths: whether files and folders that it names must exist.
+        trains: whether what is wrong with components that only training uses is a problem.
 
     Returns:
         The recipe, or None if there are problems, and the problems.
     """
-    checker = Checker(Place(str(path), 1), require_paths)
+    registries = by_section()
+    unused = [] if trains else [one for one in registries if registries[one].kind.training_only]
+    checker = Checker(Place(str(path), 1), require_paths, unused)
     for section in layer:
         if section not in sections():
             above, _, key = section.partition(".")
@@ -54,7 +62,6 @@ def check(
             if key and above in sections():
                 hint = f"write {above}: {{{key}: ...}}"
             checker.note(layer[section].place, section, f"unknown section, {hint}")
-    registries = by_section()
     replaced = checker.replaced(layer)
     components = {
         section: checker.section(registry, layer.get(section))
@@ -91,6 +98,7 @@ class Checker:
     Args:
         start: place of problems with what is missing.
         require_paths: whether files and folders must exist.
+        unused: sections whose problems do not matter.
 
     Attributes:
         problems: all problems so far.
@@ -98,15 +106,18 @@ class Checker:
         missing: dotted keys of required arguments that are not given.
     """
 
-    def __init__(self, start: Place, require_paths: bool) -> None:
+    def __init__(self, start: Place, require_paths: bool, unused: Collection[str] = ()) -> None:
         self.start = start
         self.require_paths = require_paths
+        self.unused = unused
         self.problems: list[Problem] = []
         self.origin: dict[str, str] = {}
         self.missing: set[str] = set()
 
     def note(self, place: Place, key: str, text: str) -> None:
         """Add a problem."""
+        if re.split(r"[.\[]", key)[0] in self.unused:
+            return
         self.problems.append(Problem(place, key, " ".join(text.split())))
 
     def replaced(self, layer: Layer) -> set[str]:

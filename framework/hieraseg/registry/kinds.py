@@ -30,6 +30,8 @@ class Kind:
         many: whether the section is a list of components instead of one.
         singular: what one of them is called; empty if as the section.
         required: whether a recipe must have the section.
+        training_only: whether only training uses its components, so that what is wrong with them
+            keeps no run from being evaluated.
         default: names of the components of a recipe without the section, for kinds of many.
         nestable: whether arguments of other components can be annotated with the contract, and
             then be set to such a component, or a list of them, in a recipe.
@@ -49,6 +51,7 @@ class Kind:
     many: bool = False
     singular: str = ""
     required: bool = True
+    training_only: bool = False
     default: tuple[str, ...] = ()
     nestable: bool = False
     replaces: tuple[str, ...] = ()
@@ -185,6 +188,7 @@ for _kind in (
         template=TEMPLATES / "loss.template",
         fits="hieraseg.cli.fits:of_loss",
         supplied=frozenset({"hierarchy", "class_pixels"}),
+        training_only=True,
         nestable=True,
     ),
     Kind(
@@ -202,6 +206,7 @@ for _kind in (
         suite="hieraseg.testing:OptimizerContract",
         template=TEMPLATES / "optimizer.template",
         supplied=frozenset({"parameters", "model"}),
+        training_only=True,
     ),
     Kind(
         name="schedules",
@@ -210,6 +215,7 @@ for _kind in (
         suite="hieraseg.testing:ScheduleContract",
         template=TEMPLATES / "schedule.template",
         supplied=frozenset({"optimizer", "total_steps", "steps_per_epoch"}),
+        training_only=True,
     ),
     Kind(
         name="trackers",
@@ -218,6 +224,7 @@ for _kind in (
         suite="hieraseg.testing:TrackerContract",
         template=TEMPLATES / "tracker.template",
         supplied=frozenset({"folder", "after_step"}),
+        training_only=True,
         many=True,
         singular="tracker",
         required=False,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from hieraseg.errors import RecipeError
-from hieraseg.files.strict_yaml import InvalidYAMLError, compose, plain
+from hieraseg.files.strict_yaml import InvalidYAMLError, compose, plain, read_plain
 from hieraseg.runs.environment import MAIN_PACKAGES
 from hieraseg.runs.finished import read_recipe, recipe_problem
 from hieraseg.runs.folder import RunFolder
@@ -107,6 +107,17 @@ def recipe_at_start(folder: RunFolder, provenance: Provenance) -> dict[str, Any]
             "the recipe again"
         )
     return recipe
+
+
+def edited_settings(folder: RunFolder) -> list[Change]:
+    """Settings that the recipe in a run folder has otherwise than the run trained with last.
+
+    Raises:
+        RecipeError: a record is damaged.
+    """
+    then = folder.read_provenance()
+    before, after = recipe_at_start(folder, then), read_plain(folder.recipe)
+    return _differing("recipe", settings_in(before, then), settings_in(after, then))
 
 
 def _setting_changes(

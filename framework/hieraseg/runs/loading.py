@@ -23,6 +23,7 @@ from hieraseg.recipe.arguments import arguments_of
 from hieraseg.recipe.build import build
 from hieraseg.recipe.values import plain
 from hieraseg.runs.argument_files import check_argument_files
+from hieraseg.runs.changes import edited_settings
 from hieraseg.runs.checkpoint import Metadata, load_checkpoint, read_metadata
 from hieraseg.runs.folder import RunFolder
 from hieraseg.runs.plugins import check_plugins
@@ -75,16 +76,14 @@ def load_run(
             is not the one of the checkpoint, or CUDA is requested but not available.
     """
     folder = RunFolder.open(run)
-    own = load_recipe(folder, run_plugins, overrides)
+    own = load_recipe(folder, run_plugins, overrides, trains=False)
     recipe = with_tta(own, tta or {})
     fabric = start_predicting(device, recipe.training.precision)
     path = folder.checkpoint(checkpoint)
     metadata = read_metadata(path)
     hierarchy = build(recipe["hierarchy"])
     _check_tree(recipe, hierarchy, metadata, path)
-    digests = {metadata.get("recipe"), sha256(folder.recipe)} - {None}
-    if len(digests) > 1 and not digests <= folder.recipe_digests():
-        warn(f"{folder.recipe} is not the one that {path} was trained with")
+    _warn_of_another_recipe(folder, metadata, path)
     model = build_model(
         recipe,
         build_backbone(recipe, pretrained=False),
@@ -107,16 +106,26 @@ def load_run(
 
 
 def load_recipe(
-    folder: RunFolder, run_plugins: bool = True, overrides: Sequence[tuple[str, str]] = ()
+    folder: RunFolder,
+    run_plugins: bool = True,
+    overrides: Sequence[tuple[str, str]] = (),
+    trains: bool = True,
 ) -> Recipe:
     """The recipe of a run, which uses the run's own copies of plugins and other files.
+
+    Args:
+        folder: the run folder.
+        run_plugins: whether plugin files of the run folder may be run.
+        overrides: dotted keys of the recipe, and their values as YAML.
+        trains: whether it is trained; older runs may have settings of components that only
+            training uses, such as the schedule, which are refused today.
 
     Raises:
         RecipeError: the recipe has problems, or a copy was changed after the run.
     """
     check_plugins(folder, run_plugins)
     check_argument_files(folder)
-    return load(folder.recipe, overrides)
+    return load(folder.recipe, overrides, trains=trains)
 
 
 def with_tta(recipe: Recipe, tta: Mapping[str, Any]) -> Recipe:
@@ -173,6 +182,21 @@ def _warn_if_unfinished(folder: RunFolder, recipe: Recipe, path: Path, epoch: in
                 f"{folder.path}: is not finished; {path.name} has the weights of epoch {epoch} of "
                 f"{recipe.training.epochs}"
             )
+
+
+def _warn_of_another_recipe(folder: RunFolder, metadata: Metadata, path: Path) -> None:
+    """Say that settings are not those that a checkpoint was trained with."""
+    digests = {metadata.get("recipe"), sha256(folder.recipe)} - {None}
+    recorded = folder.recipe_digests()
+    if len(digests) < 2 or digests <= recorded:
+        return
+    changed = ""
+    if metadata.get("recipe") in recorded:  # so it can only be the file that has changed
+        edited = [str(one) for one in edited_settings(folder)]
+        if not edited:
+            return
+        changed = f" ({', '.join(edited[:3])}{', ...' if len(edited) > 3 else ''})"
+    warn(f"{folder.recipe} is not the one that {path} was trained with{changed}")
 
 
 def _check_tree(recipe: Recipe, hierarchy: Hierarchy, metadata: Metadata, path: Path) -> None:
