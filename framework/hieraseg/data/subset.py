@@ -17,6 +17,8 @@ class FirstImages:
     def __init__(self, dataset: Dataset, images: int) -> None:
         self.dataset = dataset
         self.images = images
+        # From Python 3.12 on, protocols do not see what only `__getattr__` finds.
+        self.splits, self.image, self.mask = dataset.splits, dataset.image, dataset.mask
 
     def ids(self, split: str) -> Any:
         """The first ids of a split, or what it has instead of a list of ids."""

@@ -32,7 +32,9 @@ class TrackerContract(ComponentContract):
     def make(self, folder: Path, arguments: Arguments = DEFAULTS, after_step: int = 0) -> Tracker:
         """Build the tracker of a run."""
         tracker = self.build(arguments, **self.supplied(folder, after_step))
-        assert isinstance(tracker, Tracker), (
+        # Not by `isinstance`: from Python 3.12 on, it does not see what only `__getattr__` finds.
+        methods = "log_hyperparams", "log_metrics", "finalize"
+        assert all(callable(getattr(tracker, method, None)) for method in methods), (
             "it must have the methods `log_hyperparams`, `log_metrics` and `finalize`"
         )
         return tracker
