@@ -89,6 +89,17 @@ def test_the_chart_has_each_difference_and_its_interval(comparison: Comparison) 
             assert (value - below, value + above) == pytest.approx(one.interval)
 
 
+def test_the_chart_has_0_and_the_rows_that_are_compared(comparison: Comparison) -> None:
+    """Though all intervals are on one side of it, and another row was scored by other rules."""
+    title, found = next(iter(comparison.differences.items()))
+    worse = [replace(one, difference=-0.2, interval=(-0.3, -0.1)) for one in found]
+    figures = figures_in(answers.section(replace(comparison, differences={title: worse})).html)
+    for figure in figures:
+        low, high = figure["layout"]["xaxis"]["range"]
+        assert low < -0.3 < 0 < high
+        assert figure["layout"]["yaxis"]["range"] == [0.5, -0.5]
+
+
 def test_without_a_baseline_each_seed_is_drawn(comparison: Comparison) -> None:
     alone = replace(comparison, baseline=None, differences={}, class_differences={})
     figures = figures_in(answers.section(alone).html)

@@ -38,6 +38,16 @@ def test_differences_name_their_baseline(comparison: Comparison, tmp_path: Path)
     assert "(95 % interval; filled: better or worse)" in text
 
 
+def test_rows_without_a_difference_are_not_drawn(comparison: Comparison, tmp_path: Path) -> None:
+    """As those of another protocol, which would be empty lines."""
+    first, second = comparison.differences
+    kept = {first: comparison.differences[first]}
+    write_plot(tmp_path / "figure.svg", replace(comparison, differences=kept))
+    text = (tmp_path / "figure.svg").read_text()
+    assert text.count("(n = ") == 2, "that of the row and of the baseline"
+    assert second.rpartition("/")[2] not in text
+
+
 def test_the_number_of_seeds_is_said(comparison: Comparison, tmp_path: Path) -> None:
     """Beside each name if rows have different ones, since an interval of one seed is too short."""
     write_plot(tmp_path / "figure.svg", replace(comparison, baseline=None))

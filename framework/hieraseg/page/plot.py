@@ -42,7 +42,7 @@ def write_plot(path: Path, comparison: Comparison) -> None:
     rows = [
         (row, look)
         for row, look in with_looks(comparison.rows)
-        if baseline is None or row.title != baseline.title
+        if baseline is None or comparison.differences.get(row.title)
     ]
     levels = _levels(comparison)
     if not rows or not levels:
