@@ -451,6 +451,28 @@ class KeepsList(Correct):
         return super().forward(prediction, targets)
 
 
+class CountsInDict(Correct):
+    """Counts its calls in a dictionary."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        super().__init__(hierarchy)
+        self.counts = {"calls": [0]}
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        self.counts["calls"][0] += 1
+        return super().forward(prediction, targets)
+
+
+class CountsInClass(Correct):
+    """Counts the calls of all objects."""
+
+    calls = 0
+
+    def forward(self, prediction: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        type(self).calls += 1
+        return super().forward(prediction, targets)
+
+
 class CountsInTensor(Correct):
     """Counts its calls in a tensor of the CPU."""
 
@@ -547,6 +569,8 @@ class NeedsTensor(Timed):
         (CountsCalls, "it changes its attribute `calls` from call to call"),
         (KeepsList, "it changes its attribute `levels_seen` from call to call"),
         (CountsInTensor, "it changes its attribute `calls` from call to call"),
+        (CountsInDict, "it changes its attribute `counts['calls'][0]` from call to call"),
+        (CountsInClass, "it changes its attribute `calls` from call to call"),
         (ReplacesBuffer, "it changes its attribute `seen` from call to call"),
         (NoReason, "capturable is false, but no reason is given"),
         (NeedsFloat, "it reads a value back from the device: keep it a tensor"),

@@ -4,14 +4,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from hieraseg.cli import main
 from hieraseg.data.sampling import training_order
+from hieraseg.recipe import load
+from hieraseg.runs.folder import RunFolder
+from hieraseg.training.diagnosis import diagnose
+from hieraseg.training.finite import BadStep
+from hieraseg.training.setup import set_up
 from tests.support.processes import write_recipe
 from tests.support.runs import read_json, read_metrics
 
@@ -144,6 +150,21 @@ def test_several_processes_name_the_images_of_all(tmp_path: Path) -> None:
     assert done.stderr.count(said) == 1
     (folder,) = tmp_path.glob("runs/*/*")
     assert load_file(folder / "nonfinite/batch.safetensors")["images"].shape[0] == 2
+
+
+def test_synced_batch_normalization_is_not_repeated_by_one_process(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for the others, which wait for what the first one finds."""
+    overrides = [("training.epochs", "1"), ("loss", "breaking"), ("loss.place", "gradient")]
+    parts, state = set_up(load(recipe, [*overrides, ("loss.at", "0.0")], [PLUGIN]))
+    heads = cast(nn.ModuleList, cast(nn.Module, state.model.decoder).heads)
+    heads[0] = nn.Sequential(nn.SyncBatchNorm(3), heads[0])
+    folder = RunFolder(tmp_path)
+    monkeypatch.setattr("hieraseg.training.diagnosis.num_processes", lambda: 2)
+    found = str(diagnose(parts, state, folder, BadStep(1, [])))
+    assert "the gradient is not finite; lower optimizer.lr" in found
+    assert (folder.nonfinite / "batch.safetensors").is_file()
 
 
 def test_a_run_folder_with_a_full_disk(

@@ -5,7 +5,7 @@ https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_fa
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from hieraseg.tracebacks import describe
 from hieraseg.training.waiting import reads_value, shaped_by_values
 
 CUDA = torch.device("cuda")
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 OTHERWISE = "or set `capturable = False` and say why in `capturable_reason`"
 _READ = (
     "it reads a value back from the device: keep it a tensor, without `.item()`, `float(...)`, "
@@ -219,15 +220,31 @@ def _attributes(component: Any) -> dict[str, Any]:
     modules = component.named_modules() if isinstance(component, nn.Module) else [("", component)]
     found: dict[str, Any] = {}
     for prefix, module in modules:
-        for name, value in {**getattr(module, "__dict__", {}), **_buffers(module)}.items():
-            key = f"{prefix}.{name}".strip(".")
-            if isinstance(value, Tensor):
-                found[key] = state_of(value)
-            elif isinstance(value, int | float | str | None):
-                found[key] = value
-            elif isinstance(value, list | dict | set):
-                found[key] = len(value)
+        own = {**_class_numbers(type(module)), **getattr(module, "__dict__", {})}
+        for name, value in {**own, **_buffers(module)}.items():
+            if name not in _OF_EVERY_MODULE:
+                found.update(_values(f"{prefix}.{name}".strip("."), value))
     return found
+
+
+def _values(key: str, value: Any, depth: int = 3) -> Iterator[tuple[str, Any]]:
+    """An attribute, and what it contains, by keys such as `seen['steps']`; not what others are."""
+    if isinstance(value, Tensor):
+        yield key, state_of(value)
+    elif isinstance(value, int | float | str | None):
+        yield key, value
+    elif isinstance(value, Mapping | Sequence | Set):
+        yield key, len(value)
+        if depth and not isinstance(value, Set):
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            for name, one in items:
+                yield from _values(f"{key}[{name!r}]", one, depth - 1)
+
+
+def _class_numbers(owner: type) -> dict[str, Any]:
+    """Numbers that all objects of a class share, such as a counter of its calls."""
+    shared = {name: value for one in reversed(owner.__mro__) for name, value in vars(one).items()}
+    return {name: value for name, value in shared.items() if isinstance(value, int | float)}
 
 
 def state_of(value: Any) -> Any:
