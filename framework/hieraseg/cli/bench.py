@@ -21,7 +21,8 @@ def add_parser(commands: Any) -> None:
 
             Images per second are medians of three rounds: of reading images and copying them to
             the device (data), of training on one batch again and again (step), and of training
-            (both). Time lost to data is 1 - both / step.
+            (both). Time lost to data is 1 - both / step. With training.compile, the first step
+            compiles the model or the whole step, which can take minutes, and is not measured.
 
             Shares are those of a step whose operations are launched one by one, neither compiled
             nor captured; on CUDA, of the time that the GPU computes. `counts` are the scores of
