@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Literal, cast
 
 import timm
-import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers import Conv2dSame
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from hieraseg.errors import RecipeError
 from hieraseg.model.weights import Weights, load_weights, read_weights
+from hieraseg_plugins.backbones.efficientnet_layers import replace_layers
 from hieraseg_plugins.backbones.timm_catalogue import layers_in
 
 
@@ -43,8 +42,7 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         self._model = f"tf_efficientnet_lite{variant}"
         self.network = timm.create_model(self._model, features_only=True, out_indices=(1, 2, 3, 4))
-        _pad_weights(self.network)
-        _keep_inputs_of_activations(self.network)
+        replace_layers(self.network)
         stages = cast(FeatureInfo, self.network.feature_info)
         self.channels: list[int] = stages.channels()
         self.strides: list[int] = stages.reduction()
@@ -71,53 +69,6 @@ class EfficientNetLite(nn.Module):
     @cached_property
     def _layers(self) -> dict[str, int]:
         return layers_in(self.network, self._model)
-
-
-def _keep_inputs_of_activations(network: nn.Module) -> None:
-    """Let ReLU6 write new tensors: in place it first copies its input, which its gradient needs."""
-    for module in network.modules():
-        if isinstance(module, nn.ReLU6):
-            module.inplace = False
-
-
-class _SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's padding `SAME`, which depends on the size of its input.
-
-    Where an even side has one more pixel of padding at its end than at its beginning, the weights
-    are padded instead, which are far smaller than the images.
-    """
-
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        height, width = (self._padding(axis, images.shape[2 + axis]) for axis in (0, 1))
-        weight = self.weight
-        if height[0] != height[1] or width[0] != width[1]:
-            weight = F.pad(weight, [width[1] - width[0], 0, height[1] - height[0], 0])
-        padding = (height[1], width[1])
-        return F.conv2d(images, weight, self.bias, self.stride, padding, 1, self.groups)
-
-    def _padding(self, axis: int, side: int) -> tuple[int, int]:
-        """Pixels of padding before and after a side; the second number is not less."""
-        kernel, stride = self.kernel_size[axis], self.stride[axis]
-        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-        return total // 2, total - total // 2
-
-
-def _pad_weights(network: nn.Module) -> None:
-    """Replace timm's convolutions of that padding, which copy the image, and keep their weights."""
-    for parent in list(network.modules()):
-        for name, layer in parent.named_children():
-            if isinstance(layer, Conv2dSame):
-                same = _SameConv2d(
-                    layer.in_channels,
-                    layer.out_channels,
-                    cast(tuple[int, int], layer.kernel_size),
-                    cast(tuple[int, int], layer.stride),
-                    groups=layer.groups,
-                    bias=layer.bias is not None,
-                    device="meta",  # draws no random weights, which would change the decoder's
-                )
-                same.weight, same.bias = layer.weight, layer.bias
-                setattr(parent, name, same)
 
 
 _HEAD = ("conv_head.", "bn2.", "classifier.", "_conv_head.", "_bn1.", "_fc.")
