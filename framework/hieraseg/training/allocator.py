@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
     except (AttributeError, OSError, TypeError):  # macOS, musl and Windows have none
         return
     mallopt(_MMAP_THRESHOLD, 2**30)
-    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_TRIM_THRESHOLD, -1)
 
 
 def forget_runs() -> None:
