@@ -28,8 +28,8 @@ class PascalPart:
     Holistic Models and Body Parts", arXiv:1406.2031.
 
     Args:
-        hierarchy: the class tree. It may rename and merge the labels of `classes.txt`, but not
-            give the name of one to another.
+        hierarchy: the class tree. It may rename and merge the labels of `classes.txt`, but must
+            have the same ones, and not give the name of one to another.
         root: folder of the data set. Null for `$HIERASEG_DATA/pascal_part`, or else
             `./data/pascal_part`.
         train_images: number of ids of `train_id.txt` in the split `train`. Null for the reference
@@ -165,4 +165,10 @@ def _check_classes(path: Path, names: dict[int, str], hierarchy: Hierarchy) -> N
             raise DataError(
                 f"{path}: label {value} is {name!r} in the data set, but missing in the tree; "
                 "add it to `labels` or `void` of the hierarchy"
+            )
+    for value, name in sorted(hierarchy.labels.items()):
+        if value not in names:
+            raise DataError(
+                f"{path}: label {value} is {name!r} in the tree, but missing in the data set; "
+                "choose the hierarchy that this data set was labelled with"
             )

@@ -287,6 +287,7 @@ CLASS_FILES = {
         [*RENAMED[:1], "1: torso", "2: low_hand", *RENAMED[3:]],
         "label 1 is 'torso' in the data set, but 'low_hand' in the tree (1 other label differs",
     ),
+    "missing": (RENAMED[:6], "label 6 is 'up_hand' in the tree, but missing in the data set;"),
     "unknown": ([*RENAMED, "7: hat"], "label 7 is 'hat' in the data set, but missing in the tree;"),
     "no colon": ([*RENAMED[:2], "2 torso"], "classes.txt:3: expected `1: low_hand`, got '2 torso'"),
     "no number": (["zero: bg"], "classes.txt:1: expected `1: low_hand`, got 'zero: bg'"),
