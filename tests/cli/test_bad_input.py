@@ -42,7 +42,7 @@ def crop(path: Path) -> None:
 
 
 def rename_label(path: Path) -> None:
-    path.write_text(path.read_text().replace("2: torso", "2: trunk"))
+    path.write_text(path.read_text().replace("2: torso", "2: head"))
 
 
 CASES: list[tuple[str, Callable[[Path], object], list[str]]] = [
@@ -53,7 +53,7 @@ CASES: list[tuple[str, Callable[[Path], object], list[str]]] = [
     (f"gt_masks/{FIRST}.npy", set_label(9), [FIRST, "label 9", "only 0, 1, 2, 3, 4, 5, 6"]),
     (f"gt_masks/{FIRST}.npy", save_object_array, [f"{FIRST}.npy", "needs pickle", "np.save"]),
     (f"JPEGImages/{FIRST}.jpg", truncate, [f"{FIRST}.jpg", "damaged"]),
-    ("classes.txt", rename_label, ["classes.txt", "'trunk'", "'torso'"]),
+    ("classes.txt", rename_label, ["classes.txt", "'head'", "'torso'"]),
 ]
 
 

@@ -281,7 +281,7 @@ IN_THE_FILE: dict[str, tuple[str, Expected]] = {
     ),
     "plugin folder for a file": (
         RECIPE + "plugins: [.]\n",
-        Expected("r.yaml:14", "plugins[0]", "plugin file '.' cannot be read: Is a directory"),
+        Expected("r.yaml:14", "plugins[0]", "plugin file '.' is a folder; name a file"),
     ),
     "plugin without a list": (
         RECIPE + "plugins: my_loss.py\n",

@@ -21,6 +21,16 @@ from tests.support.runs import QUICKSTART, SMALL, read_json, run_recipe
 
 OTHER_TREE = {"hierarchy": "pascal_person_part"}
 """With as many classes per level as pascal_part: 2, 3 and 7; but only some of the same names."""
+RENAMED_TREE = """
+tree:
+  background:
+  body:
+    upper_body: [head, torso, upper_arms, lower_arms]
+    lower_body: [upper_legs, lower_legs]
+labels:
+  {0: background, 1: lower_arms, 2: torso, 3: lower_legs, 4: head, 5: upper_legs, 6: upper_arms}
+"""
+"""The same tree, with the labels of quickstart."""
 HEAD = "decoder.branches.2.classifier"
 SAME = {"background": (0, 0), "torso": (2, 2), "head": (4, 1)}
 """Rows of the classes with the same name in the old and in the new head of level 3."""
@@ -206,8 +216,9 @@ def test_a_fine_tuned_run(source: Path, tmp_path: Path) -> None:
     """Frozen weights stay bit by bit; nothing but a new run of its recipe reads the first run."""
     first = Path(shutil.copytree(source, tmp_path / "first"))
     recipe = tmp_path / "tuned.yaml"
+    (tmp_path / "tree.yaml").write_text(RENAMED_TREE)
     recipe.write_text(
-        f"base: {QUICKSTART}\nhierarchy: pascal_person_part\n"
+        f"base: {QUICKSTART}\nhierarchy: {{name: file, path: tree.yaml}}\n"
         "init: {from: first, strict: false}\ntraining: {epochs: 1, freeze: [backbone]}\n"
         "logging: {images: 0}\noptimizer: {weight_decay: 0.1}\n"
     )

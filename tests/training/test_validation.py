@@ -221,8 +221,12 @@ def test_a_run_that_stopped_early_goes_on_with_more_patience(
     follow(monkeypatch, SCORES)
     folder = run(recipe, tmp_path / "stopped", *options, "--validation.patience", "2")
     capsys.readouterr()
-    for more in ((), ("--training.epochs", "9"), ("--validation.patience", "1")):
-        assert main(["resume", str(folder), *more]) == 2
+    for code, more in (
+        (0, ()),
+        (2, ("--training.epochs", "9")),
+        (2, ("--validation.patience", "1")),
+    ):
+        assert main(["resume", str(folder), *more]) == code
         assert "increase --validation.patience" in capsys.readouterr().err
     follow(monkeypatch, SCORES[4:])
     assert main(["resume", str(folder), "--validation.patience", "3"]) == 0
